@@ -35,6 +35,7 @@
 //! *ceiling* that holds from an offset on. A cut contains the ceilings that a restart needs to
 //! decide the same.
 
+mod by_number;
 mod intake;
 mod partition;
 

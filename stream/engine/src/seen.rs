@@ -15,8 +15,6 @@
 
 mod ids;
 
-use std::collections::BTreeMap;
-
 use record_log::Offset;
 
 use crate::pane::EventTimeMs;
@@ -27,13 +25,16 @@ pub type EventId = u128;
 
 /// The memory that is counted for an id: the most that a set takes for it, and a third for the sets
 /// that grow.
-const BYTES_OF_AN_ID: u64 = 40;
+const BYTES_OF_AN_ID: u64 = 30;
 
 /// The ids that one worker holds.
 pub struct Seen {
     limit: usize,
     held: usize,
-    panes: BTreeMap<(EventTimeMs, u32), Ids>,
+    /// By pane and partition.
+    panes: Vec<((EventTimeMs, u32), Ids)>,
+    /// The place of the set that was used last: most ids are for the same one.
+    last: usize,
     /// No ids are held for panes before it.
     from: EventTimeMs,
 }
@@ -51,7 +52,8 @@ impl Seen {
         Self {
             limit: usize::try_from(bytes / BYTES_OF_AN_ID).unwrap_or(usize::MAX),
             held: 0,
-            panes: BTreeMap::new(),
+            panes: Vec::new(),
+            last: 0,
             from: 0,
         }
     }
@@ -68,9 +70,9 @@ impl Seen {
             return false;
         }
 
-        let is_new = match self.panes.get_mut(&(pane, partition)) {
-            Some(known) => known.ids.insert(id),
-            None => self.begin(partition, pane, offset, id),
+        let is_new = match self.find((pane, partition)) {
+            Ok(found) => self.panes[found].1.ids.insert(id),
+            Err(place) => self.begin(place, (pane, partition), offset, id),
         };
         if !is_new {
             return true;
@@ -84,29 +86,42 @@ impl Seen {
         false
     }
 
-    /// Adds the first id of a pane in a partition. The set has room for as many ids as the newest
-    /// one of the partition holds.
-    fn begin(&mut self, partition: u32, pane: EventTimeMs, offset: Offset, id: EventId) -> bool {
-        let mut own = self.panes.iter().filter(|((_, of), _)| *of == partition);
+    /// Returns the place of a set, or the one where it belongs.
+    #[inline]
+    fn find(&mut self, wanted: (EventTimeMs, u32)) -> Result<usize, usize> {
+        let last = self.panes.get(self.last);
+        if last.is_none_or(|(known, _)| *known != wanted) {
+            self.last = self
+                .panes
+                .binary_search_by_key(&wanted, |(known, _)| *known)?;
+        }
+        Ok(self.last)
+    }
+
+    /// Adds the first id of a pane in a partition, at its place. The set has room for as many ids as
+    /// the newest one of the partition holds.
+    fn begin(
+        &mut self,
+        place: usize,
+        of: (EventTimeMs, u32),
+        offset: Offset,
+        id: EventId,
+    ) -> bool {
+        let mut own = self.panes.iter().filter(|((_, known), _)| *known == of.1);
         let newest = own.next_back().map_or(0, |(_, known)| known.ids.len());
         let mut ids = IdSet::for_about(newest.min(self.limit - self.held));
 
         let is_new = ids.insert(id);
-        self.panes.insert(
-            (pane, partition),
-            Ids {
-                oldest: offset,
-                ids,
-            },
-        );
+        let oldest = offset;
+        self.panes.insert(place, (of, Ids { oldest, ids }));
         is_new
     }
 
     /// Drops the ids of panes before `pane`.
     pub fn drop_before(&mut self, pane: EventTimeMs) {
-        let later = self.panes.split_off(&(pane, 0));
-        let dropped = std::mem::replace(&mut self.panes, later);
-        self.held -= dropped.values().map(|known| known.ids.len()).sum::<usize>();
+        let first_kept = self.panes.partition_point(|((of, _), _)| *of < pane);
+        let dropped = self.panes.drain(..first_kept);
+        self.held -= dropped.map(|(_, known)| known.ids.len()).sum::<usize>();
         self.from = self.from.max(pane);
     }
 
@@ -117,7 +132,7 @@ impl Seen {
     }
 
     fn drop_oldest_pane(&mut self) {
-        if let Some((pane, _)) = self.panes.keys().next().copied() {
+        if let Some(((pane, _), _)) = self.panes.first() {
             self.drop_before(pane + 1);
         }
     }
@@ -136,6 +151,25 @@ mod tests {
         assert!(!seen.is_copy(0, 20, 7, 7), "another time");
         assert!(!seen.is_copy(0, 10, 4, 8));
         assert_eq!((seen.oldest(0), seen.oldest(2)), (Some(5), None));
+    }
+
+    #[test]
+    fn copies_are_known_in_whatever_order_panes_and_partitions_come() {
+        let mut seen = Seen::within(1 << 20);
+        let sets = [(2, 30), (0, 20), (1, 10), (0, 30), (0, 10), (1, 20), (2, 10)];
+        for id in 0..5 {
+            for (partition, pane) in sets {
+                assert!(!seen.is_copy(partition, pane, id as Offset, id));
+            }
+        }
+        for (partition, pane) in sets {
+            assert!(seen.is_copy(partition, pane, 9, 4), "{partition} {pane}");
+        }
+
+        seen.drop_before(20);
+        assert_eq!(seen.held, 4 * 5);
+        assert_eq!(seen.oldest(1), Some(0));
+        assert!(seen.is_copy(1, 20, 9, 4));
     }
 
     #[test]

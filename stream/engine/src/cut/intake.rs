@@ -1,10 +1,9 @@
 //! The decisions of a worker about the records of its partitions, and the advance of its capability.
 
-use std::collections::BTreeMap;
-
 use record_log::Offset;
 
-use super::partition::Partition;
+use super::by_number::ByNumber;
+use super::partition::{OpenPanes, Partition};
 use super::{Anchor, Crossing, Reading, Rules, Start, Verdict};
 use crate::pane::{EventTimeMs, Windows};
 use crate::seen::{EventId, Seen};
@@ -21,7 +20,9 @@ pub struct Intake {
     lead_ms: u64,
     restored_boundary: EventTimeMs,
     capability: EventTimeMs,
-    partitions: BTreeMap<u32, Partition>,
+    partitions: ByNumber,
+    /// The pane of the event that was seen last: most events are of the same one.
+    last_pane: EventTimeMs,
     /// Windows that begin before it are incomplete and are not corrected.
     complete_from: EventTimeMs,
     /// The first pane of which a record can still change a window.
@@ -48,7 +49,7 @@ impl Intake {
             is_recognized: start.anchor.is_none(),
             ceilings: start.ceilings,
             watermark: Watermark::new(rules.pace, start.newest),
-            open: BTreeMap::new(),
+            open: OpenPanes::default(),
             pending: start.pending,
             published: start.published,
             restored_decoder: start.decoder,
@@ -65,6 +66,7 @@ impl Intake {
                 .into_iter()
                 .map(|(id, start)| (id, partition(start)))
                 .collect(),
+            last_pane: 0,
             complete_from: 0,
             horizon: 0,
             seen: Seen::within(0),
@@ -105,7 +107,7 @@ impl Intake {
     pub fn positions(&self) -> impl Iterator<Item = (u32, Offset)> {
         self.partitions
             .iter()
-            .map(|(id, partition)| (*id, partition.next_offset))
+            .map(|(id, partition)| (id, partition.next_offset))
     }
 
     /// Returns the offset to read next from `partition`.
@@ -113,13 +115,14 @@ impl Intake {
     /// # Panics
     /// If the partition is not this worker's.
     pub fn next_offset(&self, partition: u32) -> Offset {
-        self.partitions[&partition].next_offset
+        let own = self.partitions.get(partition);
+        own.expect("the partition is this worker's").next_offset
     }
 
     /// Returns the newest event of `partition`.
     pub fn newest(&self, partition: u32) -> Option<Newest> {
         self.partitions
-            .get(&partition)
+            .get(partition)
             .and_then(|partition| partition.watermark.newest())
     }
 
@@ -168,7 +171,7 @@ impl Intake {
         event_ms: EventTimeMs,
         id: Option<EventId>,
     ) -> Verdict {
-        let pane = self.windows.pane_of(event_ms);
+        let pane = self.pane_of(event_ms);
         let is_known = |id| {
             self.seen
                 .is_copy(reading.partition, pane, reading.offset, id)
@@ -179,7 +182,16 @@ impl Intake {
             return Verdict::Copy;
         }
 
-        self.admit(reading, event_ms)
+        self.admit_to(pane, reading, event_ms)
+    }
+
+    /// Returns the pane of an event, without a division if it is that of the last one.
+    #[inline]
+    fn pane_of(&mut self, event_ms: EventTimeMs) -> EventTimeMs {
+        if event_ms.wrapping_sub(self.last_pane) >= self.windows.pane_ms() {
+            self.last_pane = self.windows.pane_of(event_ms);
+        }
+        self.last_pane
     }
 
     /// Notes the time of an event.
@@ -189,11 +201,21 @@ impl Intake {
     }
 
     /// Decides about a record that was decoded and whose event time is accepted.
+    #[cfg(test)]
     pub fn admit(&mut self, reading: &Reading, event_ms: EventTimeMs) -> Verdict {
+        let pane = self.pane_of(event_ms);
+        self.admit_to(pane, reading, event_ms)
+    }
+
+    fn admit_to(
+        &mut self,
+        pane: EventTimeMs,
+        reading: &Reading,
+        event_ms: EventTimeMs,
+    ) -> Verdict {
         let capability = self.capability;
         let boundary = self.restored_boundary;
         let horizon = self.horizon;
-        let pane = self.windows.pane_of(event_ms);
         self.observe(reading, event_ms);
 
         let offset = reading.offset;
@@ -216,7 +238,7 @@ impl Intake {
         }
 
         if pane >= capability {
-            partition.open.entry(pane).or_insert(offset);
+            partition.open.note(pane, offset);
             return Verdict::Counted {
                 arrival: pane,
                 pane,
@@ -264,7 +286,7 @@ impl Intake {
 
     /// Returns whether `partition` has been read past its anchor without finding a record there.
     pub fn misses_anchor(&self, partition: u32) -> bool {
-        self.partitions.get(&partition).is_some_and(|partition| {
+        self.partitions.get(partition).is_some_and(|partition| {
             let anchor = partition.restored_anchor;
             !partition.is_recognized
                 && anchor.is_some_and(|anchor| partition.next_offset > anchor.offset)
@@ -291,13 +313,13 @@ impl Intake {
     /// Returns the time as of which the log last confirmed the end of `partition`.
     pub fn end_as_of_ms(&self, partition: u32) -> Option<u64> {
         self.partitions
-            .get(&partition)
+            .get(partition)
             .and_then(|partition| partition.watermark.end_as_of_ms())
     }
 
     /// Returns the combined claim of the partitions for which `among` returns true.
     pub fn claim(&self, mut among: impl FnMut(u32) -> bool) -> Claim {
-        let own = self.partitions.iter().filter(|(id, _)| among(**id));
+        let own = self.partitions.iter().filter(|(id, _)| among(*id));
         own.map(|(_, partition)| partition.watermark.claim())
             .fold(Claim::none(), Claim::and)
     }
@@ -319,11 +341,11 @@ impl Intake {
         self.horizon = self.first_correctable();
 
         let mut cuts = Vec::new();
-        for (id, partition) in &mut self.partitions {
-            let pending = pending(*id, partition.next_offset);
-            let mut cut = partition.cut(*id, self.seen.oldest(*id), pending);
+        for (id, partition) in self.partitions.iter_mut() {
+            let pending = pending(id, partition.next_offset);
+            let mut cut = partition.cut(id, self.seen.oldest(id), pending);
             cut.decoder = self.decoder;
-            partition.open = partition.open.split_off(&to);
+            partition.open.forget_before(to);
             let ids_from = cut.ids_from.unwrap_or(Offset::MAX);
             partition.forget_ceilings(ids_from.min(cut.pending.from));
             cuts.push(cut);
@@ -358,20 +380,20 @@ impl Intake {
 
     /// Returns whether some partition has not been re-read up to its restored cut.
     fn is_replaying(&self) -> bool {
-        self.partitions.values().any(Partition::is_replaying)
+        self.partitions.iter().any(|(_, own)| own.is_replaying())
     }
 
     /// Returns whether `partition` has not been re-read up to its restored cut. Until it has been,
     /// the capability cannot advance.
     pub fn is_awaited(&self, partition: u32) -> bool {
         self.partitions
-            .get(&partition)
+            .get(partition)
             .is_some_and(Partition::is_replaying)
     }
 
     fn own(&mut self, partition: u32) -> &mut Partition {
         self.partitions
-            .get_mut(&partition)
+            .get_mut(partition)
             .expect("readers hand over the partitions they were opened with")
     }
 }

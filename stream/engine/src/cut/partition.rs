@@ -28,13 +28,37 @@ pub(super) struct Partition {
     pub(super) ceilings: Vec<Ceiling>,
     pub(super) watermark: Watermark,
     /// For each pane under which records may still travel, the least offset of such a record.
-    pub(super) open: BTreeMap<EventTimeMs, Offset>,
+    pub(super) open: OpenPanes,
     /// The side outputs below the restored cut that were not published when it was made.
     pub(super) pending: Pending,
     /// The side outputs that were published when the attempt began.
     pub(super) published: SideProgress,
     /// The version of the decoder that decided about the records below the restored cut.
     pub(super) restored_decoder: u32,
+}
+
+/// The open panes of a partition, each with the least offset of its records.
+#[derive(Default)]
+pub(super) struct OpenPanes {
+    least: BTreeMap<EventTimeMs, Offset>,
+    /// The pane that was noted last: most records are of the same one.
+    last: Option<EventTimeMs>,
+}
+
+impl OpenPanes {
+    /// Notes a record of a pane. Offsets rise, so the first of a pane is the least.
+    #[inline]
+    pub(super) fn note(&mut self, pane: EventTimeMs, offset: Offset) {
+        if self.last != Some(pane) {
+            self.least.entry(pane).or_insert(offset);
+            self.last = Some(pane);
+        }
+    }
+
+    pub(super) fn forget_before(&mut self, boundary: EventTimeMs) {
+        self.least = self.least.split_off(&boundary);
+        self.last = None;
+    }
 }
 
 impl Partition {
@@ -48,6 +72,7 @@ impl Partition {
     pub(super) fn cut(&self, partition: u32, ids_from: Option<Offset>, pending: Pending) -> Cut {
         let open = self
             .open
+            .least
             .iter()
             .map(|(pane, offset)| (*pane, *offset))
             .collect();
@@ -99,7 +124,7 @@ impl Partition {
     /// Drops the ceilings that end before the least offset that a restart may read again: of an open
     /// pane, or `otherwise`.
     pub(super) fn forget_ceilings(&mut self, otherwise: Offset) {
-        let least = self.open.values().min().copied().unwrap_or(Offset::MAX);
+        let least = self.open.least.values().min().copied().unwrap_or(Offset::MAX);
         let least = least.min(otherwise).min(self.next_offset);
         let first = self.ceilings.partition_point(|it| it.from <= least);
         self.ceilings.drain(..first.saturating_sub(1));

@@ -14,6 +14,9 @@ use crate::pane::EventTimeMs;
 /// The open panes of one source.
 pub struct Fold<K, A> {
     groups: Vec<Group<K, A>>,
+    /// The number of keys of the last pane that left. The next one has room for as many, so that its
+    /// map seldom grows.
+    usual: usize,
 }
 
 /// The keys of one pane that travel at the same pane.
@@ -26,7 +29,10 @@ struct Group<K, A> {
 impl<K, A> Default for Fold<K, A> {
     /// Returns a fold without panes.
     fn default() -> Self {
-        Self { groups: Vec::new() }
+        Self {
+            groups: Vec::new(),
+            usual: 0,
+        }
     }
 }
 
@@ -48,6 +54,9 @@ impl<K: Key, A: Aggregate> Fold<K, A> {
             .extract_if(.., |group| group.arrival < boundary)
             .collect();
         taken.sort_by_key(|group| (group.arrival, group.pane));
+        if let Some(newest) = taken.last() {
+            self.usual = newest.aggregates.len();
+        }
 
         let entries = |group: Group<K, A>| {
             let entry = |(key, aggregate)| Entry {
@@ -85,10 +94,12 @@ impl<K: Key, A: Aggregate> Fold<K, A> {
             Some(0) => {}
             Some(found) => self.groups.swap(0, found),
             None => {
+                // Late records are few.
+                let room = if arrival == pane { self.usual } else { 0 };
                 self.groups.push(Group {
                     arrival,
                     pane,
-                    aggregates: HashMap::default(),
+                    aggregates: HashMap::with_capacity_and_hasher(room, RandomState::default()),
                 });
 
                 let newest = self.groups.len() - 1;

@@ -85,6 +85,8 @@ struct Open<K, A> {
     fold: Fold<K, A>,
     /// The boundary by which all windows that contain something end.
     windows_end: EventTimeMs,
+    /// The panes of arrival and of the record that was counted last.
+    last: Option<(EventTimeMs, EventTimeMs)>,
 }
 
 /// The output of a source at one pane.
@@ -118,6 +120,7 @@ impl<K: Key, A: Aggregate> Partitions<K, A> {
         let open = Open {
             fold: Fold::default(),
             windows_end: intake.capability(),
+            last: None,
         };
 
         Self {
@@ -470,12 +473,7 @@ impl<K: Key, A: Aggregate> Admission<K, A> for RecordAdmission<'_, '_, K, A> {
             Verdict::Counted { arrival, pane } => {
                 self.batch.corrections += u64::from(arrival != pane);
                 self.counted = Some((arrival, pane));
-                let end = self
-                    .limits
-                    .windows
-                    .last_end(pane)
-                    .max(arrival + self.limits.windows.pane_ms());
-                self.open.windows_end = self.open.windows_end.max(end);
+                self.open.expect(arrival, pane, &self.limits.windows);
             }
             Verdict::TooLate { horizon } => {
                 self.batch.too_late += 1;
@@ -496,6 +494,16 @@ impl<K: Key, A: Aggregate> Admission<K, A> for RecordAdmission<'_, '_, K, A> {
 }
 
 impl<K: Key, A: Aggregate> Open<K, A> {
+    /// Notes that the windows of a counted record are to end. Most records have the panes of the
+    /// one before.
+    #[inline]
+    fn expect(&mut self, arrival: EventTimeMs, pane: EventTimeMs, windows: &Windows) {
+        if self.last.replace((arrival, pane)) != Some((arrival, pane)) {
+            let end = windows.last_end(pane).max(arrival + windows.pane_ms());
+            self.windows_end = self.windows_end.max(end);
+        }
+    }
+
     /// Takes out everything that travels before `boundary`, in order.
     fn take_before(&mut self, boundary: EventTimeMs) -> Vec<Leaving<K, A>> {
         let entries = self.fold.take_before(boundary).into_iter();

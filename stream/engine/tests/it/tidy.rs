@@ -3,10 +3,11 @@
 use std::path::Path;
 
 /// Pure modules: they decide, and do no I/O.
-const PURE: [&str; 22] = [
+const PURE: [&str; 23] = [
     "pane.rs",
     "watermark.rs",
     "cut.rs",
+    "cut/by_number.rs",
     "cut/intake.rs",
     "cut/partition.rs",
     "seen.rs",

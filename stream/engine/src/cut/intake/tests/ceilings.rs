@@ -63,7 +63,7 @@ fn a_restart_believes_what_was_believed_whatever_its_clock_says() {
         assert_eq!(believes(&mut first, offset, now_ms, event_ms), expected);
     }
 
-    let cut = first.partitions[&0].cut(0, None, Pending::none_below(4));
+    let cut = first.partitions.get(0).unwrap().cut(0, None, Pending::none_below(4));
     for clock_ms in [1, 10_000, 99_000] {
         let start = Start {
             resume: 0,
@@ -93,9 +93,9 @@ fn ceilings_are_few_and_forgotten_with_the_panes_that_need_them() {
         believes(&mut intake, offset, now_ms, event_ms);
     }
 
-    assert!(intake.partitions[&0].ceilings.len() <= 6);
+    assert!(intake.partitions.get(0).unwrap().ceilings.len() <= 6);
     advance(&mut intake);
-    assert!(intake.partitions[&0].ceilings.len() <= 2);
+    assert!(intake.partitions.get(0).unwrap().ceilings.len() <= 2);
 }
 
 /// Reads one event a second; every third event is of the next day.

@@ -60,6 +60,7 @@ mod flags;
 pub mod guide;
 mod job;
 mod members;
+mod memory;
 mod program;
 mod sample;
 mod settings;

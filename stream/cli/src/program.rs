@@ -12,6 +12,7 @@ use crate::doctor;
 use crate::error::CommandError;
 use crate::flags::{Command, CommandLine, RunFlags};
 use crate::job::{JobDefinition, NoFlags};
+use crate::memory;
 use crate::sample::{self, Published, SampleRecord};
 
 /// The program of a job.
@@ -140,6 +141,7 @@ impl<D: JobDefinition> Program<D> {
     /// standard error. Returns the exit code.
     pub fn main(self) -> ExitCode {
         let name = self.name;
+        memory::bound_arenas();
         match self.run(std::env::args_os()) {
             Ok(code) => ExitCode::from(code),
             Err(error) => {

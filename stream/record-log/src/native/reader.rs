@@ -46,9 +46,9 @@ impl Default for Fetching {
         Self {
             wait: Duration::from_millis(100),
             least_bytes: 1,
-            answer_bytes: 4 << 20,
+            answer_bytes: 1 << 20,
             partition_bytes: None,
-            waiting_bytes: 8 << 20,
+            waiting_bytes: 2 << 20,
         }
     }
 }

@@ -5,6 +5,9 @@
 //! `read_committed` reader has the result. It contains the last order's way into Kafka and to the
 //! job, aggregation, the checkpoint, the transaction, and the way out.
 
+mod stages;
+
+use std::collections::BTreeMap;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -16,6 +19,7 @@ use crate::generate::{self, GenerateError, Target};
 use crate::job::{Job, RunError, run_name};
 use crate::machine;
 use crate::orders::{OrderSettings, Spread};
+use stages::Window;
 
 /// Results of windows that end within this time are left out: the job is still starting.
 const WARM_UP: Duration = Duration::from_secs(10);
@@ -24,6 +28,8 @@ const TOPIC_WITHIN: Duration = Duration::from_secs(30);
 /// The longest wait between two reads.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 const RECORDS_PER_POLL: usize = 10_000;
+/// The file of the job's log.
+const JOB_LOG: &str = "order-analytics.log";
 
 /// Measures the time from a window's end to its results being readable, under a steady load on real
 /// Kafka.
@@ -50,6 +56,9 @@ pub struct Args {
     /// Workers of the job.
     #[arg(long, default_value_t = 2)]
     workers: u32,
+    /// Also prints when windows pass each stage, from watermark to commit
+    #[arg(long)]
+    stages: bool,
     /// Kafka's brokers as `host:port`, comma separated; if absent, a broker is started.
     #[arg(long, env = "TIDEMARK_BROKERS")]
     brokers: Option<String>,
@@ -110,11 +119,11 @@ impl Args {
 
         let window = format!("{}ms", self.window.as_millis());
         let disorder = format!("{}ms", self.disorder.as_millis());
-        let mut process = job.start(
-            None,
-            &["--window", &window, "--disorder", &disorder],
-            "order-analytics.log",
-        )?;
+        let mut settings = vec!["--window", &window, "--disorder", &disorder];
+        if self.stages {
+            settings.extend(["--log", "warn,stream::milestones=debug"]);
+        }
+        let mut process = job.start(None, &settings, JOB_LOG)?;
 
         let seen = thread::scope(|scope| {
             let load = scope.spawn(|| self.load(&*log, &input));
@@ -130,7 +139,34 @@ impl Args {
             ended.wall.as_secs_f64()
         );
 
+        if self.stages {
+            let log = std::fs::read_to_string(folder.path().join(JOB_LOG))?;
+            stages::report(&log, &self.windows(&seen), millis(self.window));
+        }
         self.report(&seen)
+    }
+
+    /// Returns the windows that closed after the warm-up, each with the moment at which all of its results were read.
+    fn windows(&self, seen: &[Seen]) -> Vec<Window> {
+        let first_ms = first_end_ms(seen);
+        let mut read: BTreeMap<u64, u64> = BTreeMap::new();
+        for seen in seen {
+            let last_ms = read.entry(seen.window_end_ms).or_default();
+            *last_ms = seen.delay_ms.max(*last_ms);
+        }
+
+        let warm = read
+            .into_iter()
+            .filter(|(end_ms, _)| *end_ms > first_ms + millis(WARM_UP));
+        warm.map(|(end_ms, delay_ms)| {
+            let due_ms = end_ms + millis(self.disorder);
+            Window {
+                end_ms,
+                due_ms,
+                read_at_ms: due_ms + delay_ms,
+            }
+        })
+        .collect()
     }
 
     /// Sends orders of now: event time follows the clock.
@@ -209,12 +245,7 @@ impl Args {
     }
 
     fn report(&self, seen: &[Seen]) -> Result<(), LatencyError> {
-        let first_ms = seen
-            .iter()
-            .map(|seen| seen.window_end_ms)
-            .min()
-            .unwrap_or(0);
-
+        let first_ms = first_end_ms(seen);
         let measured = seen
             .iter()
             .filter(|seen| seen.window_end_ms > first_ms + millis(WARM_UP));
@@ -236,6 +267,12 @@ impl Args {
             _ => Err(LatencyError::NoWindow),
         }
     }
+}
+
+/// Returns the end of the first window.
+fn first_end_ms(seen: &[Seen]) -> u64 {
+    let ends = seen.iter().map(|seen| seen.window_end_ms);
+    ends.min().unwrap_or(0)
 }
 
 /// Waits until the job has created the topic.

@@ -129,6 +129,7 @@ mod frontier;
 mod job;
 pub mod json;
 mod metrics;
+mod milestones;
 mod monitor;
 mod output;
 mod pane;

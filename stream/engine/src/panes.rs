@@ -17,6 +17,7 @@ use timely::dataflow::operators::generic::Operator;
 use crate::aggregate::{Aggregate, Key};
 use crate::flow::{ClosedPane, Entry, SharedPane, Slots};
 use crate::frontier::boundary_of;
+use crate::milestones::Milestone;
 use crate::pane::EventTimeMs;
 
 /// The entries and side outputs that have arrived at a pane so far.
@@ -49,9 +50,13 @@ pub fn close<'scope, K: Key, A: Aggregate>(
             let boundary = boundary_of(frontier);
             while let Some(first) = open.first_entry().filter(|first| *first.key() < boundary) {
                 let pane = first.remove();
-                output
-                    .session(&pane.capability.clone())
-                    .give(Rc::new(pane.close()));
+                let arrival = *pane.capability.time();
+                Milestone::Frontier.log(arrival);
+
+                let capability = pane.capability.clone();
+                let closed = Rc::new(pane.close());
+                Milestone::Closed.log(arrival);
+                output.session(&capability).give(closed);
             }
         }
     })
@@ -65,22 +70,26 @@ impl<K: Key, A: Aggregate> OpenPane<K, A> {
         }
     }
 
-    fn close(mut self) -> ClosedPane<K, A> {
-        self.entries
-            .sort_unstable_by(|one, other| (one.pane, &one.key).cmp(&(other.pane, &other.key)));
-        self.entries.dedup_by(|later, kept| {
-            let is_same = (later.pane, &later.key) == (kept.pane, &kept.key);
-            if is_same {
-                kept.aggregate.merge(&later.aggregate);
-            }
-            is_same
-        });
-
-        self.entries.shrink_to_fit();
+    fn close(self) -> ClosedPane<K, A> {
         ClosedPane {
             arrival: *self.capability.time(),
-            entries: self.entries,
+            entries: merged(self.entries),
             side_outputs: Vec::new(),
         }
     }
+}
+
+/// Sorts entries by pane and key, and merges those of the same pane and key.
+pub fn merged<K: Key, A: Aggregate>(mut entries: Vec<Entry<K, A>>) -> Vec<Entry<K, A>> {
+    entries.sort_unstable_by(|one, other| (one.pane, &one.key).cmp(&(other.pane, &other.key)));
+    entries.dedup_by(|later, kept| {
+        let is_same = (later.pane, &later.key) == (kept.pane, &kept.key);
+        if is_same {
+            kept.aggregate.merge(&later.aggregate);
+        }
+        is_same
+    });
+
+    entries.shrink_to_fit();
+    entries
 }

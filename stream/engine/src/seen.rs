@@ -100,13 +100,7 @@ impl Seen {
 
     /// Adds the first id of a pane in a partition, at its place. The set has room for as many ids as
     /// the newest one of the partition holds.
-    fn begin(
-        &mut self,
-        place: usize,
-        of: (EventTimeMs, u32),
-        offset: Offset,
-        id: EventId,
-    ) -> bool {
+    fn begin(&mut self, place: usize, of: (EventTimeMs, u32), offset: Offset, id: EventId) -> bool {
         let mut own = self.panes.iter().filter(|((_, known), _)| *known == of.1);
         let newest = own.next_back().map_or(0, |(_, known)| known.ids.len());
         let mut ids = IdSet::for_about(newest.min(self.limit - self.held));
@@ -156,7 +150,15 @@ mod tests {
     #[test]
     fn copies_are_known_in_whatever_order_panes_and_partitions_come() {
         let mut seen = Seen::within(1 << 20);
-        let sets = [(2, 30), (0, 20), (1, 10), (0, 30), (0, 10), (1, 20), (2, 10)];
+        let sets = [
+            (2, 30),
+            (0, 20),
+            (1, 10),
+            (0, 30),
+            (0, 10),
+            (1, 20),
+            (2, 10),
+        ];
         for id in 0..5 {
             for (partition, pane) in sets {
                 assert!(!seen.is_copy(partition, pane, id as Offset, id));

@@ -37,6 +37,7 @@ use crate::cut::Crossing;
 use crate::error::JobError;
 use crate::flow::{ClosedPane, Entry};
 use crate::frontier::boundary_at;
+use crate::milestones::Milestone;
 use crate::pane::EventTimeMs;
 use crate::watermark::Claim;
 use crate::worker::Shared;
@@ -173,6 +174,7 @@ impl<K: Key, A: Aggregate> Source<K, A> {
                 .for_each(|pane| outputs.send(held, pane));
 
             let to = crossing.to;
+            Milestone::Crossed.log(to);
             outputs.crossings.session(&held.crossings).give(crossing);
             held.downgrade(to);
             self.attempt

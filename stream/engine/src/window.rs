@@ -25,6 +25,7 @@ use crate::aggregate::{Aggregate, Key};
 use crate::attempt::Attempt;
 use crate::flow::{Row, SharedPane};
 use crate::frontier::boundary_of;
+use crate::milestones::Milestone;
 use crate::pane::EventTimeMs;
 use crate::summary::{Change, Contributions, Summary};
 use rules::WindowRules;
@@ -108,6 +109,7 @@ pub fn close<'scope, K: Key, A: Aggregate>(
 
                 contributions.forget(&state.forget(arrival));
                 closed.rows.iter_mut().for_each(|row| rules.raise(row));
+                Milestone::Rows.log(arrival);
                 rows.session(&due.rows).give_container(&mut closed.rows);
 
                 if let Some(next) = state.next_due() {

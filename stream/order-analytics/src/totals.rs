@@ -126,7 +126,8 @@ struct StoredAll<'a>(&'a [Amount]);
 
 impl Serialize for StoredAll<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let stored = |amount: &Amount| -> Stored { (amount.currency.letters(), amount.minor_units) };
+        let stored =
+            |amount: &Amount| -> Stored { (amount.currency.letters(), amount.minor_units) };
         serializer.collect_seq(self.0.iter().map(stored))
     }
 }

@@ -29,6 +29,7 @@ use crate::checkpoint::retain::retain;
 use crate::checkpoint::store::{CheckpointStore, StoreError};
 use crate::cut::Crossing;
 use crate::frontier::{END, boundary_at, boundary_of};
+use crate::milestones::Milestone;
 use crate::pane::EventTimeMs;
 use crate::sink::advance;
 use crate::worker::Shared;
@@ -209,6 +210,7 @@ impl Writer {
                     .attempt
                     .metrics
                     .checkpoint(&manifest, begun.elapsed());
+                Milestone::Manifest.log(manifest.boundary);
                 advance(capability, manifest.boundary);
                 self.checkpointer.ledger.written(manifest);
                 self.begin_merge();

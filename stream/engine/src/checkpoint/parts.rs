@@ -21,6 +21,7 @@ use crate::checkpoint::manifest::PartInfo;
 use crate::checkpoint::part::PartBuilder;
 use crate::checkpoint::store::{CheckpointStore, StoreError};
 use crate::flow::SharedPane;
+use crate::milestones::Milestone;
 use crate::pane::EventTimeMs;
 
 /// The part being built and the part being written.
@@ -102,6 +103,7 @@ impl Writer {
                  capability, part, ..
              }| {
                 self.attempt.metrics.part(part.size_bytes);
+                Milestone::Part.log(part.last);
                 (capability, part)
             },
         )

@@ -207,12 +207,7 @@ impl Intake {
         self.admit_to(pane, reading, event_ms)
     }
 
-    fn admit_to(
-        &mut self,
-        pane: EventTimeMs,
-        reading: &Reading,
-        event_ms: EventTimeMs,
-    ) -> Verdict {
+    fn admit_to(&mut self, pane: EventTimeMs, reading: &Reading, event_ms: EventTimeMs) -> Verdict {
         let capability = self.capability;
         let boundary = self.restored_boundary;
         let horizon = self.horizon;

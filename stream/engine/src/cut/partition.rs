@@ -124,7 +124,13 @@ impl Partition {
     /// Drops the ceilings that end before the least offset that a restart may read again: of an open
     /// pane, or `otherwise`.
     pub(super) fn forget_ceilings(&mut self, otherwise: Offset) {
-        let least = self.open.least.values().min().copied().unwrap_or(Offset::MAX);
+        let least = self
+            .open
+            .least
+            .values()
+            .min()
+            .copied()
+            .unwrap_or(Offset::MAX);
         let least = least.min(otherwise).min(self.next_offset);
         let first = self.ceilings.partition_point(|it| it.from <= least);
         self.ceilings.drain(..first.saturating_sub(1));

@@ -170,7 +170,10 @@ mod tests {
         let of_host = 0x1d19_dad6_ba7b_11d1_80b4_00c0_4fd4_30c8_u128;
         for shift in [0, 17, 32, 64, 96] {
             for number in 1..=20_000 {
-                assert!(set.insert(of_host ^ (number << shift)), "{number} << {shift}");
+                assert!(
+                    set.insert(of_host ^ (number << shift)),
+                    "{number} << {shift}"
+                );
             }
         }
     }

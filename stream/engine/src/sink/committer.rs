@@ -28,6 +28,7 @@ use timely::scheduling::activate::SyncActivator;
 
 use crate::aggregate::{Aggregate, Key};
 use crate::attempt::Attempt;
+use crate::milestones::Milestone;
 use crate::pane::EventTimeMs;
 use crate::sink::batch::Batch;
 use crate::sink::transaction::{RowWriter, Transactions};
@@ -149,12 +150,14 @@ impl<K: Key, A: Aggregate> Thread<K, A> {
 
     fn commit(&mut self, batch: &Batch<K, A>, boundary: EventTimeMs) -> Result<(), PublishError> {
         let begun = Instant::now();
+        Milestone::Commit.log(boundary);
         let writer = self.writer.clone();
         let is_published = self.repeat("results", |transactions| {
             transactions.commit(batch, &writer).map(|()| true)
         })?;
 
         if is_published {
+            Milestone::Committed.log(boundary);
             self.attempt.metrics.committed(begun.elapsed());
             self.committed.store(boundary, Ordering::Release);
 

@@ -63,7 +63,11 @@ fn a_restart_believes_what_was_believed_whatever_its_clock_says() {
         assert_eq!(believes(&mut first, offset, now_ms, event_ms), expected);
     }
 
-    let cut = first.partitions.get(0).unwrap().cut(0, None, Pending::none_below(4));
+    let cut = first
+        .partitions
+        .get(0)
+        .unwrap()
+        .cut(0, None, Pending::none_below(4));
     for clock_ms in [1, 10_000, 99_000] {
         let start = Start {
             resume: 0,

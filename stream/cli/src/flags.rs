@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, ValueEnum};
 use record_log::files::{FilesLog, FilesSettings};
 use record_log::{LogError, LogSettings, RecordLog};
 use tracing_subscriber::EnvFilter;
@@ -12,32 +12,6 @@ use tracing_subscriber::EnvFilter;
 use crate::checkpoints::CheckpointsVerb;
 use crate::job::{JobDefinition, JobSettings};
 use crate::members::MembershipFlags;
-
-/// The whole command line.
-#[derive(Parser)]
-#[command(args_conflicts_with_subcommands = true)]
-pub struct CommandLine<D: JobDefinition> {
-    #[command(subcommand)]
-    pub command: Option<Command<D>>,
-
-    #[command(flatten)]
-    pub run: RunFlags<D>,
-}
-
-/// The commands that every job has.
-#[derive(Subcommand)]
-pub enum Command<D: JobDefinition> {
-    /// Runs the job in a process of its own and starts it again when it dies or hangs
-    Supervise(Box<RunFlags<D>>),
-    /// Checks everything that the job needs, and names for each fault the owner of the setting and the
-    /// remedy; changes nothing
-    Doctor(Box<DoctorFlags<D>>),
-    /// Shows, verifies and prunes the job's checkpoints
-    Checkpoints(CheckpointsFlags<D>),
-    /// Lets the next start read the topic from its beginning and replace all results; the job must
-    /// not be running
-    StartOver(Box<RunFlags<D>>),
-}
 
 /// The settings of the job that is examined, and how the findings are printed.
 #[derive(Args, Clone, Debug)]

@@ -36,6 +36,7 @@
 //! visits --until-end                             … until the ends that the partitions have now
 //! visits --input file:///folder                  … on files, one record a line
 //! visits doctor                                  checks the needs of the job, and names each fault's remedy
+//! visits submit local | gce | dataproc            runs it in the background; status, logs, cancel, rescale, upgrade
 //! visits supervise                               starts it again whenever it dies or hangs
 //! visits checkpoints list | show | verify | prune
 //! visits start-over                              the next start reads everything again
@@ -53,6 +54,7 @@
 //! the [`Program`].
 
 mod checkpoints;
+mod command_line;
 mod commands;
 mod doctor;
 mod error;
@@ -65,6 +67,7 @@ mod program;
 mod sample;
 mod settings;
 mod status;
+mod submit;
 mod supervise;
 
 use std::process::ExitCode;
@@ -79,6 +82,7 @@ pub use program::Program;
 pub use sample::SampleRecord;
 pub use settings::{GuaranteeFlag, SettingsFlags};
 pub use status::status_pages;
+pub use submit::Bootstrap;
 
 /// Runs the program of a job without flags of its own, and returns its exit code. `name` is the
 /// program's name, and the job's unless `--job` sets another one.

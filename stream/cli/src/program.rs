@@ -7,13 +7,15 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches};
 use stream::{AnyPipeline, Job, JobError};
 
+use crate::command_line::{Command, CommandLine};
 use crate::commands;
 use crate::doctor;
 use crate::error::CommandError;
-use crate::flags::{Command, CommandLine, RunFlags};
+use crate::flags::RunFlags;
 use crate::job::{JobDefinition, NoFlags};
 use crate::memory;
 use crate::sample::{self, Published, SampleRecord};
+use crate::submit::{self, Bootstrap};
 
 /// The program of a job.
 ///
@@ -48,6 +50,7 @@ pub struct Program<D: JobDefinition> {
     version: &'static str,
     define: Define<D>,
     sample: Option<Box<dyn FnOnce() -> Vec<SampleRecord>>>,
+    bootstrap: Option<Bootstrap>,
     own: Vec<OwnCommand>,
 }
 
@@ -72,6 +75,7 @@ impl<D: JobDefinition> Default for Program<D> {
             version: env!("CARGO_PKG_VERSION"),
             define: Box::new(|own: &D, job| own.define(job)),
             sample: None,
+            bootstrap: None,
             own: Vec::new(),
         }
     }
@@ -111,6 +115,15 @@ impl<D: JobDefinition> Program<D> {
     pub fn sample(self, records: impl FnOnce() -> Vec<SampleRecord> + 'static) -> Self {
         Self {
             sample: Some(Box::new(records)),
+            ..self
+        }
+    }
+
+    /// Sets the scripts by which `submit` starts the job on Google Cloud.
+    #[must_use]
+    pub fn bootstrap(self, bootstrap: Bootstrap) -> Self {
+        Self {
+            bootstrap: Some(bootstrap),
             ..self
         }
     }
@@ -160,7 +173,8 @@ impl<D: JobDefinition> Program<D> {
         mut self,
         arguments: impl IntoIterator<Item = OsString>,
     ) -> Result<u8, CommandError> {
-        let matches = self.command_line().get_matches_from(arguments);
+        let command = self.command_line();
+        let matches = command.clone().get_matches_from(arguments);
         if let Some((name, matches)) = matches.subcommand() {
             let is_named = |own: &OwnCommand| own.command.get_name() == name;
             if let Some(at) = self.own.iter().position(is_named) {
@@ -169,14 +183,23 @@ impl<D: JobDefinition> Program<D> {
         }
 
         let line = CommandLine::<D>::from_arg_matches(&matches);
-        let CommandLine { command, run } = line.unwrap_or_else(|error| error.exit());
-        match command {
+        let CommandLine { command: verb, run } = line.unwrap_or_else(|error| error.exit());
+        match verb {
             None if is_without_kafka(&matches) && run.records.input.is_some() => {
                 self.read_files(run)
             }
             None if self.is_sampled(&matches) => self.try_out(run),
             None => commands::work(run, |run| self.define(run)),
             Some(Command::Supervise(run)) => commands::keep_working(&*run),
+            Some(Command::Submit(to)) => {
+                let (command, matches) = leaf(&command, &matches);
+                submit::submit(&to, command, matches, self.bootstrap)
+            }
+            Some(Command::Status(at)) => submit::status(&at),
+            Some(Command::Logs(at)) => submit::logs(&at),
+            Some(Command::Cancel(at)) => submit::cancel(&at),
+            Some(Command::Rescale(at)) => submit::rescale(&at),
+            Some(Command::Upgrade(at)) => submit::upgrade(at),
             Some(Command::Doctor(flags)) => doctor::run(*flags, |run| self.define(run)),
             Some(Command::Checkpoints(flags)) => commands::checkpoints(flags),
             Some(Command::StartOver(run)) => {
@@ -240,6 +263,21 @@ impl<D: JobDefinition> Program<D> {
         let published = sample::run(pipeline, run.job.settings.into(), &records, &stop)?;
         show(&published)
     }
+}
+
+/// Returns the innermost command that was given, and its arguments.
+fn leaf<'a>(
+    mut command: &'a clap::Command,
+    mut matches: &'a ArgMatches,
+) -> (&'a clap::Command, &'a ArgMatches) {
+    while let Some((name, inner)) = matches.subcommand() {
+        let Some(below) = command.find_subcommand(name) else {
+            break;
+        };
+        command = below;
+        matches = inner;
+    }
+    (command, matches)
 }
 
 /// Returns whether no flag and no variable names a Kafka.

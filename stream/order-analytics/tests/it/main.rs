@@ -17,6 +17,7 @@ mod progress;
 mod raw;
 mod settings;
 mod store;
+mod submit;
 mod too_large;
 mod topics;
 mod upgrade;

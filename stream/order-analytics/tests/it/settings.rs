@@ -13,20 +13,21 @@ const KEPT: &str = include_str!("settings.txt");
 const LIKE_A_RUN: [&str; 3] = ["supervise", "doctor", "start-over"];
 
 /// Adds a line for each flag of a command and of the commands below it. Those of a run are listed once.
-fn list(command: &Command, path: &str, lines: &mut String) {
-    for argument in command.get_arguments() {
+fn list(command: &Command, run: &Command, path: &str, lines: &mut String) {
+    let is_the_run = path.is_empty();
+    let has_a_run = command
+        .get_arguments()
+        .any(|argument| argument.get_id() == "brokers");
+    let own: Vec<&Arg> = match has_a_run && !is_the_run {
+        true => own(command, run).collect(),
+        false => command.get_arguments().collect(),
+    };
+    for argument in own {
         let _ = writeln!(lines, "{path}{}", line(argument));
     }
 
     for below in command.get_subcommands() {
-        let name = below.get_name();
-        if LIKE_A_RUN.contains(&name) {
-            for argument in own(below, command) {
-                let _ = writeln!(lines, "{path}{name} {}", line(argument));
-            }
-        } else {
-            list(below, &format!("{path}{name} "), lines);
-        }
+        list(below, run, &format!("{path}{} ", below.get_name()), lines);
     }
 }
 
@@ -66,11 +67,8 @@ fn line(argument: &Arg) -> String {
 #[test]
 fn no_setting_loses_its_flag_variable_default_or_help() {
     let mut lines = String::new();
-    list(
-        &Program::<OrderFlags>::default().command_line(),
-        "",
-        &mut lines,
-    );
+    let program = Program::<OrderFlags>::default().command_line();
+    list(&program, &program, "", &mut lines);
 
     for (number, (kept, found)) in KEPT.lines().zip(lines.lines()).enumerate() {
         assert_eq!(

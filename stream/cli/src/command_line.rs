@@ -1,0 +1,52 @@
+//! The command line of a job's program: its commands, and the flags of a run.
+
+use clap::{Parser, Subcommand};
+
+use crate::flags::{CheckpointsFlags, DoctorFlags, RunFlags};
+use crate::job::JobDefinition;
+use crate::submit::{CancelAt, LookAt, RescaleAt, SubmitTo, UpgradeAt};
+
+/// The whole command line.
+#[derive(Parser)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct CommandLine<D: JobDefinition> {
+    #[command(subcommand)]
+    pub command: Option<Command<D>>,
+
+    #[command(flatten)]
+    pub run: RunFlags<D>,
+}
+
+/// The commands that every job has.
+#[derive(Subcommand)]
+pub enum Command<D: JobDefinition> {
+    /// Runs the job in a process of its own and starts it again when it dies or hangs
+    Supervise(Box<RunFlags<D>>),
+    /// Runs the job in the background, on this machine or elsewhere
+    #[command(subcommand)]
+    Submit(SubmitTo<D>),
+    /// Prints whether a submitted job works
+    #[command(subcommand)]
+    Status(LookAt),
+    /// Follows the logs of a submitted job
+    #[command(subcommand)]
+    Logs(LookAt),
+    /// Ends a submitted job after a last checkpoint
+    #[command(subcommand)]
+    Cancel(CancelAt),
+    /// Gives a submitted job another number of processes or workers
+    #[command(subcommand)]
+    Rescale(RescaleAt),
+    /// Replaces the program of a submitted job; if the job does not work then, the program before
+    /// takes over again
+    #[command(subcommand)]
+    Upgrade(UpgradeAt),
+    /// Checks everything that the job needs, and names for each fault the owner of the setting and the
+    /// remedy; changes nothing
+    Doctor(Box<DoctorFlags<D>>),
+    /// Shows, verifies and prunes the job's checkpoints
+    Checkpoints(CheckpointsFlags<D>),
+    /// Lets the next start read the topic from its beginning and replace all results; the job must
+    /// not be running
+    StartOver(Box<RunFlags<D>>),
+}

@@ -44,8 +44,9 @@ resource "google_logging_metric" "errors" {
   name        = "${local.name}-job-errors"
   description = "Lines that the job wrote as errors"
 
-  # The job writes a line of JSON for each event: to the machine's console, or to its YARN container's log.
-  filter = "textPayload : \"\\\"level\\\":\\\"ERROR\\\"\" OR jsonPayload.message : \"\\\"level\\\":\\\"ERROR\\\"\""
+  # The job writes a line of JSON for each event: to the machine's console, or to its YARN container's log. Where an agent reads
+  # the line as JSON, its severity is that of the entry. stream/order-analytics/tests/it/logs.rs holds lines of the program against this.
+  filter = "textPayload : \"\\\"severity\\\":\\\"ERROR\\\"\" OR jsonPayload.message : \"\\\"severity\\\":\\\"ERROR\\\"\" OR (severity = ERROR AND jsonPayload.target : \"stream\")"
 
   metric_descriptor {
     metric_kind = "DELTA"

@@ -17,7 +17,7 @@ pub fn work<D: JobDefinition>(
     flags: RunFlags<D>,
     define: impl FnOnce(&RunFlags<D>) -> Result<AnyPipeline, CommandError>,
 ) -> Result<u8, CommandError> {
-    flags.log.start();
+    flags.start_logs();
 
     supervise::show_life(flags.members.silence_limit)
         .map_err(CommandError::system("cannot show signs of life"))?;
@@ -42,7 +42,7 @@ pub fn work<D: JobDefinition>(
 
 /// Runs the job in a process of its own, again and again.
 pub fn keep_working<D: JobDefinition>(flags: &RunFlags<D>) -> Result<u8, CommandError> {
-    flags.log.start();
+    flags.start_logs();
     let stop = stop_on_signals()?;
 
     // The first argument is `supervise`; all others are the job's.

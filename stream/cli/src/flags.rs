@@ -11,6 +11,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::checkpoints::CheckpointsVerb;
 use crate::job::{JobDefinition, JobSettings};
+use crate::logs::{self, LogFormat};
 use crate::members::MembershipFlags;
 
 /// The settings of the job that is examined, and how the findings are printed.
@@ -61,7 +62,7 @@ pub struct CheckpointsFlags<D: JobDefinition> {
 /// ```
 /// use clap::Parser;
 /// use stream::{Guarantee, Settings};
-/// use stream_cli::{Client, GuaranteeFlag, LogFilter, LogFlags, MembershipFlags, NoFlags, RunFlags, SettingsFlags};
+/// use stream_cli::{Client, GuaranteeFlag, LogFilter, LogFlags, LogFormat, MembershipFlags, NoFlags, RunFlags, SettingsFlags};
 ///
 /// #[derive(Parser)]
 /// struct Line {
@@ -70,7 +71,7 @@ pub struct CheckpointsFlags<D: JobDefinition> {
 /// }
 ///
 /// let flags = ["job", "--client", "native", "--guarantee", "at-least-once", "--processes", "3"];
-/// let RunFlags { records, log, members, job, .. } = Line::parse_from(flags).run;
+/// let RunFlags { records, log, log_format, members, job, .. } = Line::parse_from(flags).run;
 /// let LogFlags { brokers, client, .. } = records;
 /// assert_eq!((&*brokers, client), ("localhost:9092", Client::Native));
 ///
@@ -79,7 +80,7 @@ pub struct CheckpointsFlags<D: JobDefinition> {
 /// assert_eq!((processes, settings.guarantee), (3, GuaranteeFlag::AtLeastOnce));
 /// assert_eq!(Settings::from(settings).guarantee, Guarantee::AtLeastOnce);
 ///
-/// let _: LogFilter = log;
+/// let _: (LogFilter, LogFormat) = (log, log_format);
 /// ```
 #[derive(Args, Clone, Debug)]
 #[group(skip)]
@@ -101,6 +102,16 @@ pub struct RunFlags<D: JobDefinition> {
         value_name = "FILTER"
     )]
     pub log: LogFilter,
+
+    /// Format of the logs: auto is text on a terminal, and JSON with a field `severity` elsewhere
+    #[arg(
+        long,
+        env = "TIDEMARK_LOG_FORMAT",
+        default_value = "auto",
+        value_name = "FORMAT",
+        hide_possible_values = true
+    )]
+    pub log_format: LogFormat,
 
     #[command(flatten)]
     #[allow(missing_docs)]
@@ -220,13 +231,10 @@ impl std::str::FromStr for LogFilter {
     }
 }
 
-impl LogFilter {
+impl<D: JobDefinition> RunFlags<D> {
     /// Logs to standard error from now on.
-    pub(crate) fn start(&self) {
-        tracing_subscriber::fmt()
-            .with_env_filter(EnvFilter::new(&self.0))
-            .with_writer(std::io::stderr)
-            .init();
+    pub(crate) fn start_logs(&self) {
+        logs::start(EnvFilter::new(&self.log.0), self.log_format);
     }
 }
 

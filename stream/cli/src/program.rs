@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches};
-use stream::{AnyPipeline, Job, JobError};
+use stream::{AnyPipeline, EXIT_START_AGAIN, Job, JobError};
 
 use crate::command_line::{Command, CommandLine};
 use crate::commands;
@@ -13,6 +13,7 @@ use crate::doctor;
 use crate::error::CommandError;
 use crate::flags::RunFlags;
 use crate::job::{JobDefinition, NoFlags};
+use crate::logs;
 use crate::memory;
 use crate::sample::{self, Published, SampleRecord};
 use crate::submit::{self, Bootstrap};
@@ -158,8 +159,9 @@ impl<D: JobDefinition> Program<D> {
         match self.run(std::env::args_os()) {
             Ok(code) => ExitCode::from(code),
             Err(error) => {
-                eprintln!("{name}: {}", error.on_one_line());
-                ExitCode::from(error.exit_code())
+                let code = error.exit_code();
+                logs::report(name, &error.on_one_line(), code == EXIT_START_AGAIN);
+                ExitCode::from(code)
             }
         }
     }
@@ -241,7 +243,7 @@ impl<D: JobDefinition> Program<D> {
 
     /// Runs the job on files, and prints its results.
     fn read_files(self, run: RunFlags<D>) -> Result<u8, CommandError> {
-        run.log.start();
+        run.start_logs();
         let pipeline = self.define(&run)?;
         let Some(files) = run.records.files() else {
             return Ok(0);
@@ -253,7 +255,7 @@ impl<D: JobDefinition> Program<D> {
     }
 
     fn try_out(mut self, run: RunFlags<D>) -> Result<u8, CommandError> {
-        run.log.start();
+        run.start_logs();
         let records = self
             .sample
             .take()

@@ -13,6 +13,7 @@ mod certificates;
 mod currencies;
 mod doctor;
 mod kafka;
+mod logs;
 mod progress;
 mod raw;
 mod settings;

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::Message;
@@ -77,6 +77,7 @@ fn run_schedules(brokers: &str, protocol: Protocol) -> Met {
     let next = AtomicUsize::new(0);
     let met = Met::default();
     let run = crate::clock::system_now_ms();
+    let pace = pace(brokers, protocol, run.wrapping_sub(1));
 
     std::thread::scope(|scope| {
         for _ in 0..AT_A_TIME {
@@ -89,7 +90,7 @@ fn run_schedules(brokers: &str, protocol: Protocol) -> Met {
                     }
 
                     let seed = run.wrapping_add(number as u64);
-                    Schedule::new(brokers, protocol, seed).run(&met);
+                    Schedule::new(brokers, protocol, seed, patience(pace, seed)).run(&met);
                 }
             });
         }
@@ -99,6 +100,28 @@ fn run_schedules(brokers: &str, protocol: Protocol) -> Met {
     assert!(met.faults.load(Ordering::Relaxed) > schedules, "{met:?}");
     assert!(met.has_both_outcomes(), "{met:?}");
     met
+}
+
+/// How long it takes here and now to open a publisher and to commit the largest transaction, without faults.
+fn pace(brokers: &str, protocol: Protocol, seed: u64) -> Duration {
+    let schedule = Schedule::new(brokers, protocol, seed, Patience::default());
+    schedule.create_topic();
+    let begun = Instant::now();
+    schedule
+        .transact(&mut *schedule.open(), TRANSACTIONS)
+        .unwrap();
+    begun.elapsed()
+}
+
+/// The impatient learn of some commits only when they open the publisher anew. All of them can commit if nothing fails, on a
+/// busy machine, too.
+fn patience(pace: Duration, seed: u64) -> Patience {
+    let request = Duration::from_millis(300).max(pace * 2);
+    let call = match seed.is_multiple_of(3) {
+        true => Duration::from_secs(8).max(request * 10),
+        false => request + Duration::from_millis(50),
+    };
+    Patience { request, call }
 }
 
 impl Met {
@@ -120,14 +143,8 @@ struct Schedule {
 }
 
 impl Schedule {
-    fn new(brokers: &str, protocol: Protocol, seed: u64) -> Self {
+    fn new(brokers: &str, protocol: Protocol, seed: u64, patience: Patience) -> Self {
         let faults = Faults::new(seed, protocol);
-        // The impatient learn of some commits only when they open the publisher anew.
-        let patience = Patience {
-            request: Duration::from_millis(300),
-            call: Duration::from_millis(if seed.is_multiple_of(3) { 8_000 } else { 350 }),
-        };
-
         Self {
             log: NativeLog::over(Box::new(Arc::clone(&faults)), brokers, patience),
             brokers: brokers.to_owned(),
@@ -137,7 +154,7 @@ impl Schedule {
         }
     }
 
-    fn run(&self, met: &Met) {
+    fn create_topic(&self) {
         let topic = TopicSpec {
             name: self.topic.clone(),
             partitions: PARTITIONS,
@@ -145,7 +162,10 @@ impl Schedule {
             retention: Duration::from_secs(3600),
         };
         self.log.ensure_topics(&[topic]).unwrap();
+    }
 
+    fn run(&self, met: &Met) {
+        self.create_topic();
         let mut publisher = self.open();
         self.faults.begin(3);
         let mut committed = 0;

@@ -31,7 +31,7 @@ pub struct Args {
     #[arg(long, default_value_t = 2)]
     workers: u32,
     /// The job's client of Kafka: rdkafka or native.
-    #[arg(long, env = "TIDEMARK_CLIENT", default_value = "rdkafka")]
+    #[arg(long, env = "TIDEMARK_CLIENT", default_value = "native")]
     client: String,
 }
 

@@ -70,7 +70,7 @@ pub struct CheckpointsFlags<D: JobDefinition> {
 ///     run: RunFlags<NoFlags>,
 /// }
 ///
-/// let flags = ["job", "--client", "native", "--guarantee", "at-least-once", "--processes", "3"];
+/// let flags = ["job", "--guarantee", "at-least-once", "--processes", "3"];
 /// let RunFlags { records, log, log_format, members, job, .. } = Line::parse_from(flags).run;
 /// let LogFlags { brokers, client, .. } = records;
 /// assert_eq!((&*brokers, client), ("localhost:9092", Client::Native));
@@ -130,12 +130,12 @@ pub struct LogFlags {
     #[arg(long, env = "TIDEMARK_BROKERS", default_value = "localhost:9092")]
     pub brokers: String,
 
-    /// Client of Kafka: librdkafka, or this project's own
+    /// Client of Kafka: this project's own, or librdkafka
     #[arg(
         long,
         env = "TIDEMARK_CLIENT",
         value_enum,
-        default_value_t = Client::Rdkafka
+        default_value_t = Client::Native
     )]
     pub client: Client,
 

@@ -112,6 +112,7 @@
 //!
 //! ## 5. Further features
 //!
+//! - Filter, map, jobs without a window, and what is derived of a window's rows (second windows, joins, top-k): [`stages`].
 //! - Skip rows, and give them headers: [`Output::skip`](stream::Output::skip),
 //!   [`Output::headers`](stream::Output::headers).
 //! - The first keys of each window, a record for each rank: [`Pipeline::top`](stream::Pipeline::top).
@@ -120,3 +121,5 @@
 //!   kind, and a sink that skips the rows that lack one.
 //! - Days of a time zone: [`Windows::offset`](stream::Windows::offset).
 //! - A whole set of queries: `examples/nexmark`, with a table of those that cannot be expressed.
+
+pub mod stages;

@@ -23,6 +23,7 @@ use crate::sink::side::SideLimits;
 use crate::sink::sides::SideQueue;
 use crate::sink::transaction::{FormerPart, SinkStart};
 use crate::source::partitions::{Limits, Partitions};
+use crate::stages;
 use crate::topics;
 use crate::watermark::Pace;
 use crate::worker::Own;
@@ -65,11 +66,12 @@ impl<K: Key, A: Aggregate> Run<K, A> {
             None
         };
 
+        let reach_ms = stages::reach_ms(&self.pipeline.stages);
         let windows_end = recovered
             .adopted
             .parts
             .iter()
-            .map(|part| part.last + self.pipeline.windows.size_ms())
+            .map(|part| part.last + self.pipeline.windows.size_ms() + reach_ms)
             .max();
 
         let parts = recovered
@@ -160,7 +162,7 @@ impl<K: Key, A: Aggregate> Run<K, A> {
 
         let rules = Rules {
             windows,
-            allowed_lateness_ms: millis(settings.allowed_lateness),
+            allowed_lateness_ms: self.lateness_ms(),
             max_future_skew_ms: millis(settings.max_future_skew),
             pace: Pace {
                 disorder_ms,
@@ -176,9 +178,17 @@ impl<K: Key, A: Aggregate> Run<K, A> {
 
         // The slowest partition must be able to read on until its watermark passes its oldest open
         // pane.
-        let needed = disorder_ms / windows.pane_ms() + 2;
+        let is_passing = self.pipeline.pass_through.is_some();
+        let disorder_panes = if is_passing {
+            0
+        } else {
+            disorder_ms / windows.pane_ms()
+        };
+        let needed = disorder_panes + 2;
         let limits = Limits {
             windows,
+            is_passing,
+            reach_ms: stages::reach_ms(&self.pipeline.stages),
             may_lose_anchors,
             max_open_panes: usize::from(settings.max_open_panes)
                 + usize::try_from(needed).unwrap_or(usize::MAX / 2),

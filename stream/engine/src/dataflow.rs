@@ -6,7 +6,8 @@
 //! log ──▶ source ── entries ──▶ panes ──┬── write parts ──▶ write manifests
 //!            │        by key   (closed) │                            │ frontier: durable
 //!            │                          └── windows ── rows ───────▶ sink ──▶ log
-//!            │                                 └─ changes ─▶ summary ─▶│      │ frontier: committed
+//!            │                           │     └─ changes ─▶ summary ─▶│      │ frontier: committed
+//!            │                           └─ rows ─────────▶ stages ──▶│      │
 //!            └──────── side outputs (no stream: a queue) ──────────────┘      └─▶ (read by source, write manifests)
 //! ```
 //!
@@ -18,8 +19,8 @@
 use std::rc::Rc;
 
 use timely::dataflow::ProbeHandle;
-use timely::dataflow::operators::Probe;
 use timely::dataflow::operators::generic::operator::empty;
+use timely::dataflow::operators::{Concat, Probe};
 use timely::worker::Worker;
 
 use crate::aggregate::{Aggregate, Key};
@@ -32,7 +33,7 @@ use crate::source::{self, Source};
 use crate::window::rules::WindowRules;
 use crate::worker::{Own, Shared};
 use crate::worker_progress::SharedProgress;
-use crate::{panes, sink, summary, window};
+use crate::{panes, sink, stages, summary, window};
 
 /// Builds the dataflow of one worker. The returned probe is at the boundary up to which results are
 /// committed.
@@ -85,13 +86,15 @@ pub fn build<K: Key, A: Aggregate>(
         );
         let durable = commit::write(crossings, parts, checkpointer);
 
-        let (rows, changes) = window::close(panes, rules, views.clone(), attempt.clone());
+        let (rows, changes) = window::close(panes, rules.clone(), views.clone(), attempt.clone());
+        let derived = stages::derive(&rows, &rules, &pipeline.stages);
         let outgoing = if views.is_empty() {
             empty(scope)
         } else {
             summary::summarize(changes, views)
         };
-        sink::commit(rows, outgoing, durable, slots, committer).probe_with(&committed);
+        sink::commit(rows, outgoing.concat(derived), durable, slots, committer)
+            .probe_with(&committed);
     });
 
     committed

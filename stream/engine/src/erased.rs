@@ -16,7 +16,7 @@ use crate::job::Pipeline;
 use crate::metrics::Metrics;
 use crate::run::Run;
 use crate::settings::Settings;
-use crate::summary::Summary;
+use crate::stages;
 use crate::topics;
 
 /// A complete job of any types, which can be run.
@@ -89,7 +89,7 @@ impl AnyPipeline {
         self.0.results_topic()
     }
 
-    /// Returns the topics that the job publishes summaries and rankings to.
+    /// Returns the topics that the job publishes summaries, rankings and stages to, and those of branches.
     pub fn view_topics(&self) -> Vec<String> {
         self.0.view_topics()
     }
@@ -160,8 +160,8 @@ impl<K: Key, A: Aggregate> ErasedPipeline for Pipeline<K, A> {
     }
 
     fn view_topics(&self) -> Vec<String> {
-        let topics = self.views.iter().map(Summary::topic);
-        topics.map(str::to_owned).collect()
+        let branches = self.branches().iter().map(String::as_str);
+        self.views().chain(branches).map(str::to_owned).collect()
     }
 
     fn published_topics(&self, settings: &Settings) -> Vec<TopicSpec> {
@@ -169,7 +169,7 @@ impl<K: Key, A: Aggregate> ErasedPipeline for Pipeline<K, A> {
     }
 
     fn fingerprint(&self) -> Fingerprint {
-        Fingerprint::new(&self.topic, &self.windows)
+        Fingerprint::new(&self.topic, &self.windows).reaching(stages::reach_ms(&self.stages))
     }
 
     fn on(

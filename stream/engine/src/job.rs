@@ -1,8 +1,11 @@
 //! The definition of a job: where its records come from, how they are windowed and aggregated, and
 //! where the results go. It is independent of how the job is run.
 
+mod passing;
+mod rejected;
+mod stage;
+
 use std::cmp::Ordering;
-use std::fmt::Display;
 use std::sync::Arc;
 
 use record_log::Record;
@@ -12,8 +15,12 @@ use crate::flow::Row;
 use crate::output::{Destination, Encode, Output};
 use crate::pane::{EventTimeMs, SessionWindows, Windows};
 use crate::seen::EventId;
+use crate::stages::Stage;
 use crate::summary::{Ranked, Summary, Totals, ViewDestination};
 use crate::window::sessions::Extent;
+
+pub use passing::{PassThrough, Passing};
+pub use rejected::Rejected;
 
 /// A job without a source. Each step of its definition is a type.
 ///
@@ -64,7 +71,14 @@ pub struct Sourced<V> {
     name: String,
     topic: String,
     decode: DecodeFn<V>,
-    identify: Option<IdentifyFn<V>>,
+    has_ids: bool,
+}
+
+/// A decoded record.
+struct Event<V> {
+    time_ms: EventTimeMs,
+    id: Option<EventId>,
+    value: V,
 }
 
 /// A job with a source and windows.
@@ -120,14 +134,12 @@ pub struct Pipeline<K, A> {
     pub(crate) decoder: u32,
     pub(crate) results: Destination<Row<K, A>>,
     pub(crate) views: Vec<Summary<K, A>>,
+    pub(crate) stages: Vec<Stage<K, A>>,
+    /// What distinguishes the job if it has no window.
+    pub(crate) pass_through: Option<PassThrough<A>>,
     pub(crate) late_topic: String,
     pub(crate) dead_letter_topic: String,
 }
-
-/// The reason why a record is rejected. The record goes to the dead-letter topic with this reason,
-/// and the job continues.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Rejected(pub String);
 
 impl<K, A> Clone for Pipeline<K, A> {
     fn clone(&self) -> Self {
@@ -140,6 +152,8 @@ impl<K, A> Clone for Pipeline<K, A> {
             decoder: self.decoder,
             results: self.results.clone(),
             views: self.views.clone(),
+            stages: self.stages.clone(),
+            pass_through: self.pass_through.clone(),
             late_topic: self.late_topic.clone(),
             dead_letter_topic: self.dead_letter_topic.clone(),
         }
@@ -147,9 +161,7 @@ impl<K, A> Clone for Pipeline<K, A> {
 }
 
 /// Decodes a record; none if it is not for this job.
-type DecodeFn<V> =
-    Arc<dyn Fn(&Record<'_>) -> Result<Option<(EventTimeMs, V)>, Rejected> + Send + Sync>;
-type IdentifyFn<V> = Arc<dyn Fn(&V) -> Option<EventId> + Send + Sync>;
+type DecodeFn<V> = Arc<dyn Fn(&Record<'_>) -> Result<Option<Event<V>>, Rejected> + Send + Sync>;
 /// Decodes a record, and passes the event to the engine.
 pub type Decode<K, A> =
     Arc<dyn Fn(&Record<'_>, &mut dyn Admission<K, A>) -> Result<(), Rejected> + Send + Sync>;
@@ -160,15 +172,10 @@ pub trait Admission<K, A> {
     fn identify(&mut self, id: EventId);
     /// Decides by the event time whether the record is counted.
     fn admit(&mut self, event_ms: EventTimeMs) -> Result<bool, Rejected>;
+    /// Admits the record of a job without a window, unless the checkpoint contains its effect.
+    fn pass(&mut self, event_ms: EventTimeMs) -> bool;
     /// Counts an aggregate under a key, if the record was admitted.
     fn add(&mut self, key: K, aggregate: A);
-}
-
-impl Rejected {
-    /// Rejects a record for a reason that a person can read.
-    pub fn because(reason: impl Display) -> Self {
-        Self(reason.to_string())
-    }
 }
 
 impl Job {
@@ -202,8 +209,15 @@ impl Job {
         Sourced {
             name: self.name,
             topic: topic.to_owned(),
-            decode: Arc::new(decode),
-            identify: None,
+            decode: Arc::new(move |record| {
+                let decoded = decode(record)?;
+                Ok(decoded.map(|(time_ms, value)| Event {
+                    time_ms,
+                    id: None,
+                    value,
+                }))
+            }),
+            has_ids: false,
         }
     }
 }
@@ -217,8 +231,16 @@ impl<V: 'static> Sourced<V> {
         self,
         identify: impl Fn(&V) -> Option<EventId> + Send + Sync + 'static,
     ) -> Self {
+        let decode = self.decode;
         Self {
-            identify: Some(Arc::new(identify)),
+            decode: Arc::new(move |record| {
+                let event = decode(record)?;
+                Ok(event.map(|event| Event {
+                    id: identify(&event.value),
+                    ..event
+                }))
+            }),
+            has_ids: true,
             ..self
         }
     }
@@ -231,9 +253,10 @@ impl<V: 'static> Sourced<V> {
         windows: &Windows,
         admission: &mut dyn Admission<K, A>,
     ) -> Result<Option<(EventTimeMs, V)>, Rejected> {
-        let Some((event_ms, value)) = (self.decode)(record)? else {
+        let Some(event) = (self.decode)(record)? else {
             return Ok(None);
         };
+        let event_ms = event.time_ms;
         let first_ms = windows.offset_ms();
         if event_ms < first_ms {
             return Err(Rejected(format!(
@@ -241,11 +264,11 @@ impl<V: 'static> Sourced<V> {
             )));
         }
 
-        if let Some(id) = self.identify.as_ref().and_then(|identify| identify(&value)) {
+        if let Some(id) = event.id {
             admission.identify(id);
         }
         let is_counted = admission.admit(event_ms)?;
-        Ok(is_counted.then_some((event_ms, value)))
+        Ok(is_counted.then_some((event_ms, event.value)))
     }
 
     /// Groups events by windows.
@@ -357,6 +380,8 @@ impl<K: Key, A: Aggregate> Aggregated<K, A> {
                 encode: Arc::new(encode),
             },
             views: Vec::new(),
+            stages: Vec::new(),
+            pass_through: None,
         }
     }
 }

@@ -57,11 +57,17 @@
 //! ```
 //!
 //! The steps are types, so that a job without a source or an aggregate does not compile: [`Job`],
-//! [`Sourced`], [`Windowed`] or [`Sessioned`], [`Aggregated`], [`Pipeline`]. A record that a decoder
-//! rejects becomes a dead letter with the reason, and the job goes on.
+//! [`Sourced`], [`Windowed`] or [`Sessioned`] or [`Passing`], [`Aggregated`], [`Pipeline`]. A record that a
+//! decoder rejects becomes a dead letter with the reason, and the job goes on.
 //!
 //! A program with a command line, logs, signals, a status page and supervision takes one call more:
 //! see the crate `stream-cli`.
+//!
+//! # Without a window
+//!
+//! [`Sourced::filter`] and [`Sourced::map`] change events before anything else. With
+//! [`Sourced::without_window`] a job publishes records for each event, exactly once and in order:
+//! see [`Passing`].
 //!
 //! # Windows and aggregates
 //!
@@ -76,7 +82,8 @@
 //! [skip](Output::skip) the row. If a correction is skipped, a tombstone takes the place of the row
 //! that was published before. [`Pipeline::summarize`] adds the [`Totals`] of each window over all
 //! keys, and [`Pipeline::top`] its first keys, each as a record of its own ([`Ranked`]). Both are
-//! right under corrections, in the transaction of the rows. With the aggregate `()`, the rows of a
+//! right under corrections, in the transaction of the rows. [`Pipeline::stage`] filters, maps, joins and ranks rows, and groups
+//! them by further windows ([`Rows`]), with the same promise. With the aggregate `()`, the rows of a
 //! window are its distinct keys.
 //!
 //! # Late events
@@ -122,6 +129,7 @@ mod clock;
 mod cluster;
 mod cut;
 mod dataflow;
+mod emitted;
 mod erased;
 mod error;
 mod flow;
@@ -141,6 +149,7 @@ mod settings;
 mod sink;
 mod size;
 mod source;
+mod stages;
 mod status;
 mod summary;
 mod topics;
@@ -151,7 +160,8 @@ mod window;
 mod worker;
 mod worker_progress;
 
-pub use job::{Aggregated, Job, Pipeline, Rejected, Sessioned, Sourced, Windowed};
+pub use emitted::{Emitted, SourcePartition};
+pub use job::{Aggregated, Job, Passing, Pipeline, Rejected, Sessioned, Sourced, Windowed};
 pub use pane::{EventTimeMs, InvalidWindows, SessionWindows, Windows};
 pub use seen::EventId;
 
@@ -161,6 +171,8 @@ pub use aggregate::{
 };
 pub use flow::Row;
 pub use output::Output;
+pub use stages::WindowRow;
+pub use stages::rows::Rows;
 pub use summary::{Ranked, Totals};
 
 pub use attempt::Stop;

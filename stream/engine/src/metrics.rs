@@ -20,7 +20,6 @@ use crate::clock::now_ms;
 use crate::job::Pipeline;
 use crate::source::position::Position;
 use crate::status::{CheckpointStatus, Facts, Status, TopicsStatus};
-use crate::summary::Summary;
 use counts::BatchCounts;
 
 /// The metrics of a job's process.
@@ -228,7 +227,8 @@ impl Metrics {
 
     /// Records the topics that the job reads and publishes to.
     pub(crate) fn describe<K, A>(&self, pipeline: &Pipeline<K, A>) {
-        let views: Vec<&str> = pipeline.views.iter().map(Summary::topic).collect();
+        let branches = pipeline.branches().iter().map(String::as_str);
+        let views: Vec<&str> = pipeline.views().chain(branches).collect();
         self.facts().topics = TopicsStatus {
             input: pipeline.topic.clone(),
             input_log_time: String::new(),

@@ -247,6 +247,12 @@ impl Windows {
             .map_or(start + self.size_ms, |_| self.pane_of(start) + self.pane_ms)
     }
 
+    /// Returns the pane at which the rows of all windows that start at or before `start` are emitted
+    /// first.
+    pub(crate) fn emitted_by(&self, start: EventTimeMs) -> EventTimeMs {
+        self.pane_of(start.saturating_add(self.size_ms - self.pane_ms))
+    }
+
     /// Returns the range of event time, and thereby of panes, of the window that starts at `start`.
     pub(crate) fn panes(&self, start: EventTimeMs) -> std::ops::Range<EventTimeMs> {
         start..start + self.size_ms

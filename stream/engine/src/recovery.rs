@@ -23,6 +23,7 @@ use crate::error::JobError;
 use crate::run::{Run, millis};
 use crate::sink::fencing::{Opening, Publishers};
 use crate::sink::progress::SinkProgress;
+use crate::stages;
 use crate::topics;
 
 /// Open publishers, by the worker that they belong to.
@@ -95,8 +96,7 @@ impl<K: Key, A: Aggregate> Run<K, A> {
             &fingerprint,
         );
         let adopted = recover::reconcile(adopted, &carried)?;
-        let lateness_ms = millis(self.settings.allowed_lateness);
-        let mut adopted = recover::remembering(adopted, &self.pipeline.windows, lateness_ms);
+        let mut adopted = recover::remembering(adopted, &self.pipeline.windows, self.lateness_ms());
         let progress = carried
             .progress
             .at_least(&adopted.lineage, adopted.committed);
@@ -209,9 +209,18 @@ impl<K: Key, A: Aggregate> Run<K, A> {
         open
     }
 
+    /// Returns the lateness that is allowed: none in a job without a window, where nothing is late.
+    pub(crate) fn lateness_ms(&self) -> u64 {
+        match self.pipeline.pass_through {
+            Some(_) => 0,
+            None => millis(self.settings.allowed_lateness),
+        }
+    }
+
     fn fingerprint(&self) -> Fingerprint {
         Fingerprint::new(&self.pipeline.topic, &self.pipeline.windows)
             .keeping::<K, A>()
+            .reaching(stages::reach_ms(&self.pipeline.stages))
             .believing(millis(self.settings.max_future_skew))
     }
 

@@ -110,6 +110,7 @@ impl<K: Key, A: Aggregate> Run<K, A> {
     /// processes together.
     pub fn run(&self, stop: &Stop) -> Result<(), JobError> {
         self.settings.validate()?;
+        self.pipeline.validate()?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()

@@ -18,6 +18,7 @@
 pub mod fold;
 pub mod partitions;
 pub mod position;
+mod ticks;
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -43,6 +44,7 @@ use crate::watermark::Claim;
 use crate::worker::Shared;
 use crate::worker_progress::{SharedProgress, WorkerProgress};
 use partitions::{Leaving, Moment, Partitions};
+use ticks::Ticks;
 
 /// The interval at which event time advances at the end of partitions.
 const TICK: Duration = Duration::from_millis(40);
@@ -62,6 +64,8 @@ pub struct Source<K, A> {
     /// The boundary up to which results are committed.
     committed: ProbeHandle<EventTimeMs>,
     clock: Clock,
+    /// The time of a job without a window; none if event time is the time.
+    ticks: Option<Ticks>,
     attempt: Arc<Attempt>,
     /// Whether the last poll failed because the log was unavailable.
     is_away: bool,
@@ -141,12 +145,16 @@ impl<K: Key, A: Aggregate> Source<K, A> {
     ) -> Self {
         let clock = Arc::clone(&shared.clock);
         let attempt = Arc::clone(&shared.attempt);
+        let interval_ms = shared.pipeline.windows.pane_ms();
+        let ticks = shared.pipeline.pass_through.as_ref();
+        let ticks = ticks.map(|_| Ticks::from(partitions.capability(), interval_ms, clock()));
         Self {
             partitions,
             restored,
             workers,
             committed,
             clock,
+            ticks,
             attempt,
             is_away: false,
         }
@@ -263,7 +271,10 @@ impl<K: Key, A: Aggregate> Source<K, A> {
     /// Returns how far event time has come for this worker, and whether that is the end of the job.
     /// Announces this worker's progress to the others.
     fn target(&mut self) -> (Option<EventTimeMs>, bool) {
-        let claim = self.partitions.claim();
+        let claim = match &mut self.ticks {
+            Some(ticks) => Claim::at(ticks.at((self.clock)(), self.workers.furthest())),
+            None => self.partitions.claim(),
+        };
         let progress = self
             .partitions
             .finished()

@@ -46,12 +46,10 @@ pub fn published<K, A>(pipeline: &Pipeline<K, A>, settings: &Settings) -> Vec<To
         spec(&pipeline.dead_letter_topic, Cleanup::Delete),
     ];
 
-    specs.extend(
-        pipeline
-            .views
-            .iter()
-            .map(|view| spec(view.topic(), Cleanup::CompactAndDelete)),
-    );
+    let branches = pipeline.branches().iter();
+    specs.extend(branches.map(|topic| spec(topic, Cleanup::Delete)));
+    let views = pipeline.views();
+    specs.extend(views.map(|topic| spec(topic, Cleanup::CompactAndDelete)));
 
     specs
 }
@@ -65,12 +63,13 @@ pub fn check<K, A>(
     pipeline: &Pipeline<K, A>,
     settings: &Settings,
 ) -> Result<(), JobError> {
-    for topic in [
+    let all = [
         &pipeline.topic,
         &pipeline.results.topic,
         &pipeline.late_topic,
         &pipeline.dead_letter_topic,
-    ] {
+    ];
+    for topic in all.into_iter().chain(pipeline.branches()) {
         let described = match log.describe(topic) {
             Err(error @ LogError::Refused(_)) => {
                 tracing::warn!(topic, %error, "the topic's cleanup.policy cannot be checked");

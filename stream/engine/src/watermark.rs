@@ -204,6 +204,14 @@ impl Claim {
         Self::Known(Known::default())
     }
 
+    /// Returns the claim that time has reached `time`.
+    pub fn at(time: EventTimeMs) -> Self {
+        Self::Known(Known {
+            active: Some(time),
+            ..Known::default()
+        })
+    }
+
     /// Combines two claims.
     pub fn and(self, other: Self) -> Self {
         let (Self::Known(one), Self::Known(other)) = (self, other) else {

@@ -134,6 +134,20 @@ impl SharedProgress {
         claims.fold(Claim::none(), Claim::and)
     }
 
+    /// Returns the furthest time that another worker has reached.
+    pub fn furthest(&self) -> Option<EventTimeMs> {
+        let table = self.0.borrow();
+        let reached = |progress: &WorkerProgress| match progress {
+            WorkerProgress::Reading(claim) => claim.reached(),
+            WorkerProgress::Finished(end) => Some(*end),
+            WorkerProgress::Draining { boundary, .. } => Some(*boundary),
+        };
+        let others = (0..)
+            .zip(&table.all)
+            .filter(|(worker, _)| *worker != table.own);
+        others.filter_map(|(_, progress)| reached(progress)).max()
+    }
+
     /// Returns the boundary by which all windows end, once all workers have finished.
     pub fn all_finished(&self) -> Option<EventTimeMs> {
         let table = self.0.borrow();

@@ -21,6 +21,8 @@ const BEHIND_MS: u64 = 500;
 
 /// The id of the first person, and of the first auction.
 const FIRST_ID: u64 = 1000;
+/// The channels that a query knows by name.
+const KNOWN_CHANNELS: [&str; 4] = ["Apple", "Google", "Facebook", "Baidu"];
 /// Every so many persons and auctions, one is hot.
 const HOT_EVERY: u64 = 100;
 
@@ -57,7 +59,10 @@ pub struct Bid {
     pub bidder: u64,
     pub price: u64,
     pub channel: String,
+    /// The page of the bid. It names the channel if that is not one of the four known ones.
+    pub url: String,
     pub date_time_ms: u64,
+    pub extra: String,
 }
 
 impl Event {
@@ -105,13 +110,7 @@ pub fn event(seed: u64, number: u64) -> Event {
             category: 10 + draws.below(5),
             date_time_ms,
         }),
-        _ => Event::Bid(Bid {
-            auction: draws.hot_or_recent((round + 1) * 3),
-            bidder: draws.hot_or_recent(persons),
-            price: 100 + draws.below(100) * 10_u64.pow(u32::try_from(draws.below(6)).unwrap_or(0)),
-            channel: draws.channel(),
-            date_time_ms: date_time_ms - draws.below(BEHIND_MS),
-        }),
+        _ => Event::Bid(draws.bid(round, date_time_ms)),
     }
 }
 
@@ -141,11 +140,46 @@ impl Draws {
         }
     }
 
-    fn channel(&mut self) -> String {
-        match self.below(8) {
-            0..=4 => format!("hot-{}", self.below(4)),
-            _ => format!("channel-{}", self.below(100)),
+    fn bid(&mut self, round: u64, date_time_ms: u64) -> Bid {
+        let auction = self.hot_or_recent((round + 1) * 3);
+        let bidder = self.hot_or_recent(round + 1);
+        let magnitude = 10_u64.pow(u32::try_from(self.below(6)).unwrap_or(0));
+        let price = 100 + self.below(100) * magnitude;
+        let (channel, url) = self.channel();
+
+        Bid {
+            auction,
+            bidder,
+            price,
+            channel,
+            url,
+            date_time_ms: date_time_ms - self.below(BEHIND_MS),
+            extra: self.letters(12),
         }
+    }
+
+    /// Draws a channel and the page of a bid.
+    fn channel(&mut self) -> (String, String) {
+        let folders = [(); 3].map(|()| self.letters(5)).join("/");
+        let page = format!("https://www.nexmark.com/{folders}/item.htm?query=1");
+        let number = self.below(100);
+        let channel = match self.below(8) {
+            0..=4 => KNOWN_CHANNELS[usize::try_from(self.below(4)).unwrap_or(0)].to_owned(),
+            _ => format!("channel-{number}"),
+        };
+
+        let is_named = channel.starts_with("channel-") && self.below(10) > 0;
+        let url = if is_named {
+            format!("{page}&channel_id={number}")
+        } else {
+            page
+        };
+        (channel, url)
+    }
+
+    fn letters(&mut self, count: usize) -> String {
+        let letter = |()| char::from(b'a' + u8::try_from(self.below(26)).unwrap_or(0));
+        std::iter::repeat_n((), count).map(letter).collect()
     }
 }
 

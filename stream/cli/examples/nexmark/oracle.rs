@@ -54,16 +54,17 @@ fn rows<N: std::fmt::Display>(rows: impl IntoIterator<Item = (u64, N, String)>) 
 }
 
 fn q5(bids: &[Bid]) -> Results {
-    let mut hottest: BTreeMap<u64, (u64, usize)> = BTreeMap::new();
-    for ((start, auction), bids) in grouped(bids, (TEN_SECONDS, 2_000), |bid| bid.auction) {
-        let hot = hottest.entry(start).or_insert((auction, bids.len()));
-        if bids.len() > hot.1 {
-            *hot = (auction, bids.len());
-        }
+    let auctions = grouped(bids, (TEN_SECONDS, 2_000), |bid| bid.auction);
+    let mut most: BTreeMap<u64, usize> = BTreeMap::new();
+    for ((start, _), bids) in &auctions {
+        let most = most.entry(*start).or_default();
+        *most = bids.len().max(*most);
     }
 
-    let row = |(start, (auction, count))| (start, 1, format!("auction {auction}, {count} bids"));
-    rows(hottest.into_iter().map(row))
+    let hottest = auctions
+        .iter()
+        .filter(|((start, _), bids)| bids.len() == most[start]);
+    rows(hottest.map(|((start, auction), bids)| (*start, *auction, bids.len().to_string())))
 }
 
 fn q7(bids: &[Bid]) -> Results {
@@ -186,6 +187,79 @@ fn q19(bids: &[Bid]) -> Results {
     }))
 }
 
+/// Returns whether a query has a line for each event and no window.
+fn is_passing(query: Query) -> bool {
+    use Query::{Q0, Q1, Q2, Q14, Q21, Q22};
+    matches!(query, Q0 | Q1 | Q2 | Q14 | Q21 | Q22)
+}
+
+/// Returns lines as results. Equal lines are numbered.
+fn lines(lines: impl IntoIterator<Item = String>) -> Results {
+    let mut results = Results::new();
+    for line in lines {
+        let copies = (0..).map(|copy| format!("{line} {copy}"));
+        let key = copies.into_iter().find(|key| !results.contains_key(key));
+        results.insert(key.unwrap(), line);
+    }
+    results
+}
+
+/// Computes in floating point what the queries compute in whole numbers.
+fn euros(price: u64) -> String {
+    let thousandths = (price as f64 * 0.908 * 1000.0).round();
+    format!("{:.3}", thousandths / 1000.0)
+}
+
+fn q14(bids: &[Bid]) -> Results {
+    let in_euros = |bid: &Bid| bid.price as f64 * 0.908;
+    let found = bids
+        .iter()
+        .filter(|bid| in_euros(bid) > 1_000_000.0 && in_euros(bid) < 50_000_000.0);
+    lines(found.map(|bid| {
+        let hour = jiff::Timestamp::from_millisecond(i64::try_from(bid.date_time_ms).unwrap());
+        let hour = hour.unwrap().to_zoned(jiff::tz::TimeZone::UTC).hour();
+        let time = match hour {
+            0..=6 | 20..=23 => "nightTime",
+            8..=18 => "dayTime",
+            _ => "otherTime",
+        };
+        let count = bid.extra.bytes().filter(|byte| *byte == b'c').count();
+        let price = euros(bid.price);
+        let of = (bid.auction, bid.bidder, bid.date_time_ms, &bid.extra);
+        format!("{} {} {price} {time} {} {} {count}", of.0, of.1, of.2, of.3)
+    }))
+}
+
+fn q21(bids: &[Bid]) -> Results {
+    let known = ["Apple", "Google", "Facebook", "Baidu"];
+    lines(bids.iter().filter_map(|bid| {
+        let known = known.iter().position(|channel| *channel == bid.channel);
+        let named = bid
+            .url
+            .split_once("channel_id=")
+            .map(|(_, id)| id.to_owned());
+        let id = known.map(|number| number.to_string()).or(named)?;
+        Some(format!(
+            "{} {} {} {} {id}",
+            bid.auction, bid.bidder, bid.price, bid.channel
+        ))
+    }))
+}
+
+fn q22(bids: &[Bid]) -> Results {
+    lines(bids.iter().map(|bid| {
+        let path = bid.url.strip_prefix("https://www.nexmark.com/").unwrap();
+        let path = path
+            .strip_suffix(path.split_once("/item").unwrap().1)
+            .unwrap();
+        let folders = path.strip_suffix("/item").unwrap().replace('/', " ");
+        format!(
+            "{} {} {} {} {folders}",
+            bid.auction, bid.bidder, bid.price, bid.channel
+        )
+    }))
+}
+
 /// Returns the results of a query over all events.
 fn expected(query: Query, seed: u64) -> Results {
     let all = || (0..EVENTS).map(|number| events::event(seed, number));
@@ -200,7 +274,38 @@ fn expected(query: Query, seed: u64) -> Results {
         }
     }
 
+    let in_euros = |bid: &Bid| {
+        let of = (bid.auction, bid.bidder, bid.date_time_ms, &bid.extra);
+        format!("{} {} {} {} {}", of.0, of.1, euros(bid.price), of.2, of.3)
+    };
+    let whole = |bid: &Bid| {
+        let text = serde_json::to_value(bid).unwrap();
+        let fields = [
+            "auction",
+            "bidder",
+            "price",
+            "channel",
+            "url",
+            "date_time_ms",
+            "extra",
+        ];
+        let shown = fields.map(|field| match &text[field] {
+            serde_json::Value::String(text) => text.clone(),
+            other => other.to_string(),
+        });
+        shown.join(" ")
+    };
+
     match query {
+        Query::Q0 => lines(bids.iter().map(whole)),
+        Query::Q1 => lines(bids.iter().map(in_euros)),
+        Query::Q2 => {
+            let some = bids.iter().filter(|bid| bid.auction % 123 == 0);
+            lines(some.map(|bid| format!("{} {}", bid.auction, bid.price)))
+        }
+        Query::Q14 => q14(&bids),
+        Query::Q21 => q21(&bids),
+        Query::Q22 => q22(&bids),
         Query::Q5 => q5(&bids),
         Query::Q7 => q7(&bids),
         Query::Q8 => q8(&persons, &auctions),
@@ -290,7 +395,18 @@ fn check(query: Query, seed: u64, workers: u16) -> usize {
         assert!(log.records(uncounted).is_empty(), "{query:?}: {uncounted}");
     }
 
-    let (found, replaced) = newest(&log, &topic);
+    let (found, replaced) = if is_passing(query) {
+        let values = log
+            .records(&topic)
+            .into_iter()
+            .filter_map(|record| record.value);
+        (
+            lines(values.map(|value| String::from_utf8(value).unwrap())),
+            0,
+        )
+    } else {
+        newest(&log, &topic)
+    };
     let expected = expected(query, seed);
     assert!(!expected.is_empty(), "{query:?}");
     for (key, value) in &expected {
@@ -315,7 +431,10 @@ fn every_query_has_the_results_of_a_plain_program() {
         let replaced: usize = (1..=3)
             .map(|workers| check(*query, u64::from(workers), workers))
             .sum();
-        assert!(replaced > 0, "late events correct results of {query:?}");
+        assert!(
+            replaced > 0 || is_passing(*query),
+            "late events correct results of {query:?}"
+        );
     }
 }
 

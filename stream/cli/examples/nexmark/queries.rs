@@ -2,16 +2,18 @@
 //!
 //! | query | | here |
 //! |---|---|---|
-//! | q5 | hot items: the auction with the most bids of the last 10 seconds, every 2 seconds | `q5`; of equal auctions the first |
+//! | q0–q2 | all bids; with the price in euros; those for some auctions | `q0`, `q1`, `q2`: without a window |
+//! | q5 | hot items: the auctions with the most bids of the last 10 seconds, every 2 seconds | `q5`: the rows of a window joined with their maximum |
 //! | q7 | the highest bid of each 10 seconds | `q7`; of equal bids the first auction's |
 //! | q8 | persons who opened auctions in the 10 seconds in which they registered | `q8`; both kinds of events have the same key, and a row with one kind alone is skipped |
 //! | q11 | number of a person's bids in a session | `q11` |
 //! | q12 | number of a person's bids in each 10 seconds | `q12`; by event time, where the original goes by processing time |
+//! | q14, q21, q22 | bids with what is computed of their time and text | `q14`, `q21`, `q22`: without a window |
 //! | q15, q16 | statistics of all bids of a day, and of each channel | `q15`, `q16` |
 //! | q17 | statistics of each auction's bids of a day | `q17` |
 //! | q18 | a person's last bid for each auction | `q18`; of each day |
 //! | q19 | the ten highest bids of each auction | `q19`; of each day |
-//! | q0–q2, q10, q14, q21, q22 | a result for each event | cannot be said: a job aggregates by windows |
+//! | q10 | all bids, in files by minute | cannot be said: results go to topics |
 //! | q3, q20, q23 | joins of all auctions with all persons or bids | cannot be said: a join without a window needs state without an end |
 //! | q4, q6, q9 | the winning bid of each auction, which lasts until its own expiry | cannot be said: windows do not depend on the event |
 //! | q13 | a join with a table in a file | cannot be said as a table; a function of `aggregate` may look up what it was given at start |
@@ -22,8 +24,8 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use stream::{
-    AnyPipeline, Count, DistinctExact, Job, JobError, Max, Min, Output, Pipeline, Session,
-    SessionWindows, Sourced, Sum, Top, Windows,
+    AnyPipeline, Count, DistinctExact, Emitted, Job, JobError, Max, Min, Output, Pipeline, Rows,
+    Session, SessionWindows, SourcePartition, Sourced, Sum, Top, WindowRow, Windows,
 };
 
 use crate::events::{self, Bid, Event};
@@ -31,32 +33,44 @@ use crate::events::{self, Bid, Event};
 /// A query of Nexmark.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub enum Query {
+    Q0,
+    Q1,
+    Q2,
     Q5,
     Q7,
     Q8,
     Q11,
     Q12,
+    Q14,
     Q15,
     Q16,
     Q17,
     Q18,
     Q19,
+    Q21,
+    Q22,
 }
 
 impl Query {
     /// Defines the job of the query.
     pub fn define(self, job: Job) -> Result<AnyPipeline, JobError> {
         Ok(match self {
+            Self::Q0 => each_bid(job, "nexmark-q0", q0)?.into(),
+            Self::Q1 => each_bid(job, "nexmark-q1", q1)?.into(),
+            Self::Q2 => each_bid(job, "nexmark-q2", q2)?.into(),
             Self::Q5 => q5(job)?.into(),
             Self::Q7 => q7(job)?.into(),
             Self::Q8 => q8(job)?.into(),
             Self::Q11 => q11(job)?.into(),
             Self::Q12 => q12(job)?.into(),
+            Self::Q14 => each_bid(job, "nexmark-q14", q14)?.into(),
             Self::Q15 => q15(job)?.into(),
             Self::Q16 => q16(job)?.into(),
             Self::Q17 => q17(job)?.into(),
             Self::Q18 => q18(job)?.into(),
             Self::Q19 => q19(job)?.into(),
+            Self::Q21 => each_bid(job, "nexmark-q21", q21)?.into(),
+            Self::Q22 => each_bid(job, "nexmark-q22", q22)?.into(),
         })
     }
 }
@@ -85,6 +99,99 @@ fn write(output: &mut Output, window_start: u64, name: &dyn Display, result: &dy
     output.key.extend(key.bytes());
 }
 
+/// Publishes a line for each bid for which there is one.
+fn each_bid(
+    job: Job,
+    topic: &str,
+    line: fn(&Bid) -> Option<String>,
+) -> Defined<SourcePartition, Emitted> {
+    Ok(events(job)
+        .without_window(Duration::from_millis(100))?
+        .flat_map(Event::bid)
+        .flat_map(move |bid| line(&bid))
+        .sink(topic, |line, output| output.value.extend(line.bytes())))
+}
+
+/// Returns a price in thousandths of euros as text.
+fn euros(price: u64) -> String {
+    let thousandths = price * 908;
+    format!("{}.{:03}", thousandths / 1000, thousandths % 1000)
+}
+
+fn q0(bid: &Bid) -> Option<String> {
+    let Bid {
+        auction,
+        bidder,
+        price,
+        channel,
+        url,
+        date_time_ms,
+        extra,
+    } = bid;
+    Some(format!(
+        "{auction} {bidder} {price} {channel} {url} {date_time_ms} {extra}"
+    ))
+}
+
+fn q1(bid: &Bid) -> Option<String> {
+    let price = euros(bid.price);
+    Some(format!(
+        "{} {} {price} {} {}",
+        bid.auction, bid.bidder, bid.date_time_ms, bid.extra
+    ))
+}
+
+fn q2(bid: &Bid) -> Option<String> {
+    bid.auction
+        .is_multiple_of(123)
+        .then(|| format!("{} {}", bid.auction, bid.price))
+}
+
+fn q14(bid: &Bid) -> Option<String> {
+    let thousandths = bid.price * 908;
+    if !(1_000_000_001..50_000_000_000).contains(&thousandths) {
+        return None;
+    }
+
+    let time = match bid.date_time_ms / 3_600_000 % 24 {
+        8..=18 => "dayTime",
+        7 | 19 => "otherTime",
+        _ => "nightTime",
+    };
+    let count = bid.extra.matches('c').count();
+    let price = euros(bid.price);
+    Some(format!(
+        "{} {} {price} {time} {} {} {count}",
+        bid.auction, bid.bidder, bid.date_time_ms, bid.extra
+    ))
+}
+
+fn q21(bid: &Bid) -> Option<String> {
+    let id = match bid.channel.to_lowercase().as_str() {
+        "apple" => "0",
+        "google" => "1",
+        "facebook" => "2",
+        "baidu" => "3",
+        _ => bid
+            .url
+            .split('&')
+            .find_map(|part| part.strip_prefix("channel_id="))?,
+    };
+    Some(format!(
+        "{} {} {} {} {id}",
+        bid.auction, bid.bidder, bid.price, bid.channel
+    ))
+}
+
+fn q22(bid: &Bid) -> Option<String> {
+    let folders: Vec<&str> = bid.url.split('/').skip(3).take(3).collect();
+    let folders = folders.join(" ");
+    Some(format!(
+        "{} {} {} {} {folders}",
+        bid.auction, bid.bidder, bid.price, bid.channel
+    ))
+}
+
 fn q5(job: Job) -> Defined<u64, Count> {
     let windows = Windows::sliding(Duration::from_secs(10), Duration::from_secs(2))?;
     Ok(events(job)
@@ -94,15 +201,21 @@ fn q5(job: Job) -> Defined<u64, Count> {
             write(output, row.window_start, &row.key, &row.aggregate.0);
             output.skip();
         })
-        .top(
-            "nexmark-q5",
-            1,
-            |(one, count), (other, than)| (Reverse(count), one).cmp(&(Reverse(than), other)),
-            |hot, output| {
-                let result = format!("auction {}, {} bids", hot.key, hot.aggregate.0);
-                write(output, hot.window_start, &hot.rank, &result);
-            },
-        ))
+        .stage("nexmark-q5", hottest, |hot, output| {
+            write(output, hot.window_start, &hot.key, &hot.aggregate.0);
+        }))
+}
+
+/// The bids of an auction in a window.
+type Bidden = WindowRow<u64, Count>;
+
+/// Keeps the auctions with as many bids as any other of their window.
+fn hottest(auctions: Rows<Bidden, Bidden>) -> Rows<Bidden, Bidden> {
+    let most = auctions.clone().aggregate(|row| [((), Max(row.aggregate))]);
+    auctions
+        .join(most, |_| (), |_| ())
+        .filter(|(row, most)| row.aggregate == most.aggregate.0)
+        .map(|(row, _)| row)
 }
 
 fn q7(job: Job) -> Defined<(), Top<(u64, Reverse<u64>), 1>> {

@@ -32,6 +32,7 @@ use crate::frontier::{END, boundary_at, boundary_of};
 use crate::milestones::Milestone;
 use crate::pane::EventTimeMs;
 use crate::sink::advance;
+use crate::stages;
 use crate::worker::Shared;
 
 /// The state of the worker that writes manifests.
@@ -64,7 +65,9 @@ impl Checkpointer {
         shared: &Shared<K, A>,
         committed: ProbeHandle<EventTimeMs>,
     ) -> Self {
-        let memory_ms = shared.pipeline.windows.reach_ms() + shared.adopted.lateness_ms();
+        let memory_ms = shared.pipeline.windows.reach_ms()
+            + shared.adopted.lateness_ms()
+            + stages::reach_ms(&shared.pipeline.stages);
         let ledger = Ledger::new(shared.adopted.clone(), memory_ms);
         Self {
             store: shared.store.clone(),

@@ -95,6 +95,9 @@ pub struct Fingerprint {
     /// slot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slots: Option<Slots>,
+    /// How long after the start of a row's window a row that a stage derives of it can begin.
+    #[serde(default, skip_serializing_if = "is_zero_u64")]
+    pub stages_reach_ms: u64,
     /// The type of keys; none in manifests of programs that did not record it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
@@ -229,6 +232,7 @@ impl Fingerprint {
             offset_ms: windows.offset_ms(),
             session_gap_ms: windows.gap_ms(),
             slots: None,
+            stages_reach_ms: 0,
             key: None,
             aggregate: None,
             earlier_aggregates: Vec::new(),
@@ -243,6 +247,15 @@ impl Fingerprint {
             key: Some(K::signature()),
             aggregate: Some(A::signature()),
             earlier_aggregates: A::earlier_signatures(),
+            ..self
+        }
+    }
+
+    /// Adds how far stages reach.
+    #[must_use]
+    pub fn reaching(self, stages_reach_ms: u64) -> Self {
+        Self {
+            stages_reach_ms,
             ..self
         }
     }
@@ -293,6 +306,13 @@ impl Fingerprint {
             duration(&self.offset_ms),
             duration(&job.offset_ms),
         );
+        if job.stages_reach_ms > self.stages_reach_ms {
+            compare(
+                "reach of stages",
+                duration(&self.stages_reach_ms),
+                duration(&job.stages_reach_ms),
+            );
+        }
         if let Some((key, of_job)) = self.key.as_ref().zip(job.key.as_ref()) {
             compare("key type", key.clone(), of_job.clone());
         }
@@ -310,9 +330,13 @@ impl Fingerprint {
 
     /// Returns how long after its start a pane can still produce rows, if nothing follows it.
     pub fn settles_within_ms(&self) -> u64 {
-        self.session_gap_ms.map_or(self.window_ms, |gap_ms| {
+        let window_ms = self.session_gap_ms.map_or(self.window_ms, |gap_ms| {
             self.window_ms.min(gap_ms + self.pane_ms)
-        })
+        });
+        match self.stages_reach_ms {
+            0 => window_ms,
+            reach_ms => self.window_ms + reach_ms,
+        }
     }
 }
 

@@ -250,6 +250,21 @@ impl Intake {
         }
     }
 
+    /// Decides about the record of a job without a window. It travels at once, whatever its event
+    /// time is, so all records below a cut have travelled before the boundary.
+    pub fn pass(&mut self, reading: &Reading, event_ms: EventTimeMs) -> Verdict {
+        let capability = self.capability;
+        self.observe(reading, event_ms);
+        if reading.offset < self.own(reading.partition).restored_cut {
+            return Verdict::SeenBefore;
+        }
+
+        Verdict::Counted {
+            arrival: capability,
+            pane: capability,
+        }
+    }
+
     /// Decides about a record that was rejected. Returns whether it is to be published; false if it
     /// is published already.
     ///

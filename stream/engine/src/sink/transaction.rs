@@ -5,8 +5,9 @@ use record_log::{NewRecord, PublishError, Publisher};
 use crate::aggregate::{Aggregate, Key};
 use crate::checkpoint::lineage::{Lineage, Progress};
 use crate::checkpoint::manifest::PartInfo;
+use crate::emitted::Emitted;
 use crate::flow::{ClosedPane, KEY_GROUPS, Reason, Row, SideOutput, group_of};
-use crate::job::Pipeline;
+use crate::job::{PassThrough, Pipeline};
 use crate::output::{Destination, Encode, Output};
 use crate::pane::EventTimeMs;
 use crate::sink::batch::{Batch, PaneResults};
@@ -117,6 +118,8 @@ struct Open {
 pub struct RowWriter<K, A> {
     topic: String,
     encode: Encode<Row<K, A>>,
+    /// What distinguishes a job without a window, whose rows are packed records.
+    pass_through: Option<PassThrough<A>>,
 }
 
 /// The place of a record of a pane: its key group, its container and its place in the container.
@@ -275,12 +278,43 @@ impl Transactions {
         }
 
         let row = &results.rows[container as usize][place as usize];
+        if let Some(PassThrough {
+            emitted, branches, ..
+        }) = &writer.pass_through
+        {
+            return self.send_emitted(emitted(&row.aggregate), &writer.topic, branches);
+        }
+
         self.output.clear();
         (writer.encode)(row, &mut self.output);
         if self.output.is_nothing(row.is_correction()) {
             return Ok(0);
         }
         self.output.send(&writer.topic, self.publisher.as_mut())
+    }
+
+    /// Sends packed records, and returns their size.
+    fn send_emitted(
+        &mut self,
+        emitted: &Emitted,
+        topic: &str,
+        branches: &[String],
+    ) -> Result<usize, PublishError> {
+        let publisher = self.publisher.as_mut();
+        let mut size_bytes = 0;
+        emitted.for_each(
+            &mut self.output,
+            |sink, output| -> Result<(), PublishError> {
+                let topic = match usize::from(sink) {
+                    0 => topic,
+                    branch => &branches[branch - 1],
+                };
+                size_bytes += output.send(topic, publisher)?;
+                Ok(())
+            },
+        )?;
+
+        Ok(size_bytes)
     }
 
     /// Commits a transaction, if it is not empty, and returns the next one.
@@ -382,7 +416,11 @@ impl<K, A> RowWriter<K, A> {
     /// Creates the writer of a job's rows.
     pub fn of(pipeline: &Pipeline<K, A>) -> Self {
         let Destination { topic, encode } = pipeline.results.clone();
-        Self { topic, encode }
+        Self {
+            topic,
+            encode,
+            pass_through: pipeline.pass_through.clone(),
+        }
     }
 }
 
@@ -391,6 +429,7 @@ impl<K, A> Clone for RowWriter<K, A> {
         Self {
             topic: self.topic.clone(),
             encode: self.encode.clone(),
+            pass_through: self.pass_through.clone(),
         }
     }
 }

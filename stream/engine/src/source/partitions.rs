@@ -28,11 +28,18 @@ const BATCH_RECORDS: usize = 32_768;
 /// The greatest age of a confirmed end at which its partition counts as being at its end.
 const END_LIMIT_MS: u64 = 5_000;
 
+/// The bytes of records that a job without a window reads within one of its intervals.
+const INTERVAL_BYTES: usize = 32 << 20;
+
 /// The limits on reading.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// The job's windows.
     pub windows: Windows,
+    /// Whether the job has no window.
+    pub is_passing: bool,
+    /// How far stages reach behind a window.
+    pub reach_ms: u64,
     /// Whether the topic may lose single records, including the anchors (compaction).
     pub may_lose_anchors: bool,
     /// The number of panes that a worker may have that contain something and are not committed.
@@ -87,6 +94,8 @@ struct Open<K, A> {
     windows_end: EventTimeMs,
     /// The panes of arrival and of the record that was counted last.
     last: Option<(EventTimeMs, EventTimeMs)>,
+    /// The bytes of the records that a job without a window has read and not sent.
+    passed_bytes: usize,
 }
 
 /// The output of a source at one pane.
@@ -121,6 +130,7 @@ impl<K: Key, A: Aggregate> Partitions<K, A> {
             fold: Fold::default(),
             windows_end: intake.capability(),
             last: None,
+            passed_bytes: 0,
         };
 
         Self {
@@ -308,6 +318,12 @@ impl<K: Key, A: Aggregate> Partitions<K, A> {
         let own_end_ms = self.intake.end_as_of_ms(partition).unwrap_or(0);
         let is_live = own_end_ms.min(moment.all_at_end_ms) >= oldest_end_ms;
 
+        if self.limits.is_passing {
+            let has_room = self.sent.len() < self.limits.max_open_panes
+                && self.open.passed_bytes < INTERVAL_BYTES;
+            return has_room || self.intake.is_awaited(partition);
+        }
+
         if is_live || self.intake.is_awaited(partition) {
             return true;
         }
@@ -429,9 +445,7 @@ struct RecordAdmission<'a, 'r, K, A> {
 impl<K: Key, A: Aggregate> RecordAdmission<'_, '_, K, A> {
     fn decide(&mut self, decode: &Decode<K, A>) {
         self.batch.records += 1;
-        let size =
-            self.record.key.map_or(0, <[u8]>::len) + self.record.value.map_or(0, <[u8]>::len);
-        self.batch.bytes += size as u64;
+        self.batch.bytes += self.size_bytes() as u64;
 
         if let Err(Rejected(reason)) = decode(self.record, self) {
             let Record {
@@ -442,6 +456,10 @@ impl<K: Key, A: Aggregate> RecordAdmission<'_, '_, K, A> {
                 self.publish(Reason::Rejected(reason), 0);
             }
         }
+    }
+
+    fn size_bytes(&self) -> usize {
+        self.record.key.map_or(0, <[u8]>::len) + self.record.value.map_or(0, <[u8]>::len)
     }
 
     fn publish(&mut self, reason: Reason, horizon: EventTimeMs) {
@@ -473,7 +491,7 @@ impl<K: Key, A: Aggregate> Admission<K, A> for RecordAdmission<'_, '_, K, A> {
             Verdict::Counted { arrival, pane } => {
                 self.batch.corrections += u64::from(arrival != pane);
                 self.counted = Some((arrival, pane));
-                self.open.expect(arrival, pane, &self.limits.windows);
+                self.open.expect(arrival, pane, self.limits);
             }
             Verdict::TooLate { horizon } => {
                 self.batch.too_late += 1;
@@ -484,6 +502,16 @@ impl<K: Key, A: Aggregate> Admission<K, A> for RecordAdmission<'_, '_, K, A> {
         }
 
         Ok(self.counted.is_some())
+    }
+
+    fn pass(&mut self, event_ms: EventTimeMs) -> bool {
+        if let Verdict::Counted { arrival, pane } = self.intake.pass(&self.reading, event_ms) {
+            self.counted = Some((arrival, pane));
+            let end = arrival + self.limits.windows.pane_ms();
+            self.open.windows_end = self.open.windows_end.max(end);
+            self.open.passed_bytes += self.size_bytes();
+        }
+        self.counted.is_some()
     }
 
     fn add(&mut self, key: K, aggregate: A) {
@@ -497,15 +525,20 @@ impl<K: Key, A: Aggregate> Open<K, A> {
     /// Notes that the windows of a counted record are to end. Most records have the panes of the
     /// one before.
     #[inline]
-    fn expect(&mut self, arrival: EventTimeMs, pane: EventTimeMs, windows: &Windows) {
-        if self.last.replace((arrival, pane)) != Some((arrival, pane)) {
-            let end = windows.last_end(pane).max(arrival + windows.pane_ms());
-            self.windows_end = self.windows_end.max(end);
+    fn expect(&mut self, arrival: EventTimeMs, pane: EventTimeMs, limits: &Limits) {
+        if self.last.replace((arrival, pane)) == Some((arrival, pane)) {
+            return;
         }
+
+        let windows = &limits.windows;
+        let end = windows.last_end(pane).max(arrival + windows.pane_ms());
+        let end = end.saturating_add(limits.reach_ms);
+        self.windows_end = self.windows_end.max(end);
     }
 
     /// Takes out everything that travels before `boundary`, in order.
     fn take_before(&mut self, boundary: EventTimeMs) -> Vec<Leaving<K, A>> {
+        self.passed_bytes = 0;
         let entries = self.fold.take_before(boundary).into_iter();
 
         entries

@@ -27,6 +27,15 @@ impl<A: Aggregate> WindowRules<A> {
             .raised(revision, self.windows.first_row(window_start))
     }
 
+    /// Returns the boundary from which on no record changes the rows of a window that starts at
+    /// `start`.
+    pub fn settled_at(&self, start: EventTimeMs) -> EventTimeMs {
+        let reach_ms = self.windows.reach_ms().saturating_add(self.lateness_ms);
+        let settled_ms = start.saturating_add(reach_ms);
+        let boundary = settled_ms.checked_next_multiple_of(self.windows.pane_ms());
+        boundary.unwrap_or(EventTimeMs::MAX)
+    }
+
     /// Raises the row's revision to the job's line of history.
     pub(super) fn raise<K>(&self, row: &mut Row<K, A>) {
         row.revision = self.revision(row.window_start, row.revision);

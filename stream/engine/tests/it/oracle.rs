@@ -23,7 +23,19 @@ use stream::{
 pub use check::Summary;
 pub use counting::{decode, write};
 
+use crate::{passing, staged};
 use counting::{parse, parse_id, pipeline};
+
+/// What the job of a world does.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Form {
+    /// It counts by key and window.
+    Counting,
+    /// It has no window.
+    Passing,
+    /// It counts by key and window, and has stages behind the window.
+    Staged,
+}
 
 /// The environment of a test: a log, a store of checkpoints, and the records that were published.
 pub struct World {
@@ -32,6 +44,7 @@ pub struct World {
     clock_ms: Arc<AtomicU64>,
     pub objects: Arc<InMemory>,
     pub windows: Windows,
+    pub form: Form,
     /// Key and event time of each record, by partition and offset; none for a record that cannot be
     /// decoded.
     pub records: BTreeMap<(u32, u64), Option<(u64, u64)>>,
@@ -75,6 +88,7 @@ impl World {
             clock_ms,
             objects,
             windows,
+            form: Form::Counting,
             records,
             has_copies: false,
             ids: BTreeMap::new(),
@@ -251,7 +265,7 @@ impl World {
     }
 
     /// Defines the counting job of this world.
-    fn pipeline(&self) -> Pipeline<u64, Count> {
+    pub fn pipeline(&self) -> Pipeline<u64, Count> {
         pipeline(self.windows, self.is_filtered)
     }
 
@@ -269,16 +283,44 @@ impl World {
                 ..settings.clone()
             },
             log: Arc::new(log),
-            store: CheckpointStore::new(self.objects.clone(), Path::default(), "counts"),
+            store: self.store(),
             metrics: Metrics::new("counts"),
             clock: system_clock(),
             members: None,
         }
     }
 
-    /// Runs the counting job until everything published is read.
+    fn store(&self) -> CheckpointStore {
+        CheckpointStore::new(self.objects.clone(), Path::default(), "counts")
+    }
+
+    /// Runs the world's job until everything published is read.
     pub fn run(&self, settings: &Settings) -> Result<(), JobError> {
-        self.job(self.log.clone(), settings).run(&Stop::default())
+        self.run_on(self.log.clone(), self.store(), settings)
+    }
+
+    /// Runs the world's job in a process with these handles of the log and the store.
+    pub fn run_on(
+        &self,
+        log: SimulatedLog,
+        store: CheckpointStore,
+        settings: &Settings,
+    ) -> Result<(), JobError> {
+        fn run<K: Key, A: Aggregate>(
+            run: Run<K, A>,
+            store: CheckpointStore,
+        ) -> Result<(), JobError> {
+            Run { store, ..run }.run(&Stop::default())
+        }
+
+        match self.form {
+            Form::Counting => run(self.job(log, settings), store),
+            Form::Staged => {
+                let pipeline = staged::stages(self.pipeline());
+                run(self.run_of(pipeline, log, settings), store)
+            }
+            Form::Passing => run(self.run_of(passing::pipeline(), log, settings), store),
+        }
     }
 
     /// Returns the windows that contain an event, found by trying all of them.

@@ -17,13 +17,13 @@ use object_store::path::Path;
 use rand::RngExt;
 use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom;
-use stream::{CheckpointStore, Guarantee, JobError, Run, Settings, Stop, Windows};
+use stream::{CheckpointStore, Guarantee, JobError, Settings, Windows};
 
 use crate::fallback::{damage_newest, lenient};
 use crate::fate::{Blow, Doom, Fate, LOG_CALLS, MERGE_CALLS, STORE_CALLS};
 use crate::misbehaviour::{Misbehaving, Misbehaviour, recreate};
 use crate::mortal::MortalStore;
-use crate::oracle::{World, random, settings, windows};
+use crate::oracle::{Form, World, random, settings, windows};
 
 /// How a life ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -40,13 +40,9 @@ fn live(world: &World, settings: &Settings, fate: &Arc<Fate>) -> End {
     let store = CheckpointStore::new(Arc::new(objects), Path::default(), "counts")
         .with_refusal_limit(Duration::from_millis(20));
 
-    let job = Run {
-        store,
-        ..world.job(fate.log(&world.log), settings)
-    };
-
-    let stop = Stop::default();
-    match std::thread::scope(|scope| scope.spawn(|| job.run(&stop)).join()) {
+    let log = fate.log(&world.log);
+    let life = || world.run_on(log, store, settings);
+    match std::thread::scope(|scope| scope.spawn(life).join()) {
         _ if fate.is_dead() => End::Died,
         Ok(Ok(())) => End::Finished,
         Ok(Err(error @ (JobError::Store(_) | JobError::Recover(_)))) if fate.is_forbidden() => {
@@ -63,6 +59,7 @@ fn live(world: &World, settings: &Settings, fate: &Arc<Fate>) -> End {
 /// The numbers of records that are published before two lives, and the lateness that is allowed.
 #[derive(Clone, Copy)]
 struct History {
+    form: Form,
     lateness_ms: u64,
     first: usize,
     second: usize,
@@ -70,15 +67,28 @@ struct History {
 
 /// A history that is long enough for old parts to be deleted.
 const SHORT: History = History {
+    form: Form::Counting,
     lateness_ms: 10,
     first: 30,
     second: 90,
 };
 /// A history in which parts are merged, and merged parts are deleted.
 const LONG: History = History {
+    form: Form::Counting,
     lateness_ms: 100,
     first: 90,
     second: 300,
+};
+
+/// A short history of a job with stages behind its window.
+const STAGED: History = History {
+    form: Form::Staged,
+    ..SHORT
+};
+/// A short history of a job without a window.
+const PASSING: History = History {
+    form: Form::Passing,
+    ..SHORT
 };
 
 /// Runs a life that meets `doom` at the end of a history, and then one that dies at random. Returns
@@ -93,6 +103,7 @@ fn happens(doom: Doom, history: History) -> bool {
             .unwrap(),
         2,
     );
+    world.form = history.form;
 
     let settings = Settings {
         disorder: ms(7),
@@ -172,6 +183,20 @@ fn whichever_call_on_store_or_log_fails_or_loses_its_reply_everything_is_counted
     sweep(&STORE_CALLS, &Blow::ERRORS, SHORT);
     sweep(&STORE_CALLS, &[Blow::Forbid], SHORT);
     sweep(&MERGE_CALLS, &Blow::ERRORS, LONG);
+}
+
+#[test]
+fn whichever_call_fails_or_kills_a_job_without_a_window_each_record_is_there_once() {
+    sweep(&LOG_CALLS, &Blow::DEATHS, PASSING);
+    sweep(&LOG_CALLS, &[Blow::LoseReply], PASSING);
+    sweep(&STORE_CALLS, &Blow::DEATHS, PASSING);
+    sweep(&STORE_CALLS, &Blow::ERRORS, PASSING);
+}
+
+#[test]
+fn whichever_call_fails_or_kills_a_job_with_stages_its_rows_are_right() {
+    sweep(&LOG_CALLS, &Blow::DEATHS, STAGED);
+    sweep(&STORE_CALLS, &Blow::DEATHS, STAGED);
 }
 
 #[test]
@@ -301,6 +326,11 @@ fn schedule(seed: u64) -> Happened {
     let mut random = random(seed);
     let kind = Kind::any(&mut random);
     let mut world = World::new(windows(&mut random), random.random_range(1..=4));
+    if world.windows.offset_ms() == 0 && random.random_bool(0.4) {
+        world.form = Form::Passing;
+    } else if random.random_bool(0.4) {
+        world.form = Form::Staged;
+    }
     world.may_repeat = kind == Kind::AtLeastOnce;
     world.has_copies = random.random_bool(0.5);
     world.is_filtered = random.random_bool(0.4);
@@ -332,7 +362,8 @@ fn schedule(seed: u64) -> Happened {
         let end = live(&world, &settings, &fate);
         misbehaving.end(&world);
         println!(
-            "seed {seed}, {kind:?}, life {life}: {} records, {misbehaviours:?}, {doom:?}: {end:?}, {settings:?}",
+            "seed {seed}, {kind:?}, {:?}, life {life}: {} records, {misbehaviours:?}, {doom:?}: {end:?}, {settings:?}",
+            world.form,
             world.records.len()
         );
 

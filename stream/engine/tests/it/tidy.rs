@@ -3,8 +3,10 @@
 use std::path::Path;
 
 /// Pure modules: they decide, and do no I/O.
-const PURE: [&str; 23] = [
+const PURE: [&str; 25] = [
     "pane.rs",
+    "emitted.rs",
+    "source/ticks.rs",
     "watermark.rs",
     "cut.rs",
     "cut/by_number.rs",

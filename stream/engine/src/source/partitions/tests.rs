@@ -95,6 +95,8 @@ fn a_partition_that_a_restart_waits_for_is_read_however_much_the_others_hold_ope
 
     let limits = Limits {
         windows,
+        is_passing: false,
+        reach_ms: 0,
         may_lose_anchors: false,
         max_open_panes: 2,
         sides: SideLimits {

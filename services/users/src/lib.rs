@@ -24,6 +24,7 @@ mod mail;
 mod password;
 mod session;
 mod store;
+mod token;
 mod user;
 
 use std::sync::Arc;

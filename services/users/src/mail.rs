@@ -1,4 +1,4 @@
-//! Mail about accounts, and the tokens in its links. Pure, apart from the random numbers.
+//! Mail about accounts, and the tokens in its links. Pure.
 //!
 //! ```text
 //! request ─▶ account_mail ──▶ POST /account-mail/take ──▶ notifications ──▶ mail server
@@ -20,9 +20,6 @@
 
 use std::time::Duration;
 
-use argon2::password_hash::rand_core::{OsRng, RngCore};
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use events::Timestamp;
 use serde::Serialize;
 
@@ -142,13 +139,6 @@ impl TakenMail {
     }
 }
 
-/// Returns a new token of 256 random bits.
-pub fn new_token() -> String {
-    let mut bytes = [0; 32];
-    OsRng.fill_bytes(&mut bytes);
-    URL_SAFE_NO_PAD.encode(bytes)
-}
-
 /// Returns when a mail that was handed over `attempts` times before is due again, unless its
 /// delivery is confirmed; none after the last attempt.
 pub fn due_again_ms(attempts: i64, now: Timestamp) -> Option<u64> {
@@ -168,13 +158,6 @@ mod tests {
     #[test]
     fn a_token_outlives_the_slot_of_its_mail() {
         assert!(TOKEN_LIFE >= 2 * SLOT);
-    }
-
-    #[test]
-    fn tokens_are_long_and_differ() {
-        let token = new_token();
-        assert_eq!(token.len(), 43);
-        assert_ne!(token, new_token());
     }
 
     #[test]

@@ -10,16 +10,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use argon2::password_hash::rand_core::{OsRng, RngCore};
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chassis::Problem;
 use chassis::auth::{ACCESS_TOKEN, AccessClaims};
 use chassis::sql::Database;
 use events::Timestamp;
 use jsonwebtoken::{Algorithm, Header};
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 use sqlx::AnyConnection;
 use uuid::Uuid;
 
@@ -28,6 +24,7 @@ use crate::keys::{Keys, KeysError};
 use crate::store::admins::is_admin;
 use crate::store::sessions::{Session, UsedFrom};
 use crate::store::{epochs, refresh_tokens, sessions};
+use crate::token;
 
 /// The tokens that a client gets at log-in and at each refresh.
 #[derive(Debug, Serialize)]
@@ -150,7 +147,7 @@ impl Sessions {
         from: &UsedFrom,
         now: Timestamp,
     ) -> Result<Tokens, SessionError> {
-        let hash = hash(token);
+        let hash = token::hash(token);
         let mut transaction = self.database.write().await?;
         let used = refresh_tokens::lock(&self.database, transaction.connection(), &hash)
             .await?
@@ -215,7 +212,7 @@ impl Sessions {
     /// tokens.
     pub async fn end(&self, token: &str, now: Timestamp) -> Result<(), SessionError> {
         let mut transaction = self.database.write().await?;
-        let found = refresh_tokens::find(transaction.connection(), &hash(token)).await?;
+        let found = refresh_tokens::find(transaction.connection(), &token::hash(token)).await?;
 
         if let Some(found) = found {
             sessions::end(transaction.connection(), &found.family).await?;
@@ -263,11 +260,8 @@ impl Sessions {
         user_id: i64,
         expires_at_ms: u64,
     ) -> Result<String, sqlx::Error> {
-        let mut bytes = [0; 32];
-        OsRng.fill_bytes(&mut bytes);
-        let token = URL_SAFE_NO_PAD.encode(bytes);
-
-        let hash = hash(&token);
+        let token = token::generate();
+        let hash = token::hash(&token);
         refresh_tokens::insert(connection, &hash, family, user_id, expires_at_ms).await?;
         Ok(token)
     }
@@ -317,14 +311,6 @@ impl Bearer {
             epoch: epochs::current(connection, user_id).await?,
         })
     }
-}
-
-/// Hashes a refresh token. The tokens are fully random, so one round of a plain hash is enough.
-pub fn hash(token: &str) -> String {
-    Sha256::digest(token)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -9,18 +9,15 @@ use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use argon2::password_hash::rand_core::{OsRng, RngCore};
 use axum::extract::{ConnectInfo, FromRequestParts};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chassis::network_of;
 
 use super::keeping::{Keeping, cookie, in_cookie};
 use crate::password::Waiter;
-use crate::session;
 use crate::store::sessions::UsedFrom;
+use crate::token;
 
 /// The header of the client's address, as determined by the gateway.
 const CLIENT_ADDRESS: HeaderName = HeaderName::from_static("tidemark-client-address");
@@ -44,7 +41,7 @@ impl Client {
     /// network.
     pub(super) fn names(&self) -> Vec<String> {
         let device = self.device.as_deref();
-        let device = device.map(|secret| format!("device:{}", session::hash(secret)));
+        let device = device.map(|secret| format!("device:{}", token::hash(secret)));
         let network = format!("network:{}", self.network);
         device.into_iter().chain([network]).collect()
     }
@@ -72,9 +69,7 @@ impl Client {
             return None;
         }
 
-        let mut bytes = [0; 32];
-        OsRng.fill_bytes(&mut bytes);
-        let secret = URL_SAFE_NO_PAD.encode(bytes);
+        let secret = token::generate();
         let set = cookie(DEVICE, &secret, DEVICE_KNOWN_FOR, is_secure);
         self.device = Some(secret);
 

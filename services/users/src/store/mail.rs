@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::{Store, StoreError, millis, signed};
 use crate::mail::{self, Content, KEPT_FOR, MailKind, TOKEN_LIFE, TakenMail};
-use crate::session;
+use crate::token;
 
 const INSERT: &str = "INSERT INTO account_mail (id, kind, email, slot, created_at_ms, due_at_ms, attempts) \
                       VALUES (?, ?, ?, ?, ?, ?, 0)";
@@ -82,7 +82,7 @@ pub async fn address_of_token(
     now: Timestamp,
 ) -> Result<Option<String>, sqlx::Error> {
     let found = sqlx::query(FIND_TOKEN)
-        .bind(session::hash(token))
+        .bind(token::hash(token))
         .bind(kind.name())
         .bind(millis(now))
         .fetch_optional(connection)
@@ -98,7 +98,7 @@ pub async fn use_token(
     now: Timestamp,
 ) -> Result<bool, sqlx::Error> {
     let used = sqlx::query(USE_TOKEN)
-        .bind(session::hash(token))
+        .bind(token::hash(token))
         .bind(kind.name())
         .bind(millis(now))
         .execute(connection)
@@ -240,9 +240,9 @@ async fn add_token(
     email: &str,
     now: Timestamp,
 ) -> Result<String, sqlx::Error> {
-    let token = mail::new_token();
+    let token = token::generate();
     sqlx::query(ADD_TOKEN)
-        .bind(session::hash(&token))
+        .bind(token::hash(&token))
         .bind(kind.name())
         .bind(email)
         .bind(signed(now.as_ms() + mail::millis(TOKEN_LIFE)))

@@ -35,6 +35,9 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// Time limit of a delivery. It is shorter than the time after which the users service hands a mail
 /// over again.
 const DELIVERY_LIMIT: Duration = Duration::from_secs(10);
+/// The number of failures in a row from which on each is logged. The users service may start after
+/// this one.
+const NOTABLE_FAILURES: u32 = 8;
 /// Largest number of mails that are sent at the same time.
 const AT_ONCE: usize = 4;
 /// Largest number of undelivered mails that are shown.
@@ -100,15 +103,20 @@ impl AccountMail {
     /// Fetches and sends mail until a shutdown is requested.
     pub async fn run(&self, shutdown: &Shutdown) {
         let mut backoff = Backoff::default();
+        let mut failures = 0_u32;
         while !shutdown.is_requested() {
             let wait = match self.send_due().await {
                 Ok(()) => {
                     backoff.reset();
+                    failures = 0;
                     LOOK_AGAIN
                 }
                 Err(error) => {
                     let wait = backoff.next_wait(Uuid::new_v4().as_u64_pair().1);
-                    tracing::warn!(%error, wait_ms = wait.as_millis(), "cannot fetch the mail about accounts now");
+                    failures += 1;
+                    if failures >= NOTABLE_FAILURES {
+                        tracing::warn!(%error, failures, wait_ms = wait.as_millis(), "cannot fetch the mail about accounts now");
+                    }
                     wait
                 }
             };

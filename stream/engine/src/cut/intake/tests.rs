@@ -71,6 +71,35 @@ fn advance(intake: &mut Intake) -> Option<Crossing> {
 }
 
 #[test]
+fn a_log_whose_clock_is_years_ahead_moves_time_as_any_other() {
+    for ahead_ms in [0, 1, 600_000, 1 << 50] {
+        let mut intake = intake(0, Start::default());
+        let reading = |offset, now_ms| Reading {
+            appended_ms: Some(now_ms - 40 + ahead_ms),
+            ..at(offset, now_ms)
+        };
+        let reached = |intake: &Intake| intake.claim(|_| true).reached().unwrap();
+
+        intake.read(&reading(0, 1_100));
+        intake.admit(&reading(0, 1_100), 1_000);
+        intake.at_end(0, 1_500);
+        let lag_ms = if ahead_ms == 0 { 60..=60 } else { 61..=100 };
+        assert!(
+            lag_ms.contains(&(1_500 - 5 - reached(&intake))),
+            "{ahead_ms}"
+        );
+
+        // Quiet for longer than a partition may be that holds others back.
+        intake.at_end(0, 5_000);
+        assert!(!intake.claim(|_| true).is_active(), "{ahead_ms}");
+
+        intake.read(&reading(1, 5_100));
+        intake.admit(&reading(1, 5_100), 90_000);
+        assert!(reached(&intake) <= 5_100 - 5, "{ahead_ms}");
+    }
+}
+
+#[test]
 fn a_copy_is_left_out_for_as_long_as_its_window_can_change() {
     let windows = Windows::tumbling(Duration::from_millis(10)).unwrap();
     let mut intake =

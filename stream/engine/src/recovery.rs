@@ -95,7 +95,7 @@ impl<K: Key, A: Aggregate> Run<K, A> {
             self.pipeline.name(),
             &fingerprint,
         );
-        let adopted = recover::reconcile(adopted, &carried)?;
+        let adopted = recover::reconcile(adopted, &carried, self.log.progress_topic())?;
         let mut adopted = recover::remembering(adopted, &self.pipeline.windows, self.lateness_ms());
         let progress = carried
             .progress

@@ -103,6 +103,10 @@ impl RecordLog for FilesLog {
         })
     }
 
+    fn progress_topic(&self) -> Option<&str> {
+        self.rest.progress_topic()
+    }
+
     fn partitions(&self, topic: &str) -> Result<u32, LogError> {
         if topic != self.topic {
             return self.rest.partitions(topic);

@@ -86,6 +86,11 @@ pub trait RecordLog: Send + Sync {
     /// partitions; [`LogError::Settings`] if the client cannot be created.
     fn reader(&self, topic: &str, from: &[(u32, Offset)]) -> Result<Box<dyn Reader>, LogError>;
 
+    /// Returns the topic that contains the progress of publishers, if the log keeps it on a topic.
+    fn progress_topic(&self) -> Option<&str> {
+        None
+    }
+
     /// Opens the publisher `id`. With [`Delivery::Transactional`], earlier holders of the id are
     /// fenced first, and their uncommitted records are aborted.
     ///

@@ -134,6 +134,10 @@ impl RecordLog for NativeLog {
         self.admin.describe(topic)
     }
 
+    fn progress_topic(&self) -> Option<&str> {
+        Some(PROGRESS_TOPIC)
+    }
+
     fn partitions(&self, topic: &str) -> Result<u32, LogError> {
         self.admin.partitions(topic)
     }

@@ -297,11 +297,15 @@ fn branch_off(manifest: Manifest, line: u32, from: EventTimeMs, until: EventTime
 ///
 /// A publisher that should carry a progress and carries none may have committed anything before the
 /// boundary. Everything that is not known to be committed is committed again on a new line, so that
-/// it replaces the earlier results.
+/// it replaces the earlier results. `progress_topic` is named in the log.
 ///
 /// # Errors
 /// [`RecoverError::CheckpointsLost`], [`RecoverError::ProgressLost`].
-pub fn reconcile(adopted: Manifest, carried: &Carried) -> Result<Manifest, RecoverError> {
+pub fn reconcile(
+    adopted: Manifest,
+    carried: &Carried,
+    progress_topic: Option<&str>,
+) -> Result<Manifest, RecoverError> {
     let line = adopted.lineage.line();
     let is_lost = is_progress_lost(&adopted, carried);
     let adopted = compare(adopted, carried.progress.furthest())?;
@@ -318,7 +322,9 @@ pub fn reconcile(adopted: Manifest, carried: &Carried) -> Result<Manifest, Recov
 
     tracing::error!(
         publishers = ?carried.without,
-        "the log has lost the progress of publishers: it expired, or its topic was deleted"
+        topic = progress_topic,
+        "the progress of publishers is missing: its topic was deleted, recreated or emptied. Results are replaced by \
+         higher revisions; keep the topic, with cleanup.policy=compact"
     );
 
     let boundary = adopted.boundary;

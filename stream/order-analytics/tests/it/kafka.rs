@@ -57,18 +57,23 @@ impl Shop {
             skip("set TIDEMARK_TEST_BROKERS");
             return None;
         };
+        Some(Self::at(brokers))
+    }
+
+    /// A shop without topics on these brokers.
+    pub fn at(brokers: String) -> Self {
         let log = open(&LogSettings::Kafka {
             brokers: brokers.clone(),
             properties: Vec::new(),
         });
 
-        Some(Self {
+        Self {
             log: log.unwrap(),
             brokers,
             name: unique(),
             folder: TempDir::new().unwrap(),
             orders: AtomicU64::new(0),
-        })
+        }
     }
 
     pub fn input(&self) -> String {

@@ -1,10 +1,12 @@
 //! The committed progress of the job is gone from Kafka: results are replaced, and none is repeated.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
 
 use record_log::kafka::PROGRESS_TOPIC;
-use record_log::{Delivery, NewRecord};
+use record_log::{Cleanup, Delivery, NewRecord};
 
+use crate::broker::{Broker, NEWEST, create_when_ready};
 use crate::kafka::Shop;
 
 /// Writes a tombstone for every progress of the job, as compaction after its loss would show it. Returns how many.
@@ -73,4 +75,101 @@ fn progress_that_kafka_has_lost_repeats_no_row_under_its_revision() {
 
     shop.run(&[]).unwrap();
     assert_eq!(shop.rows().len(), replaced, "once is enough");
+}
+
+/// What an operator may do to the topic of progress.
+#[derive(Clone, Copy, Debug)]
+enum Loss {
+    Deleted,
+    Recreated,
+    /// Kafka refuses this to a compacted topic, so its policy is changed and changed back.
+    Emptied,
+}
+
+impl Loss {
+    fn happen(self, shop: &Shop, broker: &Broker) {
+        let address = broker.address();
+        let tool = |class: &str, arguments: &[&str]| {
+            broker.tool(
+                class,
+                &[&["--bootstrap-server", &address], arguments].concat(),
+            );
+        };
+        let topics = "org.apache.kafka.tools.TopicCommand";
+
+        if matches!(self, Self::Emptied) {
+            let file = broker.folder.path().join("emptied.json");
+            std::fs::write(&file, emptied()).unwrap();
+            let file = file.to_str().unwrap();
+            set_policy(&tool, "delete");
+            tool(
+                "org.apache.kafka.tools.DeleteRecordsCommand",
+                &["--offset-json-file", file],
+            );
+            return set_policy(&tool, "compact");
+        }
+
+        tool(topics, &["--delete", "--topic", PROGRESS_TOPIC]);
+        shop.until_deleted(PROGRESS_TOPIC);
+        if matches!(self, Self::Recreated) {
+            let create = ["--create", "--topic", PROGRESS_TOPIC, "--partitions", "16"];
+            let compacted = ["--config", "cleanup.policy=compact"];
+            tool(topics, &[&create[..], &compacted].concat());
+        }
+    }
+}
+
+fn set_policy(tool: &dyn Fn(&str, &[&str]), policy: &str) {
+    let policy = format!("cleanup.policy={policy}");
+    let entity = ["--entity-type", "topics", "--entity-name", PROGRESS_TOPIC];
+    let change = ["--alter", "--add-config", &policy];
+    tool(
+        "kafka.admin.ConfigCommand",
+        &[&entity[..], &change].concat(),
+    );
+}
+
+/// All records of all partitions, as the tool for deleting records expects them.
+fn emptied() -> String {
+    let partitions = (0..16).map(|partition| {
+        serde_json::json!({"topic": PROGRESS_TOPIC, "partition": partition, "offset": -1})
+    });
+    let partitions: Vec<_> = partitions.collect();
+    serde_json::json!({"partitions": partitions, "version": 1}).to_string()
+}
+
+#[test]
+fn a_topic_of_progress_that_is_lost_repeats_no_row_and_is_named() {
+    let Some(broker) = Broker::open(NEWEST, &[]) else {
+        return;
+    };
+
+    for loss in [Loss::Deleted, Loss::Recreated, Loss::Emptied] {
+        let shop = Shop::at(broker.address());
+        create_when_ready(&*shop.log, &["ready"]);
+        shop.create(&shop.input(), Cleanup::Delete);
+        shop.publish(&[1, 2, 2, 3, 3, 3]);
+        shop.run(&[]).unwrap();
+        assert_eq!(shop.await_rows(3).len(), 3, "{loss:?}");
+
+        loss.happen(&shop, &broker);
+        let output = Command::new(env!("CARGO_BIN_EXE_order-analytics"))
+            .args(["--brokers", &shop.brokers])
+            .args(shop.arguments(&[]))
+            .output()
+            .unwrap();
+        let logged = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        assert!(output.status.success(), "{loss:?}: {logged}");
+
+        assert_eq!(shop.await_rows(6).len(), 6, "{loss:?}");
+        let expected = BTreeMap::from([(1, 1), (2, 2), (3, 3)]);
+        assert_eq!(counts(&shop), expected, "{loss:?}");
+
+        let mut lines = logged.lines();
+        let line = lines.find(|line| line.contains("the progress of publishers is missing"));
+        let line = line.unwrap_or_else(|| panic!("{loss:?} is not named: {logged}"));
+        for named in [PROGRESS_TOPIC, "higher revisions", "cleanup.policy=compact"] {
+            assert!(line.contains(named), "{named:?} in {line}");
+        }
+    }
 }

@@ -96,7 +96,7 @@ fn carried(furthest: Option<u64>) -> Carried {
 }
 
 fn branches_of(adopted: Manifest, carried: &Carried) -> Vec<Branch> {
-    let reconciled = reconcile(adopted, carried).unwrap();
+    let reconciled = reconcile(adopted, carried, None).unwrap();
     reconciled.lineage.branches().to_vec()
 }
 
@@ -162,7 +162,7 @@ fn a_former_slot_without_the_progress_that_it_committed_is_a_branch() {
     assert_eq!(branches(2, 100, &[]), LOST, "all");
     assert_eq!(branches(0, 100, &[expiring, none]), [], "never committed");
     assert_eq!(branches(0, 0, &[]), [], "a new job");
-    let of_an_earlier_version = reconcile(manifest(2, 100), &carried(None));
+    let of_an_earlier_version = reconcile(manifest(2, 100), &carried(None), None);
     assert!(matches!(
         of_an_earlier_version,
         Err(RecoverError::ProgressLost { boundary_ms: 100 })
@@ -173,7 +173,7 @@ fn a_former_slot_without_the_progress_that_it_committed_is_a_branch() {
 fn progress_beyond_the_checkpoint_is_a_branch_and_without_any_checkpoint_an_error() {
     let progress = |line, before| Some(Progress { line, before }.number());
     let branches = |adopted, furthest| {
-        reconcile(adopted, &carried(furthest))
+        reconcile(adopted, &carried(furthest), None)
             .unwrap()
             .lineage
             .branches()
@@ -223,14 +223,14 @@ fn progress_beyond_the_checkpoint_is_a_branch_and_without_any_checkpoint_an_erro
         }]
     );
 
-    let lost = reconcile(manifest(2, 0), &carried(progress(0, 121)));
+    let lost = reconcile(manifest(2, 0), &carried(progress(0, 121)), None);
     assert!(matches!(
         lost,
         Err(RecoverError::CheckpointsLost { until_ms: 130 })
     ));
 
     assert!(
-        reconcile(manifest(1, 0), &carried(None)).is_ok(),
+        reconcile(manifest(1, 0), &carried(None), None).is_ok(),
         "a new job"
     );
 }

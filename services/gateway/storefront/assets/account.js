@@ -125,7 +125,6 @@ async function account() {
     ),
     user.verified_email !== user.email && unconfirmed(user),
     bearer()?.isAdmin && aside("You run this shop.", element("a", { class: "button quiet", href: "/admin" }, "Its orders")),
-    user.verified_email !== user.email && unconfirmed(user),
     bearer()?.isAdmin && aside("And what comes into it.", element("a", { class: "button quiet", href: "/files" }, "Files")),
     details(user),
     disclosure("Change the password", password(user)),

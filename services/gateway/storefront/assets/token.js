@@ -6,3 +6,6 @@ export function takeToken() {
   history.replaceState(null, "", location.pathname);
   return token;
 }
+
+// Another link that is opened in the same tab changes the part behind the `#` alone.
+addEventListener("hashchange", () => location.reload());

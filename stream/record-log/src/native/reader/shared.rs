@@ -384,10 +384,12 @@ impl State {
         }
     }
 
-    /// Takes the first end that a leader has confirmed since it leads.
+    /// Takes the first end that a leader has confirmed since it leads. An end below the position is
+    /// not taken: the position is out of range, as the answer to Fetch will state.
     pub fn begin_ends(&mut self, partition: i32, leader: Leader, end: End) {
         if let Some(slot) = self.slot_of(partition)
             && slot.leader == Some(leader)
+            && end.offset >= slot.next
         {
             slot.end = Some(end);
             slot.has_confirmed_end = true;

@@ -189,14 +189,20 @@ fn whichever_call_on_store_or_log_fails_or_loses_its_reply_everything_is_counted
 fn whichever_call_fails_or_kills_a_job_without_a_window_each_record_is_there_once() {
     sweep(&LOG_CALLS, &Blow::DEATHS, PASSING);
     sweep(&LOG_CALLS, &[Blow::LoseReply], PASSING);
-    sweep(&STORE_CALLS, &Blow::DEATHS, PASSING);
-    sweep(&STORE_CALLS, &Blow::ERRORS, PASSING);
+    sweep(&kept_parts(), &Blow::DEATHS, PASSING);
+    sweep(&kept_parts(), &Blow::ERRORS, PASSING);
 }
 
 #[test]
 fn whichever_call_fails_or_kills_a_job_with_stages_its_rows_are_right() {
     sweep(&LOG_CALLS, &Blow::DEATHS, STAGED);
-    sweep(&STORE_CALLS, &Blow::DEATHS, STAGED);
+    sweep(&kept_parts(), &Blow::DEATHS, STAGED);
+}
+
+/// The calls on the store of a job that deletes no parts in its short life.
+fn kept_parts() -> Vec<&'static str> {
+    let calls = STORE_CALLS.into_iter();
+    calls.filter(|call| *call != "delete parts").collect()
 }
 
 #[test]

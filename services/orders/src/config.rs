@@ -34,6 +34,11 @@ pub struct Config {
     #[arg(long, env = "TIDEMARK_ORDERS_RELAY_REFUSED_WAIT", default_value = "30s", value_name = "DURATION",
           value_parser = humantime::parse_duration)]
     pub orders_relay_refused_wait: Duration,
+    /// The longest time for which a stopping service goes on publishing the orders that it has accepted.
+    /// The relay of another replica, or of the next start, publishes the rest.
+    #[arg(long, env = "TIDEMARK_ORDERS_RELAY_STOP_LIMIT", default_value = "2s", value_name = "DURATION",
+          value_parser = humantime::parse_duration)]
+    pub orders_relay_stop_limit: Duration,
     /// The longest time for which an order may stay unpaid. Then it expires, and its stock can be sold again.
     #[arg(long, env = "TIDEMARK_ORDERS_UNPAID_FOR", default_value = "30m", value_name = "DURATION",
           value_parser = humantime::parse_duration)]
@@ -87,6 +92,7 @@ impl Default for Config {
             orders_relay_lease: Duration::from_secs(5),
             orders_relay_poll: Duration::from_millis(100),
             orders_relay_refused_wait: Duration::from_secs(30),
+            orders_relay_stop_limit: Duration::from_secs(2),
             orders_unpaid_for: Duration::from_secs(30 * 60),
             orders_unpaid_orders: None,
             orders_unpaid_pieces: None,

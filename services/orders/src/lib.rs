@@ -247,6 +247,7 @@ impl Service {
             lease: config.orders_relay_lease,
             poll: config.orders_relay_poll,
             refused_wait: config.orders_relay_refused_wait,
+            stop_limit: config.orders_relay_stop_limit,
             refused: Refused::default(),
         }
     }

@@ -19,7 +19,6 @@
 use std::rc::Rc;
 
 use timely::dataflow::ProbeHandle;
-use timely::dataflow::operators::generic::operator::empty;
 use timely::dataflow::operators::{Concat, Probe};
 use timely::worker::Worker;
 
@@ -88,13 +87,8 @@ pub fn build<K: Key, A: Aggregate>(
 
         let (rows, changes) = window::close(panes, rules.clone(), views.clone(), attempt.clone());
         let derived = stages::derive(&rows, &rules, &pipeline.stages);
-        let outgoing = if views.is_empty() {
-            empty(scope)
-        } else {
-            summary::summarize(changes, views)
-        };
-        sink::commit(rows, outgoing.concat(derived), durable, slots, committer)
-            .probe_with(&committed);
+        let outgoing = summary::summarize(changes, views).concat(derived);
+        sink::commit(rows, outgoing, durable, slots, committer).probe_with(&committed);
     });
 
     committed

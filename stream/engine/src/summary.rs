@@ -31,6 +31,7 @@ use serde::{Deserialize, Serialize};
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::generic::Operator;
+use timely::dataflow::operators::generic::operator::empty;
 
 use crate::aggregate::{Aggregate, Key, hash_bytes};
 use crate::flow::group_of;
@@ -332,11 +333,16 @@ impl<K: Key, A: Aggregate> Summary<K, A> {
     }
 }
 
-/// Builds the views: turns the changes of the workers' contributions into records for the sink.
+/// Builds the views: turns the changes of the workers' contributions into records for the sink. Without a view there
+/// are no operators and no records.
 pub fn summarize<'scope, K: Key, A: Aggregate>(
     changes: StreamVec<'scope, EventTimeMs, Change<K, A>>,
     views: Rc<[Summary<K, A>]>,
 ) -> StreamVec<'scope, EventTimeMs, Outgoing> {
+    if views.is_empty() {
+        return empty(changes.scope());
+    }
+
     let merging = Rc::clone(&views);
     let totals = changes
         .as_collection()

@@ -27,8 +27,6 @@ const TOPIC_PARTITIONS: u32 = 4;
 const TOPIC_RETENTION: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Time limit of one SQL transaction.
 const SQL_LIMIT: Duration = Duration::from_secs(10);
-/// The time for which the relay runs after a shutdown request, so that accepted orders are published.
-const STOP_LIMIT: Duration = Duration::from_secs(2);
 
 /// The refusal that stops the relay, in one sentence; none while it can publish. Clones share it.
 #[derive(Clone, Default)]
@@ -68,6 +66,8 @@ pub struct RelayParts {
     pub poll: Duration,
     /// The time after which a relay that was refused looks whether that was mended.
     pub refused_wait: Duration,
+    /// The longest time for which the relay runs after a shutdown request, so that accepted orders are published.
+    pub stop_limit: Duration,
     /// The refusal that stops the relay.
     pub refused: Refused,
 }
@@ -154,9 +154,10 @@ impl Edge {
     async fn run(mut self) {
         let mut relay = Relay::new();
         let shutdown = self.shutdown.clone();
+        let stop_limit = self.parts.stop_limit;
         let time_is_up = async {
             shutdown.requested().await;
-            tokio::time::sleep(STOP_LIMIT).await;
+            tokio::time::sleep(stop_limit).await;
         };
 
         tokio::select! {
@@ -173,13 +174,23 @@ impl Edge {
 
     /// Acts until a shutdown is requested and nothing is left to do.
     async fn lead(&mut self, relay: &mut Relay) {
-        while !(self.shutdown.is_requested() && matches!(relay.next(), Action::Rest(_))) {
+        while !(self.shutdown.is_requested() && self.is_done(relay.next())) {
             let outcome = self.perform(relay.next()).await;
             relay.observe(outcome);
             self.parts
                 .metrics
                 .leads
                 .set(i64::from(self.publisher.is_some()));
+        }
+    }
+
+    /// Returns true if a stopping relay has nothing to do any more: no row waits, another relay leads, or the log
+    /// refuses what waits. After any other failure it tries again, as long as the limit of its stop allows.
+    fn is_done(&self, next: Action) -> bool {
+        match next {
+            Action::Rest(Rest::Idle | Rest::Following) => true,
+            Action::Rest(Rest::BackingOff) => self.parts.refused.sentence().is_some(),
+            _ => false,
         }
     }
 
@@ -310,6 +321,7 @@ impl Edge {
 
     async fn rest(&mut self, rest: Rest) {
         let shutdown = self.shutdown.clone();
+        let is_stopping = shutdown.is_requested();
         let wait = match rest {
             Rest::Idle => return self.rest_idle().await,
             Rest::Following => self.lease.duration / 5,
@@ -319,7 +331,7 @@ impl Edge {
 
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
-            () = shutdown.requested() => {}
+            () = shutdown.requested(), if !is_stopping => {}
         }
     }
 

@@ -273,6 +273,27 @@ async fn what_was_accepted_before_a_stop_is_published_by_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_stop_goes_on_publishing_although_the_log_fails_a_few_times() {
+    check(async |shop, lamp| {
+        let log = SimulatedLog::default();
+        let commits = AtomicUsize::new(0);
+        let flaky = log.process(move |call| match call {
+            Call::Commit { .. } if commits.fetch_add(1, Ordering::Relaxed) < 3 => {
+                Fault::Unavailable
+            }
+            _ => Fault::None,
+        });
+
+        place(&shop, lamp, 5).await;
+        start(&shop, Arc::new(flaky)).stop().await;
+
+        assert_eq!(shop.count("outbox").await, 0);
+        assert_published_once(&shop, &log).await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_idle_relay_publishes_an_order_at_once() {
     check(async |shop, lamp| {
         let log = SimulatedLog::default();

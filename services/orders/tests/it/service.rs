@@ -1,6 +1,7 @@
 //! The whole service: on a port, with its relay and an embedded log, from start to stop.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use chassis::Shutdown;
 use chassis::auth::Auth;
@@ -28,6 +29,7 @@ async fn an_order_taken_over_http_is_in_the_log_when_the_service_has_stopped() {
         let lamp = catalogue.add(1999, "USD", 9);
         let config = Config {
             products_url: catalogue.serve().await,
+            orders_relay_stop_limit: Duration::from_secs(60),
             ..Config::default()
         };
 

@@ -108,6 +108,7 @@ impl Shop {
         let config = Config {
             products_url,
             orders_relay_lease: Duration::from_millis(300),
+            orders_relay_stop_limit: Duration::from_secs(60),
             ..settings.config
         };
         let service = Service::with_provider(&config, &database, auth, settings.provider).unwrap();

@@ -62,7 +62,15 @@ fn newest(world: &World) -> Option<Manifest> {
 fn each_part_is_read_by_one_process_whatever_their_number() {
     let mut merged = 0;
     let mut divided = 0;
-    for seed in 1..=30 {
+    let mut seed = 0;
+    // Whether parts are merged between two starts depends on the machine's speed.
+    while seed < 30 || merged <= 10 || divided <= 20 {
+        seed += 1;
+        assert!(
+            seed <= 300,
+            "{merged} merged parts, {divided} starts of several processes"
+        );
+
         let mut random = random(seed);
         let mut world = World::new(windows(&mut random), random.random_range(1..=4));
         let first = lenient(settings(&mut random));
@@ -84,11 +92,6 @@ fn each_part_is_read_by_one_process_whatever_their_number() {
             divided += usize::from(read.iter().filter(|own| !own.is_empty()).count() > 1);
         }
     }
-
-    assert!(
-        merged > 10 && divided > 20,
-        "{merged} merged parts, {divided} starts of several processes"
-    );
 }
 
 /// Checks that the processes read all parts, each once, and about as many bytes.

@@ -90,6 +90,16 @@ const PASSING: History = History {
     form: Form::Passing,
     ..SHORT
 };
+/// The call that these two jobs make only in a long history.
+const LATE_CALLS: [&str; 1] = ["delete parts"];
+const LONG_STAGED: History = History {
+    form: Form::Staged,
+    ..LONG
+};
+const LONG_PASSING: History = History {
+    form: Form::Passing,
+    ..LONG
+};
 
 /// Runs a life that meets `doom` at the end of a history, and then one that dies at random. Returns
 /// whether the first life made the call.
@@ -189,20 +199,23 @@ fn whichever_call_on_store_or_log_fails_or_loses_its_reply_everything_is_counted
 fn whichever_call_fails_or_kills_a_job_without_a_window_each_record_is_there_once() {
     sweep(&LOG_CALLS, &Blow::DEATHS, PASSING);
     sweep(&LOG_CALLS, &[Blow::LoseReply], PASSING);
-    sweep(&kept_parts(), &Blow::DEATHS, PASSING);
-    sweep(&kept_parts(), &Blow::ERRORS, PASSING);
+    sweep(&early_calls(), &Blow::DEATHS, PASSING);
+    sweep(&early_calls(), &Blow::ERRORS, PASSING);
+    sweep(&LATE_CALLS, &Blow::DEATHS, LONG_PASSING);
+    sweep(&LATE_CALLS, &Blow::ERRORS, LONG_PASSING);
 }
 
 #[test]
 fn whichever_call_fails_or_kills_a_job_with_stages_its_rows_are_right() {
     sweep(&LOG_CALLS, &Blow::DEATHS, STAGED);
-    sweep(&kept_parts(), &Blow::DEATHS, STAGED);
+    sweep(&early_calls(), &Blow::DEATHS, STAGED);
+    sweep(&LATE_CALLS, &Blow::DEATHS, LONG_STAGED);
 }
 
-/// The calls on the store of a job that deletes no parts in its short life.
-fn kept_parts() -> Vec<&'static str> {
+/// Returns the calls on the store that a job makes in a short history, too.
+fn early_calls() -> Vec<&'static str> {
     let calls = STORE_CALLS.into_iter();
-    calls.filter(|call| *call != "delete parts").collect()
+    calls.filter(|call| !LATE_CALLS.contains(call)).collect()
 }
 
 #[test]

@@ -1,12 +1,14 @@
 //! `bench verify`, which is `cargo verify`: every check and test, against the real counterparts.
 //!
 //! A failed step fails the run. The steps after it run nevertheless, because each starts the
-//! servers that it needs. Everything is built in the release profile, so that a fresh clone
+//! servers that it needs. Steps that mostly wait have others beside them, whose lines begin with their names. Everything is built in the release profile, so that a fresh clone
 //! compiles its dependencies once.
 
 mod output;
 mod steps;
 
+use std::panic::resume_unwind;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
@@ -63,14 +65,17 @@ pub enum VerifyError {
     Counterpart(#[from] CounterpartError),
     /// One of the harness's own checks failed.
     #[error(transparent)]
-    Check(#[from] Box<dyn std::error::Error>),
+    Check(#[from] Box<dyn std::error::Error + Send + Sync>),
 }
 
 /// The data that every step gets.
+#[derive(Clone)]
 struct Context {
     cache: Cache,
     available: Vec<Counterpart>,
     has_k6: bool,
+    /// The name of a step that runs beside others, which then stands before each of its lines; otherwise empty.
+    mark: &'static str,
 }
 
 /// A program that steps need, and that a machine may lack.
@@ -78,6 +83,12 @@ struct Context {
 enum Needed {
     Server(Counterpart),
     K6,
+}
+
+/// Steps that run one after the other, and steps that do so beside them.
+struct Stage {
+    steps: &'static [Step],
+    beside: &'static [Step],
 }
 
 /// One named part of the run.
@@ -106,9 +117,7 @@ impl Args {
     /// [`VerifyError::Steps`] if a step failed.
     pub fn run(self) -> Result<(), VerifyError> {
         if self.list {
-            steps::ALL
-                .iter()
-                .for_each(|step| println!("{:<18} {}", step.name, step.about));
+            steps::all().for_each(|step| println!("{:<18} {}", step.name, step.about));
             return Ok(());
         }
 
@@ -121,14 +130,30 @@ impl Args {
             cache: Cache::open()?,
             available,
             has_k6: !self.without.contains(&Needed::K6),
+            mark: "",
         };
 
-        let lines: Vec<_> = steps::ALL
-            .iter()
-            .filter(|step| self.wants(step))
-            .map(|step| step.run(&context))
+        let stages = steps::STAGES.iter();
+        let lines: Vec<_> = stages
+            .flat_map(|stage| self.run_stage(stage, &context))
             .collect();
         report(&lines)
+    }
+
+    /// Runs the requested steps of a stage. Returns their lines, those of the steps beside the others last.
+    fn run_stage(&self, stage: &Stage, context: &Context) -> Vec<Line> {
+        let wanted = |steps: &'static [Step]| steps.iter().filter(|step| self.wants(step));
+        let run_beside = || -> Vec<Line> {
+            let steps = wanted(stage.beside);
+            steps.map(|step| step.run_beside(context)).collect()
+        };
+
+        thread::scope(|scope| {
+            let beside = scope.spawn(run_beside);
+            let mut lines: Vec<_> = wanted(stage.steps).map(|step| step.run(context)).collect();
+            lines.extend(beside.join().unwrap_or_else(|panic| resume_unwind(panic)));
+            lines
+        })
     }
 
     fn wants(&self, step: &Step) -> bool {
@@ -137,7 +162,7 @@ impl Args {
 }
 
 fn step_name(text: &str) -> Result<&'static str, String> {
-    let found = steps::ALL.iter().find(|step| step.name == text);
+    let found = steps::all().find(|step| step.name == text);
     found
         .map(|step| step.name)
         .ok_or_else(|| "no such step; --list shows them".to_owned())
@@ -161,6 +186,14 @@ impl Step {
             result: (self.run)(context),
             took: started.elapsed(),
         }
+    }
+
+    /// Runs it beside other steps.
+    fn run_beside(&self, context: &Context) -> Line {
+        self.run(&Context {
+            mark: self.name,
+            ..context.clone()
+        })
     }
 }
 
@@ -201,5 +234,53 @@ fn report(lines: &[Line]) -> Result<(), VerifyError> {
         Ok(())
     } else {
         Err(VerifyError::Steps(failed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    const PASSES: Step = Step {
+        name: "passes",
+        about: "a step that passes",
+        run: |_| Ok(Outcome::Passed),
+    };
+    const FAILS: Step = Step {
+        name: "fails",
+        about: "a step that fails",
+        run: |context| Err(VerifyError::Skipped(format!("marked {}", context.mark))),
+    };
+    const STAGE: Stage = Stage {
+        steps: &[PASSES],
+        beside: &[FAILS],
+    };
+
+    fn lines(only: &[&'static str]) -> Vec<(&'static str, Option<String>)> {
+        let context = Context {
+            cache: Cache::open().unwrap(),
+            available: Vec::new(),
+            has_k6: false,
+            mark: "",
+        };
+        let args = Args {
+            only: only.to_vec(),
+            ..Args::parse_from(["verify"])
+        };
+
+        let lines = args.run_stage(&STAGE, &context).into_iter();
+        lines
+            .map(|line| (line.name, line.result.err().map(|error| error.to_string())))
+            .collect()
+    }
+
+    #[test]
+    fn a_step_beside_others_has_its_line_and_its_mark_and_may_be_left_out() {
+        let failure = Some("tests skipped themselves:\nmarked fails".to_owned());
+        assert_eq!(lines(&[]), [("passes", None), ("fails", failure.clone())]);
+        assert_eq!(lines(&["fails"]), [("fails", failure)]);
+        assert_eq!(lines(&["passes"]), [("passes", None)]);
     }
 }

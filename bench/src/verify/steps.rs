@@ -1,4 +1,7 @@
 //! The steps of the verification, in the order they run.
+//!
+//! Most run alone: they use all cores. Those that kill the platform and wait for minutes of event time to end leave the
+//! cores idle, so the checks of the chart and of both clouds run beside them.
 
 use std::error::Error;
 use std::ffi::OsStr;
@@ -9,14 +12,29 @@ use std::process::{Child, Command, Stdio};
 use clap::Parser;
 
 use super::output::Output;
-use super::{Context, Outcome, Step, VerifyError};
+use super::{Context, Outcome, Stage, Step, VerifyError};
 use crate::counterparts::kafka::versions;
 use crate::counterparts::{self, Counterpart, Counterparts};
 use crate::process::Lifetime;
 use crate::{browser, code, crash, cut_off, end_to_end, exact, load};
 
-/// All steps.
-pub(super) const ALL: &[Step] = &[
+/// All steps, in stages that follow each other.
+pub(super) const STAGES: &[Stage] = &[
+    Stage {
+        steps: ALONE,
+        beside: &[],
+    },
+    Stage {
+        steps: WAITING,
+        beside: MANIFESTS,
+    },
+    Stage {
+        steps: MEASURED,
+        beside: &[],
+    },
+];
+
+const ALONE: &[Step] = &[
     Step {
         name: "format",
         about: "cargo fmt --check",
@@ -72,6 +90,10 @@ pub(super) const ALL: &[Step] = &[
         about: "one of two brokers is cut off from the job, then frozen; no order is late, readiness names it",
         run: cut_off,
     },
+];
+
+/// They spend most of their time waiting.
+const WAITING: &[Step] = &[
     Step {
         name: "end-to-end",
         about: "the platform on its embedded stores, killed and started again",
@@ -92,11 +114,10 @@ pub(super) const ALL: &[Step] = &[
         about: "Chromium shops on the platform",
         run: browser,
     },
-    Step {
-        name: "k6",
-        about: "two hundred customers of k6 on a platform that authenticates them; its books balance",
-        run: load,
-    },
+];
+
+/// They use other programs and folders than the steps beside which they run.
+const MANIFESTS: &[Step] = &[
     Step {
         name: "chart",
         about: "the Helm chart, as far as the tools at hand go",
@@ -114,14 +135,29 @@ pub(super) const ALL: &[Step] = &[
     },
 ];
 
-type StepResult = Result<Outcome, VerifyError>;
+/// Its thresholds are times.
+const MEASURED: &[Step] = &[Step {
+    name: "k6",
+    about: "two hundred customers of k6 on a platform that authenticates them; its books balance",
+    run: load,
+}];
 
-fn format(_: &Context) -> StepResult {
-    cargo(&["fmt", "--all", "--check"], &[])
+/// Returns every step.
+pub(super) fn all() -> impl Iterator<Item = &'static Step> {
+    STAGES
+        .iter()
+        .flat_map(|stage| stage.steps.iter().chain(stage.beside))
 }
 
-fn clippy(_: &Context) -> StepResult {
+type StepResult = Result<Outcome, VerifyError>;
+
+fn format(context: &Context) -> StepResult {
+    cargo(context, &["fmt", "--all", "--check"], &[])
+}
+
+fn clippy(context: &Context) -> StepResult {
     cargo(
+        context,
         &[
             "clippy",
             "--release",
@@ -136,19 +172,21 @@ fn clippy(_: &Context) -> StepResult {
     )
 }
 
-fn docs(_: &Context) -> StepResult {
+fn docs(context: &Context) -> StepResult {
     cargo(
+        context,
         &["doc", "--release", "--workspace", "--no-deps", "--locked"],
         &[("RUSTDOCFLAGS", "-D warnings")],
     )
 }
 
-fn deny(_: &Context) -> StepResult {
-    run(Command::new(root().join(".ci/deny")))
+fn deny(context: &Context) -> StepResult {
+    run(context, Command::new(root().join(".ci/deny")))
 }
 
-fn build(_: &Context) -> StepResult {
+fn build(context: &Context) -> StepResult {
     cargo(
+        context,
         &["build", "--release", "--workspace", "--bins", "--locked"],
         &[],
     )
@@ -187,7 +225,7 @@ fn tests(context: &Context) -> StepResult {
         command.env(versions::VARIABLE, versions::all(&context.cache)?);
     }
 
-    let output = run_and_keep(command)?;
+    let output = run_and_keep(context.mark, command)?;
     let excused = |line: &str| {
         let excuses = |which: &Counterpart| {
             !context.available.contains(which) && line.contains(which.variable())
@@ -244,7 +282,7 @@ fn real(context: &Context) -> StepResult {
     check(end_to_end::Args::parse_from(["end-to-end", "--counterparts"]).run())
 }
 
-fn check<E: Error + 'static>(result: Result<(), E>) -> StepResult {
+fn check<E: Error + Send + Sync + 'static>(result: Result<(), E>) -> StepResult {
     result
         .map(|()| Outcome::Passed)
         .map_err(|error| VerifyError::Check(Box::new(error)))
@@ -252,10 +290,10 @@ fn check<E: Error + 'static>(result: Result<(), E>) -> StepResult {
 
 /// Few requests of each kind: enough to find an answer that differs from its description, in a
 /// minute.
-fn contract(_: &Context) -> StepResult {
+fn contract(context: &Context) -> StepResult {
     let mut command = Command::new(root().join("bench/schemathesis.sh"));
     command.env("EXAMPLES", "5");
-    run(command)
+    run(context, command)
 }
 
 fn browser(context: &Context) -> StepResult {
@@ -271,36 +309,47 @@ fn load(context: &Context) -> StepResult {
     check(load::run(&context.cache, folder.path()))
 }
 
-fn chart(_: &Context) -> StepResult {
-    run(Command::new(root().join("helm/tests/check.sh")))
+fn chart(context: &Context) -> StepResult {
+    run(context, Command::new(root().join("helm/tests/check.sh")))
 }
 
-fn aws(_: &Context) -> StepResult {
-    run(Command::new(root().join("infra-aws/tests/check.sh")))
+fn aws(context: &Context) -> StepResult {
+    run(
+        context,
+        Command::new(root().join("infra-aws/tests/check.sh")),
+    )
 }
 
-fn gcp(_: &Context) -> StepResult {
-    run(Command::new(root().join("infra-gcp/tests/check.sh")))
+fn gcp(context: &Context) -> StepResult {
+    run(
+        context,
+        Command::new(root().join("infra-gcp/tests/check.sh")),
+    )
 }
 
-fn cargo(arguments: &[&str], environment: &[(&str, &str)]) -> StepResult {
+fn cargo(context: &Context, arguments: &[&str], environment: &[(&str, &str)]) -> StepResult {
     let mut command = Command::new("cargo");
     command.args(arguments).envs(environment.iter().copied());
-    run(command)
+    run(context, command)
 }
 
-fn run(command: Command) -> StepResult {
-    run_and_keep(command).map(|_| Outcome::Passed)
+fn run(context: &Context, command: Command) -> StepResult {
+    run_and_keep(context.mark, command).map(|_| Outcome::Passed)
 }
 
-/// Runs the command in the root of the repository, prints its output, and keeps the lines that
-/// matter.
-fn run_and_keep(mut command: Command) -> Result<Output, VerifyError> {
+/// Runs the command in the root of the repository, prints its output, each line with `mark` if there is one, and keeps
+/// the lines that matter.
+fn run_and_keep(mark: &str, mut command: Command) -> Result<Output, VerifyError> {
     let mut output = Output::default();
+    let mark = match mark {
+        "" => String::new(),
+        name => format!("{name}: "),
+    };
+
     let ended = spawn_piped(command.current_dir(root())).and_then(|(mut child, pipe)| {
         for line in BufReader::new(pipe).split(b'\n') {
             let line = String::from_utf8_lossy(&line?).into_owned();
-            println!("{line}");
+            println!("{mark}{line}");
             output.keep(line);
         }
         child.wait()
@@ -353,7 +402,7 @@ mod tests {
         // The word is composed here. Otherwise the verification would count this test's own output
         // as a skipped test.
         let script = shell("w=SKIPPED; echo $w: one; echo passed; echo $w: two >&2");
-        let seen = run_and_keep(script).unwrap().skipped;
+        let seen = run_and_keep("", script).unwrap().skipped;
         assert!(
             seen.iter()
                 .map(|line| line.split_once(": ").unwrap().1)
@@ -363,10 +412,23 @@ mod tests {
     }
 
     #[test]
+    fn each_step_has_a_name_of_its_own() {
+        let names: Vec<_> = all().map(|step| step.name).collect();
+        let distinct: std::collections::BTreeSet<_> = names.iter().collect();
+        assert_eq!(distinct.len(), names.len());
+        assert!(
+            ["tests", "k6", "chart"]
+                .iter()
+                .all(|name| distinct.contains(name))
+        );
+    }
+
+    #[test]
     fn a_command_that_ends_with_an_error_fails_its_step_with_the_reason() {
-        let failed = run_and_keep(shell(
-            "echo a ... ok; echo b ... FAILED; echo its words; exit 3",
-        ));
+        let failed = run_and_keep(
+            "",
+            shell("echo a ... ok; echo b ... FAILED; echo its words; exit 3"),
+        );
         let Err(VerifyError::Command { status, lines, .. }) = failed else {
             panic!("it passed")
         };
@@ -383,7 +445,7 @@ mod tests {
     #[test]
     fn a_failure_without_a_known_mark_shows_the_last_lines() {
         let Err(VerifyError::Command { lines, .. }) =
-            run_and_keep(shell("echo no such file; exit 1"))
+            run_and_keep("", shell("echo no such file; exit 1"))
         else {
             panic!("it passed")
         };
@@ -393,7 +455,7 @@ mod tests {
     #[test]
     fn a_command_that_is_not_there_fails_its_step() {
         assert!(matches!(
-            run(Command::new("no-such-command")),
+            run_and_keep("", Command::new("no-such-command")),
             Err(VerifyError::NotRun { .. })
         ));
     }

@@ -160,13 +160,15 @@ impl<K, A> Clone for Pipeline<K, A> {
     }
 }
 
-/// Decodes a record; none if it is not for this job.
-type DecodeFn<V> = Arc<dyn Fn(&Record<'_>) -> Result<Option<Event<V>>, Rejected> + Send + Sync>;
+/// Decodes a record into the place of an event, where each step of the definition changes it. It is none before, and
+/// stays none if the record is not for this job.
+type DecodeFn<V> =
+    Arc<dyn Fn(&Record<'_>, &mut Option<Event<V>>) -> Result<(), Rejected> + Send + Sync>;
 /// Decodes a record, and passes the event to the engine.
 pub type Decode<K, A> =
     Arc<dyn Fn(&Record<'_>, &mut dyn Admission<K, A>) -> Result<(), Rejected> + Send + Sync>;
 
-/// The engine's side of decoding: it decides about the event and counts it.
+/// The engine's side of decoding: decides about the event and counts it.
 pub trait Admission<K, A> {
     /// Sets the event's id. A duplicate of a counted event is not admitted.
     fn identify(&mut self, id: EventId);
@@ -209,13 +211,15 @@ impl Job {
         Sourced {
             name: self.name,
             topic: topic.to_owned(),
-            decode: Arc::new(move |record| {
-                let decoded = decode(record)?;
-                Ok(decoded.map(|(time_ms, value)| Event {
-                    time_ms,
-                    id: None,
-                    value,
-                }))
+            decode: Arc::new(move |record, event| {
+                if let Some((time_ms, value)) = decode(record)? {
+                    *event = Some(Event {
+                        time_ms,
+                        id: None,
+                        value,
+                    });
+                }
+                Ok(())
             }),
             has_ids: false,
         }
@@ -233,12 +237,12 @@ impl<V: 'static> Sourced<V> {
     ) -> Self {
         let decode = self.decode;
         Self {
-            decode: Arc::new(move |record| {
-                let event = decode(record)?;
-                Ok(event.map(|event| Event {
-                    id: identify(&event.value),
-                    ..event
-                }))
+            decode: Arc::new(move |record, event| {
+                decode(record, event)?;
+                if let Some(event) = event {
+                    event.id = identify(&event.value);
+                }
+                Ok(())
             }),
             has_ids: true,
             ..self
@@ -253,9 +257,12 @@ impl<V: 'static> Sourced<V> {
         windows: &Windows,
         admission: &mut dyn Admission<K, A>,
     ) -> Result<Option<(EventTimeMs, V)>, Rejected> {
-        let Some(event) = (self.decode)(record)? else {
+        let mut event = None;
+        (self.decode)(record, &mut event)?;
+        let Some(event) = event else {
             return Ok(None);
         };
+
         let event_ms = event.time_ms;
         let first_ms = windows.offset_ms();
         if event_ms < first_ms {

@@ -278,10 +278,24 @@ fn digits(text: &[u8]) -> Option<(u64, usize)> {
     digits_one_by_one(text)
 }
 
-/// Returns the number at the start of a word and the number of its digits, which is less than
-/// eight; none if there are eight.
+/// Returns the number of digits of the whole number at the start of a text; none where [`digits`]
+/// returns none.
 #[inline]
-fn digits_of_word(word: [u8; 8]) -> Option<(u64, usize)> {
+fn digits_length(text: &[u8]) -> Option<usize> {
+    if let Some(word) = text.first_chunk()
+        && let (_, length @ ..8) = digit_values(*word)
+    {
+        let has_leading_zero = length > 1 && text[0] == b'0';
+        return (length > 0 && !has_leading_zero).then_some(length);
+    }
+
+    digits_one_by_one(text).map(|(_, length)| length)
+}
+
+/// Returns the values of the digits at the start of a word, the first in the lowest byte, and their
+/// number. What follows them has any value.
+#[inline]
+fn digit_values(word: [u8; 8]) -> (u64, usize) {
     const ZEROS: u64 = 0x3030_3030_3030_3030;
     const HIGH_BITS: u64 = 0x8080_8080_8080_8080;
 
@@ -290,7 +304,14 @@ fn digits_of_word(word: [u8; 8]) -> Option<(u64, usize)> {
     let values = u64::from_le_bytes(word) ^ ZEROS;
     let low_bits = values & !HIGH_BITS;
     let others = ((low_bits + 0x7676_7676_7676_7676) | values) & HIGH_BITS;
-    let length = (others.trailing_zeros() / 8) as usize;
+    (values, (others.trailing_zeros() / 8) as usize)
+}
+
+/// Returns the number at the start of a word and the number of its digits, which is less than
+/// eight; none if there are eight.
+#[inline]
+fn digits_of_word(word: [u8; 8]) -> Option<(u64, usize)> {
+    let (values, length) = digit_values(word);
     if length == 8 {
         return None;
     }

@@ -82,8 +82,10 @@ impl<V: 'static> Sourced<V> {
     pub fn filter(self, is_kept: impl Fn(&V) -> bool + Send + Sync + 'static) -> Self {
         let decode = self.decode;
         Self {
-            decode: Arc::new(move |record| {
-                Ok(decode(record)?.filter(|event| is_kept(&event.value)))
+            decode: Arc::new(move |record, event| {
+                decode(record, event)?;
+                event.take_if(|event| !is_kept(&event.value));
+                Ok(())
             }),
             ..self
         }
@@ -96,12 +98,15 @@ impl<V: 'static> Sourced<V> {
         Sourced {
             name: self.name,
             topic: self.topic,
-            decode: Arc::new(move |record| {
-                Ok(decode(record)?.map(|event| Event {
-                    time_ms: event.time_ms,
-                    id: event.id,
-                    value: map(event.value),
-                }))
+            decode: Arc::new(move |record, event| {
+                let mut former = None;
+                decode(record, &mut former)?;
+                *event = former.map(|former| Event {
+                    time_ms: former.time_ms,
+                    id: former.id,
+                    value: map(former.value),
+                });
+                Ok(())
             }),
             has_ids: self.has_ids,
         }
@@ -132,7 +137,9 @@ impl<V: 'static> Sourced<V> {
             interval: Windows::tumbling(interval)?,
             flaw,
             values: Arc::new(move |record, each| {
-                if let Some(event) = decode(record)? {
+                let mut event = None;
+                decode(record, &mut event)?;
+                if let Some(event) = event {
                     each(event.time_ms, event.value);
                 }
                 Ok(())

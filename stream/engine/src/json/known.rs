@@ -2,7 +2,7 @@
 
 use wide::u8x16;
 
-use super::{digits, is_special, length_before, special};
+use super::{digits, digits_length, is_special, length_before, special};
 
 /// A text that probably has the exact layout of its usual producer: literals, strings and whole
 /// numbers in a fixed order. Each function reads one of these off the front, or returns none if the
@@ -50,6 +50,45 @@ impl<'a> KnownText<'a> {
         Some(())
     }
 
+    /// Reads `N` bytes, whatever they are. The caller compares them with the layout: several literals
+    /// and strings of a known length at once cost one check of the text's length.
+    ///
+    /// ```
+    /// use stream::json::KnownText;
+    ///
+    /// let mut text = KnownText::new(br#""currency":"USD","total":7}"#);
+    /// let known: &[u8; 16] = text.bytes().expect("so many bytes");
+    /// assert!(known.starts_with(br#""currency":""#) && known.ends_with(b"\""));
+    /// assert!(KnownText::is_plain::<3>(known[12..15].first_chunk().expect("three bytes")));
+    /// ```
+    #[inline(always)]
+    pub fn bytes<const N: usize>(&mut self) -> Option<&'a [u8; N]> {
+        let (first, rest) = self.rest.split_first_chunk::<N>()?;
+        self.rest = rest;
+        Some(first)
+    }
+
+    /// Returns whether these bytes are ASCII without quotes, backslashes and control characters below
+    /// 0x20, so that they may be the whole of a string.
+    #[inline(always)]
+    pub fn is_plain<const N: usize>(bytes: &[u8; N]) -> bool {
+        let Some(last) = bytes.last_chunk::<16>() else {
+            return bytes
+                .iter()
+                .all(|byte| !is_special(*byte) && byte.is_ascii());
+        };
+
+        let marks = |block: &[u8; 16]| {
+            let block = u8x16::new(*block);
+            special(block) | block
+        };
+        let (blocks, _) = bytes.as_chunks::<16>();
+        let all = blocks
+            .iter()
+            .fold(marks(last), |all, block| all | marks(block));
+        all.to_bitmask() == 0
+    }
+
     /// Reads ASCII without backslashes and control characters below 0x20 up to the next quote, and
     /// the quote. The opening quote belongs to the literal before it.
     #[inline]
@@ -70,6 +109,14 @@ impl<'a> KnownText<'a> {
         let (value, length) = digits(self.rest)?;
         self.rest = self.rest.get(length..)?;
         Some(value)
+    }
+
+    /// Reads a whole number of at most 19 digits, whose value does not matter.
+    #[inline]
+    pub fn skip_whole(&mut self) -> Option<()> {
+        let length = digits_length(self.rest)?;
+        self.rest = self.rest.get(length..)?;
+        Some(())
     }
 
     /// Returns whether the whole text has been read.
@@ -112,6 +159,56 @@ mod tests {
         for refused in ["", "-1", "042", "x", "99999999999999999999"] {
             assert_eq!(whole(refused), None, "{refused}");
         }
+    }
+
+    #[test]
+    fn a_number_that_is_skipped_is_one_that_is_read() {
+        for text in [
+            "42,",
+            "0}",
+            "",
+            "-1",
+            "042",
+            "x",
+            "1",
+            "1234567",
+            "12345678",
+            "12345678,",
+            "9999999999999999999,",
+            "99999999999999999999",
+            "01234567890,",
+            "00,",
+            "042,\"a\":1}",
+            "0,\"a\":1}}}",
+            "1x345678",
+        ] {
+            let mut read = KnownText::new(text.as_bytes());
+            let mut skipped = read;
+            assert_eq!(skipped.skip_whole(), read.whole().map(|_| ()), "{text}");
+            assert_eq!(skipped.rest, read.rest, "{text}");
+        }
+    }
+
+    #[test]
+    fn bytes_are_plain_if_they_are_the_whole_of_a_string() {
+        fn check<const N: usize>() {
+            for place in 0..N {
+                for byte in 0..=u8::MAX {
+                    let mut bytes = [b'a'; N];
+                    bytes[place] = byte;
+
+                    let quoted = [&bytes[..], b"\""].concat();
+                    let is_string = KnownText::new(&quoted).string() == Some(&bytes[..]);
+                    assert_eq!(KnownText::is_plain(&bytes), is_string, "{byte} at {place}");
+                }
+            }
+        }
+        check::<1>();
+        check::<15>();
+        check::<16>();
+        check::<17>();
+        check::<36>();
+        check::<48>();
     }
 
     #[test]

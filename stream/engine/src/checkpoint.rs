@@ -18,6 +18,7 @@
 //! the I/O. [`inspect`] is the interface for operators.
 
 pub mod commit;
+pub mod encoded;
 pub mod inspect;
 pub mod ledger;
 pub mod lineage;

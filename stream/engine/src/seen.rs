@@ -111,6 +111,13 @@ impl Seen {
         is_new
     }
 
+    /// Moves the ids of panes before `pane`, in which only late events are still found, into less
+    /// memory.
+    pub fn seal_before(&mut self, pane: EventTimeMs) {
+        let older = self.panes.iter_mut().take_while(|((of, _), _)| *of < pane);
+        older.for_each(|(_, known)| known.ids.seal());
+    }
+
     /// Drops the ids of panes before `pane`.
     pub fn drop_before(&mut self, pane: EventTimeMs) {
         let first_kept = self.panes.partition_point(|((of, _), _)| *of < pane);
@@ -172,6 +179,27 @@ mod tests {
         assert_eq!(seen.held, 4 * 5);
         assert_eq!(seen.oldest(1), Some(0));
         assert!(seen.is_copy(1, 20, 9, 4));
+    }
+
+    #[test]
+    fn a_copy_is_known_in_an_older_pane_and_the_count_of_ids_stays() {
+        let mut seen = Seen::within(1 << 30);
+        let ids = 0..20_000_u64;
+        for id in ids.clone() {
+            seen.is_copy(0, 10, id, id.into());
+            seen.is_copy(1, 20, id, id.into());
+        }
+
+        seen.seal_before(20);
+        assert_eq!(seen.held, 40_000);
+        for id in ids {
+            assert!(seen.is_copy(0, 10, 0, id.into()) && seen.is_copy(1, 20, 0, id.into()));
+        }
+        assert!(!seen.is_copy(0, 10, 0, 20_000) && seen.is_copy(0, 10, 0, 20_000));
+        assert_eq!(seen.held, 40_001);
+
+        seen.drop_before(20);
+        assert_eq!(seen.held, 20_000);
     }
 
     #[test]

@@ -6,6 +6,8 @@
 //!    closes the pane in the state. The rows leave at the pane's own timestamp, so they do not
 //!    depend on how many panes close together.
 
+mod kept;
+mod packed;
 mod partials;
 pub mod rules;
 pub mod sessions;

@@ -6,6 +6,7 @@
 //!
 //! The encoding is postcard's (<https://postcard.jamesmunns.com/wire-format>).
 
+use super::encoded::append;
 use crate::aggregate::{Aggregate, Key};
 use crate::flow::ClosedPane;
 use crate::pane::EventTimeMs;
@@ -63,9 +64,7 @@ impl PartBuilder {
     /// # Panics
     /// If a key or aggregate cannot be serialized.
     pub fn push<K: Key, A: Aggregate>(&mut self, closed: &ClosedPane<K, A>) {
-        let bytes = std::mem::take(&mut self.bytes);
-        self.bytes =
-            postcard::to_extend(closed, bytes).expect("keys and aggregates are plain data");
+        append(closed, &mut self.bytes);
         let first = self.first.unwrap_or(closed.arrival);
         self.first = Some(first.min(closed.arrival));
         self.last = self.last.max(closed.arrival);

@@ -362,6 +362,7 @@ impl Intake {
         }
 
         self.seen.drop_before(self.first_correctable_in_time());
+        self.seen.seal_before(to);
         Some(Crossing { from, to, cuts })
     }
 

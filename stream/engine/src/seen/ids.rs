@@ -5,8 +5,8 @@
 //! ```
 //!
 //! The sets of [`hashbrown`] take a power of two of slots, and begin small. These take as many slots
-//! as a set of the expected number of ids needs, so they seldom grow. An id takes 15 to 17 bytes.
-//! Nothing is ever removed from them but all at once.
+//! as a set of the expected number of ids needs, so they seldom grow. An id takes 15 to 17 bytes, and
+//! less than 12 once the set is [sealed]. Nothing is ever removed from them but all at once.
 //!
 //! An id of 128 bits is held by a fingerprint of 96: the upper bits of its product with a random odd
 //! number. Whatever form the ids have, two of them have the same fingerprint with a probability of at
@@ -14,11 +14,14 @@
 //! 1997). A set has fewer than 2²² ids, so an event is mistaken for a duplicate with a probability
 //! below 2⁻⁷³. That is less than the one at which two UUIDs of version 7 are the same.
 
+mod sealed;
+
 use std::hash::{BuildHasher, Hasher};
 
 use foldhash::fast::RandomState;
 
 use super::EventId;
+use sealed::Sealed;
 
 /// The upper 96 bits of a product.
 type Fingerprint = [u32; 3];
@@ -35,6 +38,7 @@ pub struct IdSet {
     slots: Vec<Fingerprint>,
     taken: usize,
     has_free: bool,
+    sealed: Sealed,
 }
 
 impl IdSet {
@@ -47,12 +51,26 @@ impl IdSet {
             slots: vec![FREE; slots_for(ids + ids / 10)],
             taken: 0,
             has_free: false,
+            sealed: Sealed::default(),
         }
     }
 
     /// The number of ids.
     pub fn len(&self) -> usize {
-        self.taken + usize::from(self.has_free)
+        self.taken + usize::from(self.has_free) + self.sealed.len()
+    }
+
+    /// Moves the ids into less memory, if they are many and were not moved before. Further ids may
+    /// be added, but should be few.
+    pub fn seal(&mut self) {
+        if self.taken < Sealed::LEAST || self.sealed.len() > 0 {
+            return;
+        }
+
+        let taken = self.slots.iter().filter(|slot| **slot != FREE);
+        self.sealed = Sealed::of(taken);
+        self.slots = vec![FREE; LEAST_SLOTS];
+        self.taken = 0;
     }
 
     /// Adds an id, and returns whether it is new.
@@ -61,6 +79,10 @@ impl IdSet {
         let fingerprint = upper_bits(id.wrapping_mul(self.factor));
         if fingerprint == FREE {
             return !std::mem::replace(&mut self.has_free, true);
+        }
+
+        if self.sealed.len() > 0 && self.sealed.contains(&fingerprint) {
+            return false;
         }
 
         if slots_for(self.taken + 1) > self.slots.len() {
@@ -160,6 +182,27 @@ mod tests {
                 assert_eq!(set.insert(id), known.insert(id), "{id}");
             }
             assert_eq!(set.len(), known.len());
+        }
+    }
+
+    /// Whether and when a set is sealed changes nothing about what is new.
+    #[test]
+    fn a_sealed_set_knows_its_ids_and_takes_further_ones() {
+        let mut rng = StdRng::seed_from_u64(3);
+        for sealed_at in [[1_000, 100_000], [4_500, 9_000], [40_000, 40_001]] {
+            let mut set = IdSet::for_about(1_000);
+            let mut known = HashSet::new();
+            for number in 0..120_000 {
+                if sealed_at.contains(&number) {
+                    set.seal();
+                    assert_eq!(set.len(), known.len());
+                }
+                let id = drawn(&mut rng, 30_000);
+                assert_eq!(set.insert(id), known.insert(id), "{id} {number}");
+            }
+
+            assert_eq!(set.len(), known.len());
+            assert!(set.sealed.len() > 4_000, "{}", set.sealed.len());
         }
     }
 

@@ -16,12 +16,15 @@
 //!
 //! Invariants: panes are given in increasing order. A pane can be forgotten as soon as no
 //! late record can correct a window that contains it. The on-time entries are shared with the
-//! closed pane itself, not copied.
+//! closed pane itself, not copied. If each pane belongs to one window, they are [packed](Packed) as
+//! soon as that window has closed.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
+use super::kept::{Arrived, OnTime, PaneState};
+use super::packed::Packed;
 use super::partials::{Partials, Piece};
 use crate::aggregate::{Aggregate, Key};
 use crate::flow::{Entry, Row, SharedPane};
@@ -67,13 +70,8 @@ pub struct WindowState<K, A> {
     open_ends: BTreeSet<EventTimeMs>,
 }
 
-/// The entries of one pane.
-struct PaneState<K, A> {
-    /// The pane as it closed; only its on-time entries belong here.
-    on_time: Option<SharedPane<K, A>>,
-    /// The late entries by key: the pane of arrival and the aggregate.
-    late: BTreeMap<K, Vec<(EventTimeMs, A)>>,
-}
+/// The on-time entries of packed panes, for a while.
+type Unpacked<K, A> = BTreeMap<EventTimeMs, Vec<Entry<K, A>>>;
 
 /// The result of closing a pane.
 #[derive(Debug, PartialEq)]
@@ -86,13 +84,6 @@ pub struct Closed<K, A> {
 
 /// The closed windows that a pane corrects, by key.
 type Corrected<K> = BTreeMap<K, BTreeSet<EventTimeMs>>;
-
-/// Something of one key: the pane to which it belongs, the one at which it arrived, and the aggregate.
-struct Arrived<'a, A> {
-    pane: EventTimeMs,
-    arrival: EventTimeMs,
-    aggregate: &'a A,
-}
 
 impl<K: Key, A: Aggregate> WindowState<K, A> {
     /// Creates a state without windows.
@@ -127,17 +118,61 @@ impl<K: Key, A: Aggregate> WindowState<K, A> {
         }
 
         let mut fold = Partials::new(self.windows);
-        fold.sweep_to(window, |panes| self.pieces(panes));
+        let unpacked = self.unpacked(window);
+        fold.sweep_to(window, |panes| self.pieces(panes, &unpacked));
         fold.for_each(&mut push);
     }
 
-    /// Returns what is kept of a range of panes.
-    fn pieces(
-        &self,
+    /// Returns what is kept of a range of panes, of which those that are packed are given as well.
+    fn pieces<'a>(
+        &'a self,
         panes: Range<EventTimeMs>,
-    ) -> impl DoubleEndedIterator<Item = Piece<'_, K, A>> {
+        unpacked: &'a Unpacked<K, A>,
+    ) -> impl DoubleEndedIterator<Item = Piece<'a, K, A>> {
         let states = self.panes.range(panes);
-        states.flat_map(|(pane, state)| state.pieces(*pane))
+        states.flat_map(|(pane, state)| {
+            let on_time = unpacked
+                .get(pane)
+                .map_or(state.on_time(), |entries| entries);
+            state.pieces(*pane, on_time)
+        })
+    }
+
+    /// Unpacks the panes of a window.
+    fn unpacked(&self, window: EventTimeMs) -> Unpacked<K, A> {
+        let states = self.panes.range(self.windows.panes(window));
+        let packed = states.filter_map(|(pane, state)| match &state.on_time {
+            OnTime::Packed(packed) => Some((*pane, packed)),
+            OnTime::None | OnTime::Shared(_) => None,
+        });
+
+        let entries = |(pane, packed): (EventTimeMs, &Packed<K, A>)| {
+            let entry = |(key, aggregate)| Entry {
+                pane,
+                key,
+                aggregate,
+            };
+            (pane, packed.iter().map(entry).collect())
+        };
+        packed.map(entries).collect()
+    }
+
+    /// Packs the panes whose windows have closed by `boundary`. Panes that windows share are read
+    /// for each of them when late records come, so they stay as they are.
+    fn pack_before(&mut self, boundary: EventTimeMs) {
+        if self.windows.share_panes() {
+            return;
+        }
+
+        for (pane, state) in self.panes.range_mut(..boundary) {
+            if let OnTime::Shared(closed) = &state.on_time
+                && self.windows.last_end(*pane) <= boundary
+            {
+                let entries = closed.on_time().iter();
+                let entries = entries.map(|entry| (&entry.key, &entry.aggregate));
+                state.on_time = OnTime::Packed(Packed::of(entries));
+            }
+        }
     }
 
     /// Returns the partial aggregates of the open windows if they are those of `window`.
@@ -158,7 +193,7 @@ impl<K: Key, A: Aggregate> WindowState<K, A> {
         }
 
         if !closed.on_time().is_empty() {
-            self.state_of(arrival).on_time = Some(SharedPane::clone(closed));
+            self.state_of(arrival).on_time = OnTime::Shared(SharedPane::clone(closed));
             self.open_windows_of(arrival, arrival);
         }
 
@@ -193,14 +228,15 @@ impl<K: Key, A: Aggregate> WindowState<K, A> {
             return;
         };
 
-        let pieces = self.pieces(self.windows.panes(window));
+        let unpacked = self.unpacked(window);
+        let pieces = self.pieces(self.windows.panes(window), &unpacked);
         partials.advance(window, pieces.rev());
         self.partials = Some(partials);
     }
 
     fn state_of(&mut self, pane: EventTimeMs) -> &mut PaneState<K, A> {
         self.panes.entry(pane).or_insert_with(|| PaneState {
-            on_time: None,
+            on_time: OnTime::None,
             late: BTreeMap::new(),
         })
     }
@@ -221,7 +257,10 @@ impl<K: Key, A: Aggregate> WindowState<K, A> {
             .panes
             .get(&window)
             .filter(|state| single && state.late.is_empty())?;
-        Some(state.on_time())
+        match &state.on_time {
+            OnTime::Shared(closed) => Some(closed.on_time()),
+            OnTime::None | OnTime::Packed(_) => None,
+        }
     }
 
     /// Returns the current rows of one key in closed windows.
@@ -327,6 +366,7 @@ impl<K: Key, A: Aggregate> State<K, A> for WindowState<K, A> {
             forgotten.extend(windows.containing(*entry.key()));
             entry.remove();
         }
+        self.pack_before(boundary);
 
         forgotten.dedup();
         forgotten
@@ -355,7 +395,8 @@ impl<K: Key, A: Aggregate> State<K, A> for WindowState<K, A> {
                 continue;
             }
 
-            sweep.sweep_to(*window, |panes| self.pieces(panes));
+            let unpacked = self.unpacked(*window);
+            sweep.sweep_to(*window, |panes| self.pieces(panes, &unpacked));
             each(*window, &|key| {
                 sweep.for_each(&mut |of, aggregate| key(of, &aggregate));
             });
@@ -383,63 +424,6 @@ impl<K: Key, A: Aggregate> State<K, A> for WindowState<K, A> {
     }
 }
 
-impl<K, A> PaneState<K, A> {
-    fn on_time(&self) -> &[Entry<K, A>] {
-        self.on_time.as_ref().map_or(&[], |closed| closed.on_time())
-    }
-
-    /// Returns all entries; those on time first.
-    fn pieces(&self, pane: EventTimeMs) -> impl DoubleEndedIterator<Item = Piece<'_, K, A>> {
-        let late = self.late.iter().flat_map(move |(key, late)| {
-            late.iter().map(move |(_, aggregate)| Piece {
-                pane,
-                key,
-                aggregate,
-            })
-        });
-
-        self.on_time().iter().map(Piece::from).chain(late)
-    }
-
-    /// Returns the entries of a key.
-    fn of_key(&self, pane: EventTimeMs, key: &K) -> impl Iterator<Item = Arrived<'_, A>>
-    where
-        K: Ord,
-    {
-        let on_time = self.on_time();
-        let found = on_time.binary_search_by(|entry| entry.key.cmp(key)).ok();
-        let on_time = found.map(|index| Arrived::new(pane, pane, &on_time[index].aggregate));
-
-        let late = self.late.get(key).into_iter().flatten();
-        let late = late.map(move |(arrival, aggregate)| Arrived::new(pane, *arrival, aggregate));
-        on_time.into_iter().chain(late)
-    }
-
-    fn entries(&self) -> usize {
-        self.on_time().len() + self.late.values().map(Vec::len).sum::<usize>()
-    }
-}
-
-impl<'a, A> Arrived<'a, A> {
-    fn new(pane: EventTimeMs, arrival: EventTimeMs, aggregate: &'a A) -> Self {
-        Self {
-            pane,
-            arrival,
-            aggregate,
-        }
-    }
-}
-
-impl<'a, A> From<&Arrived<'a, A>> for Piece<'a, (), A> {
-    fn from(arrived: &Arrived<'a, A>) -> Self {
-        Self {
-            pane: arrived.pane,
-            key: &(),
-            aggregate: arrived.aggregate,
-        }
-    }
-}
-
 impl<'a, K, A> From<&'a Entry<K, A>> for Piece<'a, K, A> {
     fn from(entry: &'a Entry<K, A>) -> Self {
         Self {
@@ -451,7 +435,7 @@ impl<'a, K, A> From<&'a Entry<K, A>> for Piece<'a, K, A> {
 }
 
 /// Returns the revision of a closed window's row, of which everything is given.
-fn revision<A>(arrived: &[Arrived<'_, A>], window_end: EventTimeMs) -> u32 {
+fn revision<A: Clone>(arrived: &[Arrived<'_, A>], window_end: EventTimeMs) -> u32 {
     let is_late = |it: &&Arrived<'_, A>| it.arrival >= window_end;
     let late: BTreeSet<EventTimeMs> = arrived
         .iter()

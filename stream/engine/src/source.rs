@@ -16,6 +16,7 @@
 //!    time advances.
 
 pub mod fold;
+mod on_time;
 pub mod partitions;
 pub mod position;
 mod ticks;

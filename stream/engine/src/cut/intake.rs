@@ -185,6 +185,48 @@ impl Intake {
         self.admit_to(pane, reading, event_ms)
     }
 
+    /// Notes an event whose time is accepted, and returns its pane, if the event is on time and was not
+    /// read before a restart. Then only its id and what was published decide about it:
+    /// [`admit_on_time`](Self::admit_on_time).
+    #[inline]
+    pub fn on_time(&mut self, reading: &Reading, event_ms: EventTimeMs) -> Option<EventTimeMs> {
+        let pane = self.pane_of(event_ms);
+        let capability = self.capability;
+        let partition = self.own(reading.partition);
+        if pane < capability || reading.offset < partition.restored_cut {
+            return None;
+        }
+
+        let watermark = &mut partition.watermark;
+        watermark.observe(event_ms, reading.appended_ms(), reading.now_ms);
+        Some(pane)
+    }
+
+    /// Decides about an event that is [on time](Self::on_time), as `admit_once` does.
+    #[inline]
+    pub fn admit_on_time(
+        &mut self,
+        partition: u32,
+        offset: Offset,
+        pane: EventTimeMs,
+        id: EventId,
+    ) -> Verdict {
+        if self.seen.is_copy(partition, pane, offset, id) {
+            return Verdict::Copy;
+        }
+
+        let partition = self.own(partition);
+        if partition.published.has_late(offset, pane) {
+            return Verdict::SeenBefore;
+        }
+
+        partition.open.note(pane, offset);
+        Verdict::Counted {
+            arrival: pane,
+            pane,
+        }
+    }
+
     /// Returns the pane of an event, without a division if it is that of the last one.
     #[inline]
     fn pane_of(&mut self, event_ms: EventTimeMs) -> EventTimeMs {

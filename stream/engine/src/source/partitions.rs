@@ -17,6 +17,7 @@ use crate::seen::EventId;
 use crate::sink::side::SideLimits;
 use crate::sink::sides::SideQueue;
 use crate::source::fold::Fold;
+use crate::source::on_time::OnTime;
 use crate::source::position::Position;
 use crate::units::instant;
 use crate::watermark::Claim;
@@ -59,6 +60,8 @@ pub struct Partitions<K, A> {
     /// The offsets at which reading ends, if the job is to end.
     ends: Option<BTreeMap<u32, Offset>>,
     open: Open<K, A>,
+    /// Empty between polls.
+    on_time: OnTime<K, A>,
     sides: SideQueue,
     /// The bytes of side outputs per record in the last batch.
     side_bytes_per_record: usize,
@@ -140,6 +143,7 @@ impl<K: Key, A: Aggregate> Partitions<K, A> {
             limits,
             ends: None,
             open,
+            on_time: OnTime::default(),
             sides,
             side_bytes_per_record: 1,
             sent: BTreeSet::new(),
@@ -361,6 +365,7 @@ impl<K: Key, A: Aggregate> Partitions<K, A> {
         let mut log_time_type = self.log_time_type;
         let intake = &mut self.intake;
         let open = &mut self.open;
+        let on_time = &mut self.on_time;
         let decode = &self.decode;
         let limits = &self.limits;
         let sides = &self.sides;
@@ -392,16 +397,19 @@ impl<K: Key, A: Aggregate> Partitions<K, A> {
                     reading,
                     intake,
                     open,
+                    on_time,
                     sides,
                     limits,
                     batch: &mut batch,
                     id: None,
                     side_bytes: &mut side_bytes,
-                    counted: None,
+                    counted: Counted::Not,
                 };
                 admission.decide(decode);
             }
-        })?;
+        });
+        open.settle(partition, on_time, intake, limits, &mut batch);
+        let polled = polled?;
 
         self.log_time_type = log_time_type;
         if let Some(anchor) = last {
@@ -432,14 +440,23 @@ struct RecordAdmission<'a, 'r, K, A> {
     reading: Reading,
     intake: &'a mut Intake,
     open: &'a mut Open<K, A>,
+    on_time: &'a mut OnTime<K, A>,
     sides: &'a SideQueue,
     limits: &'a Limits,
     batch: &'a mut BatchCounts,
     /// The event's id, if it has one.
     id: Option<EventId>,
     side_bytes: &'a mut usize,
-    /// The pane at which the record travels and the pane to which it belongs, if it is counted.
-    counted: Option<(EventTimeMs, EventTimeMs)>,
+    counted: Counted,
+}
+
+/// Whether a record is counted.
+enum Counted {
+    Not,
+    /// It is if its id and what was published allow it.
+    OnTime,
+    /// It is. The pane at which the record travels, and the pane to which it belongs.
+    At(EventTimeMs, EventTimeMs),
 }
 
 impl<K: Key, A: Aggregate> RecordAdmission<'_, '_, K, A> {
@@ -456,6 +473,18 @@ impl<K: Key, A: Aggregate> RecordAdmission<'_, '_, K, A> {
                 self.publish(Reason::Rejected(reason), 0);
             }
         }
+    }
+
+    /// Decides about the events that were read before this record.
+    fn settle(&mut self) {
+        let partition = self.reading.partition;
+        self.open.settle(
+            partition,
+            self.on_time,
+            self.intake,
+            self.limits,
+            self.batch,
+        );
     }
 
     fn size_bytes(&self) -> usize {
@@ -487,10 +516,22 @@ impl<K: Key, A: Aggregate> Admission<K, A> for RecordAdmission<'_, '_, K, A> {
             )));
         }
 
+        if let Some(id) = self.id
+            && let Some(pane) = self.intake.on_time(&self.reading, event_ms)
+        {
+            if self.on_time.is_full() {
+                self.settle();
+            }
+            self.on_time.push(self.reading.offset, pane, id);
+            self.counted = Counted::OnTime;
+            return Ok(true);
+        }
+
+        self.settle();
         match self.intake.admit_once(&self.reading, event_ms, self.id) {
             Verdict::Counted { arrival, pane } => {
                 self.batch.corrections += u64::from(arrival != pane);
-                self.counted = Some((arrival, pane));
+                self.counted = Counted::At(arrival, pane);
                 self.open.expect(arrival, pane, self.limits);
             }
             Verdict::TooLate { horizon } => {
@@ -501,27 +542,48 @@ impl<K: Key, A: Aggregate> Admission<K, A> for RecordAdmission<'_, '_, K, A> {
             Verdict::SeenBefore => {}
         }
 
-        Ok(self.counted.is_some())
+        Ok(matches!(self.counted, Counted::At(..)))
     }
 
     fn pass(&mut self, event_ms: EventTimeMs) -> bool {
         if let Verdict::Counted { arrival, pane } = self.intake.pass(&self.reading, event_ms) {
-            self.counted = Some((arrival, pane));
+            self.counted = Counted::At(arrival, pane);
             let end = arrival + self.limits.windows.pane_ms();
             self.open.windows_end = self.open.windows_end.max(end);
             self.open.passed_bytes += self.size_bytes();
         }
-        self.counted.is_some()
+        matches!(self.counted, Counted::At(..))
     }
 
     fn add(&mut self, key: K, aggregate: A) {
-        if let Some((arrival, pane)) = self.counted {
-            self.open.fold.add(arrival, pane, key, aggregate);
+        match self.counted {
+            Counted::Not => {}
+            Counted::OnTime => self.on_time.add(key, aggregate),
+            Counted::At(arrival, pane) => self.open.fold.add(arrival, pane, key, aggregate),
         }
     }
 }
 
 impl<K: Key, A: Aggregate> Open<K, A> {
+    /// Decides about events that are on time, and merges those that are counted.
+    fn settle(
+        &mut self,
+        partition: u32,
+        events: &mut OnTime<K, A>,
+        intake: &mut Intake,
+        limits: &Limits,
+        batch: &mut BatchCounts,
+    ) {
+        events.settle(partition, intake, |verdict, values| match verdict {
+            Verdict::Counted { arrival, pane } => {
+                self.expect(arrival, pane, limits);
+                values.for_each(|(key, aggregate)| self.fold.add(arrival, pane, key, aggregate));
+            }
+            Verdict::Copy => batch.copies += 1,
+            Verdict::SeenBefore | Verdict::TooLate { .. } => {}
+        });
+    }
+
     /// Notes that the windows of a counted record are to end. Most records have the panes of the
     /// one before.
     #[inline]

@@ -1,8 +1,8 @@
 //! Reading: partitions are fetched by threads of the reader's own, and walked in place by the caller of a poll.
 //!
 //! - `fetch`: the request and its answer; `fetcher`: the thread that sends and receives, one for each broker;
-//!   `steward`: the thread that finds the leaders; `shared`: the state that they share with the reader; `frames`:
-//!   memory.
+//!   `steward`: the thread that finds the leaders; `shared`: the state that they share with the reader; `follower`: reading
+//!   from a follower in the client's rack; `whole`: whole batches in fetched bytes; `frames`: memory.
 //! - A poll takes the fetched bytes of its partition, checks and unpacks one batch after another and hands its records
 //!   over where they lie. It never waits for a broker.
 //!
@@ -11,9 +11,11 @@
 
 mod fetch;
 mod fetcher;
+mod follower;
 mod frames;
 mod shared;
 mod steward;
+mod whole;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -39,6 +41,8 @@ pub(super) struct Fetching {
     pub partition_bytes: Option<i32>,
     /// The most fetched bytes that wait for the reader.
     pub waiting_bytes: usize,
+    /// The client's rack (`client.rack`); empty if it has none.
+    pub rack: String,
 }
 
 impl Default for Fetching {
@@ -49,6 +53,7 @@ impl Default for Fetching {
             answer_bytes: 1 << 20,
             partition_bytes: None,
             waiting_bytes: 2 << 20,
+            rack: String::new(),
         }
     }
 }

@@ -165,6 +165,8 @@ impl Given {
             "max.partition.fetch.bytes" | "fetch.message.max.bytes" => {
                 fetching.partition_bytes = Some(number(name, value, 1..=MOST_FETCHED)?);
             }
+            // Brokers name a replica in this rack, if they have a replica.selector.class.
+            "client.rack" => value.clone_into(&mut fetching.rack),
             "queued.max.messages.kbytes" => {
                 let kib: u32 = number(name, value, 1..=2_097_151)?;
                 fetching.waiting_bytes = kib as usize * 1024;

@@ -20,22 +20,17 @@ use rdkafka::message::Message;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use record_log::progress::{number_of, of_number};
 use record_log::{Delivery, LogError, PublishError, Publisher, RecordLog, Signal};
-use tempfile::TempDir;
 
-use crate::broker::{
-    Broker, Client, NEWEST, SMALL, START_LIMIT, create_when_ready, free_ports, spec,
-};
+use crate::broker::{Broker, Client, NEWEST, START_LIMIT, create_when_ready, spec};
+use crate::cluster::{Cluster, NODES};
 use crate::subject::record;
 
-const NODES: usize = 3;
 const PARTITIONS: u32 = 3;
 const TOPIC_PREFIX: &str = "moved";
 /// How many transactions each publisher commits, and each reader reads, between two troubles.
 const BETWEEN: u64 = 10;
 /// Before one transaction in so many, another is abandoned.
 const ABANDONED_ONE_IN: u64 = 10;
-/// A broker that is gone is noticed after this time.
-const SESSION: Duration = Duration::from_secs(3);
 /// A broker that does not answer for so long is given up.
 const SILENCE_MS: &str = "4000";
 /// The publishers' pace.
@@ -50,7 +45,7 @@ const LARGE_BYTES: usize = 300 << 10;
 
 #[test]
 fn leaders_move_and_brokers_return_and_nothing_is_lost() {
-    let Some(mut cluster) = Cluster::start(NEWEST, &[]) else {
+    let Some(mut cluster) = Cluster::start(NEWEST, &[], |_, _| String::new()) else {
         return;
     };
     let lives = [Life::new(Client::Native, &cluster)];
@@ -76,7 +71,7 @@ impl Drop for Stopping<'_> {
 
 /// A broker's trouble.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Trouble {
+pub enum Trouble {
     /// Its machine loses its power.
     Killed,
     /// It is shut down in good order.
@@ -88,7 +83,7 @@ enum Trouble {
 impl Trouble {
     const ALL: [Self; NODES] = [Self::Killed, Self::Stopped, Self::Frozen];
 
-    fn begin(self, broker: &mut Broker) {
+    pub fn begin(self, broker: &mut Broker) {
         match self {
             Self::Killed => broker.kill(),
             Self::Stopped => broker.stop(),
@@ -96,7 +91,7 @@ impl Trouble {
         }
     }
 
-    fn end(self, broker: &mut Broker) {
+    pub fn end(self, broker: &mut Broker) {
         match self {
             Self::Killed | Self::Stopped => broker.spawn(),
             Self::Frozen => broker.thaw(),
@@ -109,11 +104,11 @@ fn trouble(cluster: &mut Cluster, lives: &[Life]) {
     await_all(lives, 1);
     for (node, trouble) in Trouble::ALL.into_iter().enumerate() {
         trouble.begin(&mut cluster.brokers[node]);
-        cluster.await_leaders(lives, |leaders| !leaders.contains(&node));
+        await_leaders(cluster, lives, |leaders| !leaders.contains(&node));
         await_all(lives, BETWEEN);
 
         trouble.end(&mut cluster.brokers[node]);
-        cluster.await_leaders(lives, |leaders| leaders.contains(&node));
+        await_leaders(cluster, lives, |leaders| leaders.contains(&node));
         await_all(lives, BETWEEN);
     }
 }
@@ -132,7 +127,7 @@ fn await_all(lives: &[Life], more: u64) {
     }
 }
 
-fn await_until(mut is_so: impl FnMut() -> bool, what: impl Fn() -> String) {
+pub fn await_until(mut is_so: impl FnMut() -> bool, what: impl Fn() -> String) {
     let deadline = Instant::now() + PATIENCE;
     while !is_so() {
         assert!(
@@ -144,117 +139,30 @@ fn await_until(mut is_so: impl FnMut() -> bool, what: impl Fn() -> String) {
     }
 }
 
+/// Waits until the leaders of all topics are as expected.
+fn await_leaders(cluster: &Cluster, lives: &[Life], is_expected: impl Fn(&[usize]) -> bool) {
+    for life in lives {
+        await_until(
+            || {
+                let leaders: Vec<usize> =
+                    cluster.leaders(&life.topic).into_iter().flatten().collect();
+                leaders.len() == PARTITIONS as usize && is_expected(&leaders)
+            },
+            || {
+                format!(
+                    "leaders of {}: {:?}",
+                    life.topic,
+                    cluster.leaders(&life.topic)
+                )
+            },
+        );
+    }
+}
+
 fn join(threads: [ScopedJoinHandle<'_, ()>; 2]) {
     for thread in threads {
         thread.join().unwrap_or_else(|panic| resume_unwind(panic));
     }
-}
-
-/// Three brokers, each of which may be the controller, too. The order of nodes is that of their ids.
-struct Cluster {
-    brokers: Vec<Broker>,
-    addresses: String,
-    witness: BaseConsumer,
-}
-
-impl Cluster {
-    fn start(version: &str, format: &[&str]) -> Option<Self> {
-        let ports: [u16; NODES] = free_ports();
-        let controllers: [u16; NODES] = free_ports();
-        let format_node = |node: usize| {
-            let folder = TempDir::new().unwrap();
-            let settings = settings(node, ports[node], &controllers, &folder);
-            Broker::format(version, folder, &settings, ports[node], format)
-        };
-
-        // Formatting starts a JVM for each. Only this thread has the test's name, in case it is skipped.
-        let first = format_node(0)?;
-        let mut brokers = std::thread::scope(|scope| {
-            let formatting = [1, 2].map(|node| scope.spawn(move || format_node(node).unwrap()));
-            let formatted = formatting.map(|thread| thread.join().unwrap());
-            std::iter::once(first)
-                .chain(formatted)
-                .collect::<Vec<Broker>>()
-        });
-
-        brokers.iter_mut().for_each(Broker::spawn);
-        brokers.iter_mut().for_each(Broker::await_listener);
-        let addresses = brokers.iter().map(Broker::address);
-        let addresses = addresses.collect::<Vec<_>>().join(",");
-        let witness = ClientConfig::new()
-            .set("bootstrap.servers", &addresses)
-            .set("socket.timeout.ms", "1000")
-            .create()
-            .unwrap();
-        Some(Self {
-            brokers,
-            addresses,
-            witness,
-        })
-    }
-
-    /// The nodes that lead the topic's partitions, by partition, as another client sees them; none of a partition without a leader.
-    fn leaders(&self, topic: &str) -> Vec<Option<usize>> {
-        let found = self
-            .witness
-            .fetch_metadata(Some(topic), Duration::from_secs(1));
-        let Ok(found) = found else {
-            return Vec::new();
-        };
-
-        let partitions = found.topics()[0].partitions().iter();
-        let leaders = partitions.map(|partition| usize::try_from(partition.leader() - 1).ok());
-        leaders.collect()
-    }
-
-    /// Waits until the leaders of all topics are as expected.
-    fn await_leaders(&self, lives: &[Life], is_expected: impl Fn(&[usize]) -> bool) {
-        for life in lives {
-            await_until(
-                || {
-                    let leaders: Vec<usize> =
-                        self.leaders(&life.topic).into_iter().flatten().collect();
-                    leaders.len() == PARTITIONS as usize && is_expected(&leaders)
-                },
-                || format!("leaders of {}: {:?}", life.topic, self.leaders(&life.topic)),
-            );
-        }
-    }
-}
-
-fn settings(node: usize, port: u16, controllers: &[u16; NODES], folder: &TempDir) -> String {
-    let voters: Vec<String> = (1..)
-        .zip(controllers)
-        .map(|(id, port)| format!("{id}@127.0.0.1:{port}"))
-        .collect();
-    format!(
-        "process.roles=broker,controller
-node.id={id}
-controller.quorum.voters={voters}
-controller.quorum.fetch.timeout.ms=1500
-controller.quorum.election.timeout.ms=500
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
-controller.listener.names=CONTROLLER
-listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
-log.dirs={folder}/log
-{SMALL}default.replication.factor=3
-min.insync.replicas=2
-offsets.topic.replication.factor=3
-transaction.state.log.replication.factor=3
-transaction.state.log.min.isr=2
-transaction.state.log.num.partitions=3
-broker.session.timeout.ms={session}
-broker.heartbeat.interval.ms=500
-leader.imbalance.check.interval.seconds=1
-leader.imbalance.per.broker.percentage=0
-",
-        id = node + 1,
-        voters = voters.join(","),
-        controller = controllers[node],
-        folder = folder.path().display(),
-        session = SESSION.as_millis(),
-    )
 }
 
 /// A publisher and a reader of one client, and the topic that is theirs.
@@ -480,7 +388,7 @@ fn value(number: u64, partition: u32) -> String {
 }
 
 /// A text that no codec makes much smaller.
-fn noise(seed: u64) -> String {
+pub fn noise(seed: u64) -> String {
     let mut state = seed + 1;
     let mut next = || {
         state = state

@@ -6,6 +6,7 @@
 
 mod broker;
 mod certificates;
+mod cluster;
 mod conformance;
 mod embedded;
 mod files;
@@ -13,6 +14,7 @@ mod guarded;
 mod kafka;
 mod leaders;
 mod native;
+mod racks;
 mod secured;
 mod simulated;
 mod subject;

@@ -32,12 +32,14 @@ pub(super) struct Session {
     sent: HashMap<i32, Wanted>,
 }
 
-/// The time and the bytes after which the broker answers.
+/// The time and the bytes after which the broker answers, and the client's place.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Gather {
+pub(super) struct Gather<'a> {
     pub wait: Duration,
     pub least_bytes: i32,
     pub max_bytes: i32,
+    /// The rack in which a leader looks for a follower to name; empty if it is to answer itself (KIP-392).
+    pub rack: &'a str,
 }
 
 /// An answer. Records lie in its frame.
@@ -61,6 +63,8 @@ pub(super) struct Fetched {
     pub records: Range<usize>,
     /// The offset at which the leader's log parts from the one that was read before.
     pub diverged_at: Option<i64>,
+    /// The follower that the leader wants the partition to be read from; it sends no records then.
+    pub follower: Option<i32>,
 }
 
 impl Session {
@@ -70,7 +74,7 @@ impl Session {
         output: &mut Output<'_>,
         topic: &[u8; 16],
         wanted: &[Wanted],
-        gather: Gather,
+        gather: Gather<'_>,
     ) {
         let changed: Vec<&Wanted> = wanted
             .iter()
@@ -109,8 +113,7 @@ impl Session {
             output.no_tags();
         });
 
-        // No rack.
-        output.string("");
+        output.string(gather.rack);
         output.no_tags();
         self.sent = wanted
             .iter()
@@ -193,7 +196,7 @@ impl Fetched {
             })
         })?;
 
-        let _preferred_replica = input.i32()?;
+        let preferred = input.i32()?;
         let length = input.nullable_bytes()?.map_or(0, <[u8]>::len);
         let end = whole - input.rest().len();
         let mut diverged_at = None;
@@ -213,6 +216,7 @@ impl Fetched {
             aborted,
             records: end - length..end,
             diverged_at,
+            follower: (preferred >= 0).then_some(preferred),
         })
     }
 }
@@ -227,10 +231,11 @@ mod tests {
     use crate::native::codec::{Input, Output};
 
     const TOPIC: [u8; 16] = [9; 16];
-    const GATHER: Gather = Gather {
+    const GATHER: Gather<'_> = Gather {
         wait: Duration::from_millis(50),
         least_bytes: 1,
         max_bytes: 1 << 20,
+        rack: "rack-a",
     };
 
     fn wanted(partition: i32, offset: i64) -> Wanted {
@@ -278,6 +283,7 @@ mod tests {
             .unwrap()
             .concat();
 
+        assert_eq!(input.string().unwrap(), GATHER.rack);
         named.sort_unstable();
         forgotten.sort_unstable();
         (id, epoch, named, forgotten)
@@ -329,7 +335,7 @@ mod tests {
         output.i64(8);
         output.i64(50);
         output.no_tags();
-        output.i32(-1);
+        output.i32(6);
         output.bytes(b"records");
 
         // The leader's log parts from ours: tag 0, of 13 bytes.
@@ -355,6 +361,7 @@ mod tests {
         assert_eq!((partition.partition, partition.high_watermark), (4, 100));
         assert_eq!(partition.aborted[0].first_offset, 50);
         assert_eq!(partition.diverged_at, Some(42));
+        assert_eq!(partition.follower, Some(6));
         assert!(Answer::read(&body, &[8; 16]).is_err(), "another topic");
     }
 

@@ -1,4 +1,5 @@
-//! A fetcher: a thread that fetches the partitions that one broker leads, over one connection and in one session.
+//! A fetcher: a thread that fetches partitions from one broker, which leads them or follows, over one connection and in one
+//! session.
 //!
 //! It sends a request as soon as there is a partition of which nothing waits for the reader, and stores the answer.
 //! While the reader walks the bytes that it took, the next answer is on its way.
@@ -7,6 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::Fetching;
 use super::fetch::{Answer, Fetched, Gather, Session, Wanted};
 use super::frames::SharedFrame;
 use super::shared::{End, Found, Plan, Shared, State};
@@ -60,8 +62,13 @@ impl Fetcher {
     fn fetch(&mut self, plan: &Plan) -> Result<Duration, WireError> {
         let (mut connection, mut session) = self.take_link()?;
         self.confirm_ends(&mut connection, &plan.unconfirmed)?;
+        if plan.wanted.is_empty() {
+            self.link = Some((connection, session));
+            return Ok(Duration::ZERO);
+        }
 
-        let gather = self.gather(plan.full);
+        let shared = Arc::clone(&self.shared);
+        let gather = self.gather(plan, &shared.fetching);
         let topic = self.shared.topic_id;
         let mut frame = self.shared.frames.take();
 
@@ -95,8 +102,8 @@ impl Fetcher {
         Ok(answer.throttle)
     }
 
-    /// Requests the ends of partitions that the broker has come to lead. Its answers to Fetch may name ends from before the
-    /// last committed records. It refuses ListOffsets until its end is right ([KIP-207]); then the next fetch tries again.
+    /// Requests the ends of partitions that the broker has come to lead, or that are read from followers. After it has come to
+    /// lead, its answers to Fetch may name ends from before the last committed records. It refuses ListOffsets until its end is right ([KIP-207]); then the next fetch tries again.
     ///
     /// [KIP-207]: https://cwiki.apache.org/confluence/display/KAFKA/KIP-207
     fn confirm_ends(
@@ -116,6 +123,7 @@ impl Fetcher {
             read_partitions,
         )?;
 
+        let mut is_news = false;
         let mut state = self.shared.state();
         for found in listed.iter().filter(|found| found.code == Code::NONE) {
             let asked = unconfirmed.iter();
@@ -129,12 +137,14 @@ impl Fetcher {
                     offset: found.offset,
                     as_of_ms,
                 };
-                state.begin_ends(*partition, leader, end);
+                is_news |= state.take_end(*partition, leader, end);
             }
         }
 
         drop(state);
-        self.shared.wake();
+        if is_news {
+            self.shared.wake();
+        }
         Ok(())
     }
 
@@ -151,19 +161,19 @@ impl Fetcher {
 
     /// A request that waits at the broker keeps partitions waiting that the reader takes meanwhile. So it waits shortly
     /// while there are such, and longer the longer the reader takes none.
-    fn gather(&mut self, full: usize) -> Gather {
-        let fetching = &self.shared.fetching;
-        self.wait = match full {
+    fn gather<'a>(&mut self, plan: &Plan, fetching: &'a Fetching) -> Gather<'a> {
+        self.wait = match plan.full {
             0 => fetching.wait,
             full if full == self.full => (self.wait * 2).min(fetching.wait),
             _ => LEAST_WAIT.min(fetching.wait),
         };
 
-        self.full = full;
+        self.full = plan.full;
         Gather {
             wait: self.wait,
             least_bytes: fetching.least_bytes,
             max_bytes: fetching.answer_bytes,
+            rack: if plan.may_follow { &fetching.rack } else { "" },
         }
     }
 
@@ -187,13 +197,18 @@ impl Fetcher {
             let Some(wanted) = asked.remove(&fetched.partition) else {
                 continue;
             };
+            if !state.is_read_from(wanted.partition, self.node) {
+                continue;
+            }
             fetched.records.start += start;
             fetched.records.end += start;
             is_news |= self.store(&mut state, wanted, fetched, frame, as_of_ms);
         }
 
         for partition in asked.into_keys() {
-            state.confirm_end(partition, as_of_ms);
+            if state.is_read_from(partition, self.node) {
+                state.confirm_end(partition, as_of_ms);
+            }
         }
         drop(state);
         self.shared.notify();
@@ -214,7 +229,10 @@ impl Fetcher {
     ) -> bool {
         let code = fetched.code;
         if code == Code::NONE && fetched.diverged_at.is_none() {
-            return state.store(wanted, fetched, frame, as_of_ms);
+            let follower = fetched.follower.filter(|follower| *follower != self.node);
+            let is_news = state.store(wanted, fetched, frame, as_of_ms);
+            state.follow(wanted.partition, follower);
+            return is_news;
         }
 
         let Some(slot) = state.slot_of(fetched.partition) else {
@@ -223,6 +241,15 @@ impl Fetcher {
 
         let topic = &self.shared.topic;
         let partition = fetched.partition;
+        if slot.replica.follower().is_some() {
+            tracing::warn!(
+                topic, partition, broker = self.node, offset = wanted.offset, refused = %code,
+                "a follower refused Fetch; the leader is read instead for a while"
+            );
+            slot.leave_follower();
+            return false;
+        }
+
         if let Some(offset) = fetched.diverged_at {
             tracing::error!(
                 topic,
@@ -252,7 +279,8 @@ impl Fetcher {
         true
     }
 
-    /// The broker cannot be fetched from: its partitions need another leader, or the same after a while.
+    /// The broker cannot be fetched from: the partitions that it leads need another leader, or the same after a while. Those
+    /// that it follows go back to their leaders.
     fn give_up(&mut self, error: &WireError) {
         self.link = None;
         self.cluster.note_failed(error);
@@ -262,6 +290,8 @@ impl Fetcher {
         for slot in &mut state.slots {
             if slot.leader.is_some_and(|leader| leader.node == self.node) {
                 slot.lose_leader(Some(found.clone()));
+            } else if slot.source() == Some(self.node) {
+                slot.leave_follower();
             }
         }
 

@@ -8,19 +8,17 @@
 //! room that others take, the bytes of the fullest are dropped, and fetched again when the reader comes for them.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::Fetching;
 use super::fetch::{Fetched, Wanted};
+use super::follower::Replica;
 use super::frames::{Frames, Piece, SharedFrame};
-use crate::native::batch::Next;
+use super::whole::{LEAST_BYTES, whole_batches};
 use crate::native::batch::walk::Aborted;
 use crate::native::cluster::{Leader, Topic, lock};
 use crate::native::wire::WireError;
 use crate::{Refusal, Wake};
-
-/// The least that a partition is fetched by.
-const LEAST_BYTES: i32 = 16 << 10;
 
 /// The partitions of a reader, and the signals that its threads wait for.
 pub(super) struct Shared {
@@ -47,6 +45,8 @@ pub(super) struct Slot {
     pub partition: u32,
     /// None while it is looked for.
     pub leader: Option<Leader>,
+    /// The follower that is read from in the leader's place, if there is one.
+    pub replica: Replica,
     /// The newest epoch that a leader was seen with.
     pub newest_epoch: i32,
     pub found: Option<Found>,
@@ -112,8 +112,11 @@ pub(super) enum Taken {
 /// The next request of a fetcher.
 pub(super) struct Plan {
     pub wanted: Vec<Wanted>,
-    /// Those of them whose leader has not confirmed an end yet, with its epoch.
+    /// Partitions that the broker leads and whose end it is to state, with its epoch: it has not stated one yet, or a follower
+    /// is read that cannot.
     pub unconfirmed: Vec<(i32, i32)>,
+    /// The broker may name followers to read from.
+    pub may_follow: bool,
     /// Partitions of the same broker that are left out, because the reader has not taken their fetched bytes.
     pub full: usize,
 }
@@ -135,10 +138,26 @@ impl Found {
 }
 
 impl Slot {
+    /// The broker that is fetched from: the leader or a follower.
+    pub fn source(&self) -> Option<i32> {
+        let leader = self.leader?;
+        Some(self.replica.follower().unwrap_or(leader.node))
+    }
+
     fn is_fetched_from(&self, node: i32) -> bool {
-        let is_led = self.leader.is_some_and(|leader| leader.node == node);
         let is_over = self.found.as_ref().is_some_and(Found::stays);
-        is_led && !is_over && !self.is_stopped && !self.is_parked
+        self.source() == Some(node) && !is_over && !self.is_stopped && !self.is_parked
+    }
+
+    /// Returns whether this broker leads the partition and is to state its end.
+    fn wants_end_of(&self, node: i32) -> bool {
+        let is_led = self.leader.is_some_and(|leader| leader.node == node);
+        is_led && self.replica.wants_end()
+    }
+
+    /// The follower cannot be read from: the leader is read, which shows what is wrong if it is not the follower.
+    pub fn leave_follower(&mut self) {
+        self.replica.avoid(Instant::now());
     }
 
     fn wanted(&self) -> Wanted {
@@ -170,6 +189,7 @@ impl Slot {
     /// Nothing is known of its leader and its end any more.
     pub fn lose_leader(&mut self, found: Option<Found>) {
         self.leader = None;
+        self.replica.leave();
         self.has_confirmed_end = false;
         if found.is_some() {
             self.found = found;
@@ -187,6 +207,7 @@ impl Shared {
             Slot {
                 partition: *partition,
                 leader: None,
+                replica: Replica::default(),
                 newest_epoch: leader.map_or(-1, |leader| leader.epoch),
                 found: None,
                 fetched: None,
@@ -305,16 +326,24 @@ impl State {
             .filter(|slot| slot.is_fetched_from(node))
             .partition(|slot| slot.fetched.is_none());
 
-        let unconfirmed = wanted.iter().filter(|slot| !slot.has_confirmed_end);
-        let unconfirmed = unconfirmed.map(|slot| slot.wanted());
+        let now = Instant::now();
+        let unstated = wanted
+            .iter()
+            .copied()
+            .filter(|slot| !slot.has_confirmed_end && slot.replica.follower().is_none());
+        let followed = self.slots.iter().filter(|slot| slot.wants_end_of(node));
+        let unconfirmed = unstated.chain(followed).map(Slot::wanted);
         let plan = Plan {
             unconfirmed: unconfirmed
                 .map(|wanted| (wanted.partition, wanted.leader_epoch))
                 .collect(),
+            may_follow: wanted.iter().all(|slot| slot.replica.may_follow(now)),
             wanted: wanted.into_iter().map(Slot::wanted).collect(),
             full: full.len(),
         };
-        (!plan.wanted.is_empty()).then_some(plan)
+
+        let is_idle = plan.wanted.is_empty() && plan.unconfirmed.is_empty();
+        (!is_idle).then_some(plan)
     }
 
     pub fn slot_of(&mut self, partition: i32) -> Option<&mut Slot> {
@@ -339,11 +368,15 @@ impl State {
         };
 
         slot.found = None;
+        slot.replica
+            .note_answer(!fetched.records.is_empty(), Instant::now());
         let end = End {
             offset: fetched.high_watermark,
             as_of_ms,
         };
+        // The end of a follower may lag.
         let is_end_news = slot.has_confirmed_end
+            && slot.replica.follower().is_none()
             && (slot.end.replace(end)).is_none_or(|earlier| earlier.offset != end.offset);
         let bytes = &frame.bytes()[fetched.records.clone()];
         let batches = whole_batches(bytes, asked);
@@ -376,23 +409,44 @@ impl State {
     pub fn confirm_end(&mut self, partition: i32, as_of_ms: u64) {
         if let Some(slot) = self.slot_of(partition) {
             slot.found = None;
+            slot.replica.note_answer(false, Instant::now());
             if let Some(end) = &mut slot.end
                 && slot.has_confirmed_end
+                && slot.replica.follower().is_none()
             {
                 end.as_of_ms = as_of_ms;
             }
         }
     }
 
-    /// Takes the first end that a leader has confirmed since it leads. An end below the position is
-    /// not taken: the position is out of range, as the answer to Fetch will state.
-    pub fn begin_ends(&mut self, partition: i32, leader: Leader, end: End) {
-        if let Some(slot) = self.slot_of(partition)
-            && slot.leader == Some(leader)
-            && end.offset >= slot.next
-        {
-            slot.end = Some(end);
-            slot.has_confirmed_end = true;
+    /// Takes an end that the leader has confirmed: the first since it leads, or any while a follower is read. An end below
+    /// the position is not taken: the position is out of range, as the answer to Fetch will state. Returns whether the end
+    /// is news for the reader.
+    pub fn take_end(&mut self, partition: i32, leader: Leader, end: End) -> bool {
+        let Some(slot) = self.slot_of(partition) else {
+            return false;
+        };
+
+        if slot.leader != Some(leader) || end.offset < slot.next {
+            return false;
+        }
+
+        slot.replica
+            .note_end(end.offset > slot.next, Instant::now());
+        let is_first = !std::mem::replace(&mut slot.has_confirmed_end, true);
+        let earlier = slot.end.replace(end);
+        is_first || earlier.is_none_or(|earlier| earlier.offset != end.offset)
+    }
+
+    /// Returns whether the partition is fetched from this broker.
+    pub fn is_read_from(&mut self, partition: i32, node: i32) -> bool {
+        self.slot_of(partition).and_then(|slot| slot.source()) == Some(node)
+    }
+
+    /// Reads from a follower that the leader has named, if it has.
+    pub fn follow(&mut self, partition: i32, follower: Option<i32>) {
+        if let (Some(slot), Some(node)) = (self.slot_of(partition), follower) {
+            slot.replica.follow(node, Instant::now());
         }
     }
 
@@ -421,48 +475,7 @@ fn kept_bytes(fetching: &Fetching) -> usize {
     answer + answer / 2
 }
 
-/// The content of fetched bytes.
-struct Batches {
-    /// The bytes up to the end of the last whole batch, or to the end of one that cannot be read.
-    length: usize,
-    next: i64,
-    epoch: i32,
-    is_bad: bool,
-    /// The number of bytes to request for a whole batch.
-    needed: i32,
-}
-
-fn whole_batches(bytes: &[u8], asked: &Wanted) -> Batches {
-    let mut batches = Batches {
-        length: 0,
-        next: asked.offset,
-        epoch: asked.fetched_epoch,
-        is_bad: false,
-        needed: 0,
-    };
-
-    while batches.length < bytes.len() {
-        match Next::read(&bytes[batches.length..]) {
-            Next::Whole(batch, length) => {
-                batches.length += length;
-                batches.next = batches.next.max(batch.header.next_offset());
-                batches.epoch = batch.header.leader_epoch;
-            }
-            Next::Cut(whole) => {
-                let doubled = asked.max_bytes.saturating_mul(2);
-                let whole = whole.map_or(doubled, |whole| i32::try_from(whole).unwrap_or(i32::MAX));
-                batches.needed = whole.clamp(LEAST_BYTES, 64 << 20);
-                break;
-            }
-            Next::Bad(..) => {
-                batches.is_bad = true;
-                batches.length = bytes.len();
-            }
-        }
-    }
-
-    batches
-}
-
+#[cfg(test)]
+mod followed;
 #[cfg(test)]
 mod tests;

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::fetcher::Fetcher;
-use super::shared::{Found, Shared, State};
+use super::shared::{Found, Shared, Slot, State};
 use crate::native::cluster::{Cluster, Leader};
 
 /// The pauses between tries to find leaders.
@@ -39,6 +39,13 @@ pub(super) fn start(cluster: &Arc<Cluster>, shared: &Arc<Shared>) -> std::io::Re
     Ok(())
 }
 
+/// The next step of the steward.
+enum Task {
+    FindLeaders,
+    /// A leader has named this broker to be read from.
+    StartFetcher(i32),
+}
+
 struct Steward {
     cluster: Arc<Cluster>,
     shared: Arc<Shared>,
@@ -48,8 +55,14 @@ struct Steward {
 
 impl Steward {
     fn run(&mut self) {
+        let shared = Arc::clone(&self.shared);
         let mut found_at: Option<Instant> = None;
-        while self.shared.wait_for(is_leader_missing).is_some() {
+        while let Some(task) = shared.wait_for(|state| self.task(state)) {
+            if let Task::StartFetcher(node) = task {
+                self.start_follower(node);
+                continue;
+            }
+
             if found_at.is_some_and(|at| at.elapsed() > SETTLED) {
                 self.pause = LEAST_PAUSE;
             } else if found_at.is_some() {
@@ -60,6 +73,29 @@ impl Steward {
             self.find_leaders();
             found_at = Some(Instant::now());
         }
+    }
+
+    /// Returns what is to be done next; none if there is nothing.
+    fn task(&self, state: &State) -> Option<Task> {
+        let sources = state.slots.iter().filter_map(Slot::source);
+        let mut unserved = sources.filter(|node| !self.fetchers.contains(node));
+        if let Some(node) = unserved.next() {
+            return Some(Task::StartFetcher(node));
+        }
+        is_leader_missing(state).then_some(Task::FindLeaders)
+    }
+
+    /// Starts the fetcher of a follower, or has the leaders read in its place.
+    fn start_follower(&mut self, node: i32) {
+        if let Some(Found::Failing(error)) = self.see_to_fetcher(node) {
+            tracing::warn!(broker = node, %error, "a follower cannot be read from");
+            let mut state = self.shared.state();
+            let followed = state.slots.iter_mut();
+            followed
+                .filter(|slot| slot.replica.follower() == Some(node))
+                .for_each(Slot::leave_follower);
+        }
+        self.shared.notify();
     }
 
     fn find_leaders(&mut self) {
@@ -120,10 +156,9 @@ impl Steward {
     }
 }
 
-fn is_leader_missing(state: &mut State) -> Option<()> {
-    let is_missing = state
+fn is_leader_missing(state: &State) -> bool {
+    state
         .slots
         .iter()
-        .any(|slot| slot.leader.is_none() && !slot.found.as_ref().is_some_and(Found::stays));
-    is_missing.then_some(())
+        .any(|slot| slot.leader.is_none() && !slot.found.as_ref().is_some_and(Found::stays))
 }

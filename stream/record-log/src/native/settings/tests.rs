@@ -36,8 +36,16 @@ fn brokers_are_read_as_librdkafka_reads_them() {
 }
 
 #[test]
+fn a_rack_is_taken() {
+    let rack = |settings: Settings| settings.fetching.rack;
+    assert_eq!(settings(&[]).map(rack).ok().as_deref(), Some(""));
+    let in_rack = settings(&[("client.rack", "eu-1a")]);
+    assert_eq!(in_rack.map(rack).ok().as_deref(), Some("eu-1a"));
+}
+
+#[test]
 fn properties_without_effect_are_refused_by_name() {
-    for name in ["no.such.property", "isolation.level", "client.rack"] {
+    for name in ["no.such.property", "isolation.level"] {
         let error = settings(&[(name, "1")]).err();
         assert!(matches!(error, Some(Refused::Unknown(named)) if named == name));
     }

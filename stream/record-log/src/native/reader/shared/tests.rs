@@ -5,17 +5,17 @@
 use std::collections::HashMap;
 use std::io;
 
-use super::{Fetched, Fetching, Piecewise, Shared, Slot, State, Taken};
+use super::{Fetched, Fetching, Piecewise, Shared, Slot, State, Taken, Wanted};
 use crate::native::api::Code;
 use crate::native::batch::build::{Builder, Parts, Producer};
 use crate::native::batch::lz4::Packer;
 use crate::native::cluster::{Leader, Topic};
 use crate::native::wire::Frame;
 
-const NODE: i32 = 1;
+pub const NODE: i32 = 1;
 const PARTITIONS: u32 = 64;
 
-fn shared(partitions: u32) -> Shared {
+pub fn shared(partitions: u32) -> Shared {
     let leader = Leader {
         node: NODE,
         epoch: 0,
@@ -42,7 +42,7 @@ fn large_batch() -> Vec<u8> {
 }
 
 /// A batch of one record of that many bytes, which do not pack.
-fn batch(value_bytes: usize) -> Vec<u8> {
+pub fn batch(value_bytes: usize) -> Vec<u8> {
     let mut random = 0x2545_f491_u32;
     let value: Vec<u8> = (0..value_bytes)
         .map(|_| {
@@ -73,22 +73,31 @@ fn batch(value_bytes: usize) -> Vec<u8> {
     bytes
 }
 
-fn store(shared: &Shared, partition: i32, bytes: &[u8]) {
-    let plan = shared.state().plan(NODE).unwrap();
-    let mut wanted = plan.wanted.iter();
-    let asked = wanted.find(|wanted| wanted.partition == partition).unwrap();
+/// The next request for the partition at this broker.
+pub fn wanted(shared: &Shared, node: i32, partition: i32) -> Wanted {
+    let plan = shared.state().plan(node).unwrap();
+    let mut wanted = plan.wanted.into_iter();
+    wanted.find(|wanted| wanted.partition == partition).unwrap()
+}
 
-    let fetched = Fetched {
+/// An answer for the partition, whose records are that many first bytes of its frame.
+pub fn fetched(partition: i32, records_bytes: usize, high_watermark: i64) -> Fetched {
+    Fetched {
         partition,
         code: Code::NONE,
-        high_watermark: 1,
+        high_watermark,
         aborted: Vec::new(),
-        records: 0..bytes.len(),
+        records: 0..records_bytes,
         diverged_at: None,
-    };
+        follower: None,
+    }
+}
 
+fn store(shared: &Shared, partition: i32, bytes: &[u8]) {
+    let asked = wanted(shared, NODE, partition);
+    let fetched = fetched(partition, bytes.len(), 1);
     let frame = shared.frames.share(Frame::of(bytes));
-    assert!(shared.state().store(asked, fetched, &frame, 1));
+    assert!(shared.state().store(&asked, fetched, &frame, 1));
 }
 
 fn waiting_bytes(state: &State) -> usize {
@@ -150,12 +159,8 @@ fn answer(plan: &super::Plan, batch: &[u8], fetching: &Fetching) -> (Vec<u8>, Ve
         }
 
         fetched.push(Fetched {
-            partition: wanted.partition,
-            code: Code::NONE,
-            high_watermark: i64::MAX,
-            aborted: Vec::new(),
             records: start..bytes.len(),
-            diverged_at: None,
+            ..self::fetched(wanted.partition, 0, i64::MAX)
         });
     }
 

@@ -1,0 +1,100 @@
+//! Tests of the state of a partition that is read from a follower: only its leader dates its end.
+
+use super::tests::{NODE, batch, fetched, shared, wanted};
+use super::{End, Shared, Taken};
+use crate::native::cluster::Leader;
+use crate::native::wire::Frame;
+
+const FOLLOWER: i32 = 2;
+const LEADER: Leader = Leader {
+    node: NODE,
+    epoch: 0,
+};
+
+/// One partition, whose leader has named a follower.
+fn followed() -> Shared {
+    let shared = shared(1);
+    shared.state().follow(0, Some(FOLLOWER));
+    shared
+}
+
+/// The follower answers with these bytes and an end that it believes in.
+fn answer(shared: &Shared, bytes: &[u8], end: i64, as_of_ms: u64) {
+    let frame = shared.frames.share(Frame::of(bytes));
+    let asked = wanted(shared, FOLLOWER, 0);
+    let fetched = fetched(0, bytes.len(), end);
+    shared.state().store(&asked, fetched, &frame, as_of_ms);
+}
+
+fn end(shared: &Shared) -> Option<End> {
+    match shared.take(0) {
+        Taken::Nothing { end, .. } => end,
+        Taken::Piece(_) => panic!("nothing was fetched"),
+    }
+}
+
+#[test]
+fn a_partition_is_fetched_from_its_follower_alone() {
+    let shared = followed();
+    let plan = shared.state().plan(FOLLOWER).unwrap();
+    assert_eq!(plan.wanted.len(), 1);
+    assert!(plan.unconfirmed.is_empty(), "a follower states no ends");
+
+    let of_leader = shared.state().plan(NODE).unwrap();
+    assert!(of_leader.wanted.is_empty());
+    assert_eq!(of_leader.unconfirmed, [(0, LEADER.epoch)]);
+}
+
+#[test]
+fn the_end_that_a_follower_believes_in_is_never_dated() {
+    let shared = followed();
+    answer(&shared, &[], 0, 5);
+    assert_eq!(end(&shared), None);
+
+    // An answer of its session that leaves the partition out is no date either.
+    let stated = End {
+        offset: 0,
+        as_of_ms: 6,
+    };
+    assert!(shared.state().take_end(0, LEADER, stated));
+    shared.state().confirm_end(0, 7);
+    assert_eq!(end(&shared), Some(stated));
+}
+
+#[test]
+fn the_leader_dates_the_end_as_often_as_the_follower_has_nothing() {
+    let shared = followed();
+    for as_of_ms in [10, 20, 30] {
+        assert!(shared.state().plan(NODE).is_some());
+        let stated = End {
+            offset: 0,
+            as_of_ms,
+        };
+        shared.state().take_end(0, LEADER, stated);
+        assert_eq!(end(&shared), Some(stated));
+        assert!(
+            shared.state().plan(NODE).is_none(),
+            "until it has nothing again"
+        );
+        answer(&shared, &[], 0, as_of_ms + 1);
+    }
+
+    // While records come there is no end to be dated.
+    answer(&shared, &batch(10), 1, 40);
+    assert!(shared.state().plan(NODE).is_none());
+}
+
+#[test]
+fn an_answer_of_a_broker_that_is_read_no_more_is_left_out() {
+    let shared = followed();
+    assert!(shared.state().is_read_from(0, FOLLOWER));
+    assert!(!shared.state().is_read_from(0, NODE));
+
+    shared.state().slots[0].leave_follower();
+    assert!(shared.state().is_read_from(0, NODE));
+    let plan = shared.state().plan(NODE).unwrap();
+    assert!(!plan.may_follow, "it would name the same follower again");
+
+    shared.state().slots[0].lose_leader(None);
+    assert!(!shared.state().is_read_from(0, NODE));
+}

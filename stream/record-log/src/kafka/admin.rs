@@ -1,8 +1,9 @@
 //! Operations other than reading and publishing, through the safe clients of the `rdkafka` crate.
 
 mod groups;
+mod ranges;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -18,10 +19,7 @@ use super::progress;
 use super::settings::{BUFFER_BYTES, Settings};
 use super::{CALL_LIMIT, to_kafka_partition};
 use crate::refusal::ASSUMED_LIMIT;
-use crate::{
-    Cleanup, LogError, LogTimeType, Offset, OffsetRange, RecordLimit, Refusal, TopicDescription,
-    TopicSpec,
-};
+use crate::{Cleanup, LogError, LogTimeType, RecordLimit, Refusal, TopicDescription, TopicSpec};
 
 /// The time limit for the event with the reason why a connection was closed.
 const EVENT_WAIT: Duration = Duration::from_millis(200);
@@ -263,66 +261,6 @@ impl Admin {
         }
 
         Ok(u32::try_from(found.partitions().len()).unwrap_or(u32::MAX))
-    }
-
-    /// The ends are the last stable offsets, because the client reads committed records only.
-    pub(super) fn offsets(&self, topic: &str) -> Result<Vec<OffsetRange>, LogError> {
-        let range = |partition| {
-            let partition = to_kafka_partition(partition);
-            let fetched = patiently(|| self.client.fetch_watermarks(topic, partition, CALL_LIMIT));
-            let (start, end) = fetched.map_err(|error| self.no_range(error, topic))?;
-
-            Ok(OffsetRange {
-                start: start.cast_unsigned(),
-                end: end.cast_unsigned(),
-            })
-        };
-        (0..self.partitions(topic)?).map(range).collect()
-    }
-
-    /// Returns the ranges of offsets of partitions, up to the last record written, committed or
-    /// not.
-    pub(super) fn written(
-        &self,
-        topic: &str,
-        partitions: &BTreeSet<u32>,
-    ) -> Result<BTreeMap<u32, (Offset, Offset)>, LogError> {
-        let client = self.uncommitted()?;
-        let range = |partition: &u32| {
-            let asked = to_kafka_partition(*partition);
-            let fetched = patiently(|| client.fetch_watermarks(topic, asked, CALL_LIMIT));
-            let (start, end) = fetched.map_err(|error| self.no_range(error, topic))?;
-            Ok((*partition, (start.cast_unsigned(), end.cast_unsigned())))
-        };
-        partitions.iter().map(range).collect()
-    }
-
-    /// Interprets a failure to get the range of a partition that exists. librdkafka calls a partition without a leader
-    /// unknown, and leaders move.
-    fn no_range(&self, error: KafkaError, topic: &str) -> LogError {
-        match error.rdkafka_error_code() {
-            Some(RDKafkaErrorCode::UnknownPartition) => LogError::Unavailable(error.into()),
-            _ => self.failed(error, described(topic)),
-        }
-    }
-
-    fn uncommitted(&self) -> Result<Arc<BaseConsumer>, LogError> {
-        let mut client = self
-            .uncommitted
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-
-        if let Some(client) = &*client {
-            return Ok(Arc::clone(client));
-        }
-
-        let made: BaseConsumer = self
-            .settings
-            .admin()
-            .set("isolation.level", "read_uncommitted")
-            .create()
-            .map_err(refused)?;
-        Ok(Arc::clone(client.insert(Arc::new(made))))
     }
 }
 

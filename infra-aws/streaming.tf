@@ -8,15 +8,17 @@ resource "aws_msk_configuration" "this" {
   description    = "Durable by default; transactions and progress that outlive a long pause"
 
   server_properties = join("\n", [for key, value in {
-    # Topics are made by the programs that own them, with the settings they need.
+    # Topics are made by the programs that own them, with the settings they need. Those that are compacted have that in their own
+    # settings: the keys of results name users, and compaction would keep one record of each.
     "auto.create.topics.enable"      = false
     "default.replication.factor"     = 3
     "min.insync.replicas"            = 2
     "unclean.leader.election.enable" = false
     "num.partitions"                 = 4
+    "log.cleanup.policy"             = "delete"
     "log.retention.hours"            = 168
 
-    # Exactly once: a transaction is short (the job's own limit is 10 s), its log as safe as the data. The ids and the progress
+    # Exactly once: a transaction is short (the job's own limit is 15 s), its log as safe as the data. The ids and the progress
     # they carry must survive a job that stands still over a holiday.
     "transaction.max.timeout.ms"               = 60000
     "transaction.state.log.replication.factor" = 3

@@ -7,6 +7,7 @@ locals {
     TIDEMARK_CHECKPOINTS    = "gs://${google_storage_bucket.this["checkpoints"].name}/${var.job.name}"
     TIDEMARK_JOB            = var.job.name
     TIDEMARK_WORKERS        = tostring(var.job.workers)
+    TIDEMARK_SINK_SLOTS     = tostring(var.job.sink_slots)
     TIDEMARK_STATUS_ADDRESS = "0.0.0.0:${local.status_port}"
     TIDEMARK_LOG            = "info"
     TIDEMARK_LOG_FORMAT     = "json"

@@ -57,15 +57,26 @@ variable "runtime" {
 }
 
 variable "job" {
-  description = "The job: how many processes, each with how many workers, on which machines. More than one process needs the program's `supervise`."
+  description = "The job: how many processes, each with how many workers, on which machines. More than one process needs the program's `supervise`. At most `sink_slots` workers have windows and publish; it may change at any start."
   type = object({
     name         = optional(string, "order-analytics")
     processes    = optional(number, 1)
     workers      = optional(number, 2)
+    sink_slots   = optional(number, 64)
     memory_mb    = optional(number, 2048)
     machine_type = optional(string, "n2d-standard-2")
   })
   default = {}
+
+  validation {
+    condition     = var.job.sink_slots >= 1 && var.job.sink_slots <= 1024
+    error_message = "The program takes from 1 to 1024 slots."
+  }
+
+  validation {
+    condition     = var.job.processes * var.job.workers <= var.job.sink_slots
+    error_message = "There are more workers than slots: some would have no windows. Raise sink_slots."
+  }
 }
 
 variable "binary" {

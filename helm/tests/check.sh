@@ -56,7 +56,7 @@ values_schema() {
     autoscaling.behavior.scaleUp=null probes.liveness.path=/ stores.smtp.environment.TIDEMARK_NOTIFICATIONS_EMAIL=smtp://mail.example.com \
     stores.smtp.environment.TIDEMARK_NOTIFICATIONS_EMAIL=smtps://me:secret@mail.example.com \
     stores.sms.environment.TIDEMARK_NOTIFICATIONS_SMS=http://sms.example.com network.monitoringNamespace=7 \
-    tracing.endpoint=opentelemetry-collector:4317 tracing.endpoint=http://me:secret@collector:4318 tracing.podLabels=null job.workers=0 job.checkpoints=memory:///; do
+    tracing.endpoint=opentelemetry-collector:4317 tracing.endpoint=http://me:secret@collector:4318 tracing.podLabels=null job.workers=0 job.sinkSlots=0 job.sinkSlots=1025 job.checkpoints=memory:///; do
     refused "values.schema.json refuses $mistake" "values don't meet the specifications" render prod --set "$mistake"
   done
 }

@@ -24,6 +24,8 @@ mistakes=(
   'Kafka in the clear as well|streaming.tf|s/client_broker = "TLS"/client_broker = "TLS_PLAINTEXT"/'
   'Kafka for the nameless|streaming.tf|s/unauthenticated = false/unauthenticated = true/'
   'one copy is enough for Kafka|streaming.tf|s/"min.insync.replicas"            = 2/"min.insync.replicas"            = 1/'
+  'topics that keep one record of each user|streaming.tf|s/"log.cleanup.policy"             = "delete"/"log.cleanup.policy"             = "compact,delete"/'
+  'the cleanup policy left to the broker|streaming.tf|/"log.cleanup.policy"/d'
   'a public bucket|storage.tf|s/block_public_policy     = true/block_public_policy     = false/'
   'a bucket that takes plain HTTP|storage.tf|s/"aws:SecureTransport" = "false"/"aws:SecureTransport" = "true"/'
   'a public Kubernetes API|variables.tf|s/public_endpoint = optional(bool, false)/public_endpoint = optional(bool, true)/'

@@ -83,7 +83,7 @@ run "alone" {
   }
 
   assert {
-    condition     = alltrue([for line in ["min.insync.replicas=2", "default.replication.factor=3", "unclean.leader.election.enable=false", "transaction.state.log.min.isr=2", "auto.create.topics.enable=false"] : strcontains(aws_msk_configuration.this.server_properties, line)])
+    condition     = alltrue([for line in ["min.insync.replicas=2", "default.replication.factor=3", "unclean.leader.election.enable=false", "transaction.state.log.min.isr=2", "auto.create.topics.enable=false", "log.cleanup.policy=delete"] : strcontains(aws_msk_configuration.this.server_properties, line)])
     error_message = "Kafka's settings must keep what was acknowledged."
   }
 

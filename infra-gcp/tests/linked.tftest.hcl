@@ -99,6 +99,8 @@ run "on_a_stateful_group" {
       "TIDEMARK_BROKERS=b-1.mock.abc123.c2.kafka.eu-central-1.amazonaws.com:9096",
       "TIDEMARK_CHECKPOINTS=gs://tidemark-tests-checkpoints/order-analytics",
       "TIDEMARK_STATUS_ADDRESS=0.0.0.0:5006",
+      "TIDEMARK_WORKERS=2",
+      "TIDEMARK_SINK_SLOTS=64",
       "JOB_HOSTS=tidemark-prod-order-analytics-0:5106,tidemark-prod-order-analytics-1:5106",
       "ExecStart=/opt/tidemark/run.sh",
     ] : strcontains(google_compute_instance_template.job[0].metadata["startup-script"], line)])
@@ -139,9 +141,47 @@ run "on_dataproc" {
   }
 
   assert {
+    condition     = contains(google_dataproc_job.job[0].hadoop_config[0].args, "TIDEMARK_SINK_SLOTS=64")
+    error_message = "The job's slots leave room for more workers."
+  }
+
+  assert {
     condition     = length(google_compute_instance_group_manager.job) == 0 && contains(keys(google_project_iam_member.job), "roles/dataproc.worker")
     error_message = "One runtime at a time."
   }
+}
+
+run "grows_to_a_worker_for_each_slot" {
+  command = plan
+
+  variables {
+    job = { processes = 16, workers = 8, sink_slots = 128 }
+  }
+
+  assert {
+    condition     = local.job_environment["TIDEMARK_SINK_SLOTS"] == "128" && local.job_environment["JOB_PROCESSES"] == "16"
+    error_message = "The job has the slots that its size needs."
+  }
+}
+
+run "refuses_workers_without_a_slot" {
+  command = plan
+
+  variables {
+    job = { processes = 9, workers = 8 }
+  }
+
+  expect_failures = [var.job]
+}
+
+run "refuses_more_slots_than_the_program_takes" {
+  command = plan
+
+  variables {
+    job = { sink_slots = 1025 }
+  }
+
+  expect_failures = [var.job]
 }
 
 run "refuses_a_tunnel_without_a_key" {

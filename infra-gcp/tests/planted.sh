@@ -37,6 +37,9 @@ mistakes=(
   'health judged by readiness|compute.tf|s/\/health\/live/\/health\/ready/'
   'an application that YARN kills after ten minutes|streaming.tf|/"-timeout"/d'
   'three workers|compute.tf|/worker_config {/{n;s/2/3/}'
+  'a job without slots|streaming.tf|/TIDEMARK_SINK_SLOTS/d'
+  'four slots for life|variables.tf|s/optional(number, 64)/optional(number, 4)/'
+  'workers without a slot|variables.tf|s/<= var.job.sink_slots/<= 1024/'
 )
 
 rules_hold() { tested prod alone && tested linked on_a_stateful_group on_dataproc; }

@@ -22,6 +22,7 @@ pub mod batch;
 pub mod committer;
 pub mod fencing;
 pub mod progress;
+pub mod row_limit;
 pub mod side;
 pub mod sides;
 pub mod transaction;

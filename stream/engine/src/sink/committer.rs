@@ -11,7 +11,8 @@
 //! Side outputs have transactions of their own, a moment after they were handed over.
 //!
 //! A failed transaction that may be retried is retried with half as many rows: a transaction that
-//! exceeds its time limit would do so again.
+//! exceeds its time limit would do so again (`row_limit`). The transactions before it stay, so a
+//! window of any number of rows is committed however slow the log is.
 //!
 //! **Invariant:** an attempt never opens a publisher twice. Opening fences, and only an attempt that
 //! was just claimed may fence. If the reply to a commit is lost, the next attempt finds out whether
@@ -180,10 +181,16 @@ impl<K: Key, A: Aggregate> Thread<K, A> {
     ) -> Result<bool, PublishError> {
         let mut delay = FIRST_DELAY;
         while !self.attempt.is_over() {
+            let before = self.transactions.committed();
             let cause = match publish(&mut self.transactions) {
                 Err(PublishError::NotPublished(cause)) => cause,
                 outcome => return outcome,
             };
+
+            // A log that takes shorter transactions is slow, and not away.
+            if self.transactions.committed() > before {
+                delay = FIRST_DELAY;
+            }
 
             tracing::warn!(%cause, delay_ms = delay.as_millis(), "{what} not published, retrying");
             self.attempt.metrics.trouble(&cause);

@@ -12,6 +12,7 @@ use crate::output::{Destination, Encode, Output};
 use crate::pane::EventTimeMs;
 use crate::sink::batch::{Batch, PaneResults};
 use crate::sink::progress::SinkProgress;
+use crate::sink::row_limit::RowLimit;
 use crate::sink::sides::{Side, SideQueue};
 
 /// The size after which a transaction takes no further key group.
@@ -34,6 +35,8 @@ pub struct Transactions {
     taken: Vec<Side>,
     former: Vec<FormerPart>,
     rows: RowLimit,
+    /// The number of transactions that were committed.
+    committed: u64,
     /// The record that is being encoded.
     output: Output,
 }
@@ -99,14 +102,6 @@ struct SideTopics {
     dead_letter: String,
 }
 
-/// The limit for the rows of a transaction. It is halved after a failure and doubled after each
-/// success.
-#[derive(Clone, Copy, Debug)]
-struct RowLimit {
-    most: usize,
-    now: usize,
-}
-
 /// A transaction that is being filled.
 struct Open {
     progress: SinkProgress,
@@ -158,10 +153,8 @@ impl Transactions {
             },
             taken: Vec::new(),
             former,
-            rows: RowLimit {
-                most: max_rows,
-                now: max_rows,
-            },
+            rows: RowLimit::of(max_rows),
+            committed: 0,
             output: Output::default(),
         }
     }
@@ -189,7 +182,7 @@ impl Transactions {
                 if *pane < self.owed_since[usize::from(group)] {
                     continue;
                 }
-                if open.is_full_for(places.len(), self.rows.now) {
+                if open.is_full_for(places.len(), self.rows.now()) {
                     open = self.end(open)?;
                 }
                 for place in places {
@@ -237,7 +230,12 @@ impl Transactions {
 
     /// Halves the row limit after a failed transaction that may be retried.
     pub fn shorten(&mut self) {
-        self.rows.now = (self.rows.now / 2).max(1);
+        self.rows.shorten();
+    }
+
+    /// Returns the number of transactions that were committed.
+    pub fn committed(&self) -> u64 {
+        self.committed
     }
 
     /// Publishes side outputs of one part of an earlier version.
@@ -248,7 +246,7 @@ impl Transactions {
         let mut open = Open::of(&self.progress);
         let count = open.progress.former_parts.entry(name.clone()).or_default();
         let published = usize::try_from(*count).unwrap_or(usize::MAX);
-        let owed = outputs.iter().skip(published).take(self.rows.now);
+        let owed = outputs.iter().skip(published).take(self.rows.now());
 
         for output in owed {
             send_side(self.publisher.as_mut(), output, &self.topics)?;
@@ -321,7 +319,8 @@ impl Transactions {
     fn end(&mut self, open: Open) -> Result<Open, PublishError> {
         if open.records > 0 {
             self.publisher.commit(&open.progress.to_bytes())?;
-            self.rows.now = (self.rows.now * 2).min(self.rows.most);
+            self.rows.lengthen();
+            self.committed += 1;
             for (group, since) in (0..).zip(&mut self.owed_since) {
                 let committed = open.progress.groups.of(group);
                 *since = committed.map_or(0, |committed| self.lineage.committed_before(committed));

@@ -26,6 +26,7 @@ mod sessions;
 mod shares;
 mod side_outputs;
 mod silence;
+mod slow_sink;
 mod staged;
 mod status;
 mod tidy;

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 /// Pure modules: they decide, and do no I/O.
-const PURE: [&str; 25] = [
+const PURE: [&str; 26] = [
     "pane.rs",
     "emitted.rs",
     "source/ticks.rs",
@@ -18,6 +18,7 @@ const PURE: [&str; 25] = [
     "aggregate/distinct.rs",
     "aggregate/sessions.rs",
     "aggregate/top.rs",
+    "sink/row_limit.rs",
     "source/fold.rs",
     "window/partials.rs",
     "window/sessions.rs",

@@ -44,6 +44,14 @@ struct Watched {
     is_unanswered: bool,
 }
 
+/// A change in whether all partitions answer.
+#[derive(Debug, Eq, PartialEq)]
+enum Turn {
+    /// Some do not; with the sentence that names them.
+    Silent(String),
+    Answered,
+}
+
 /// The state of the thread that reads the log's offsets, for as long as the log takes to answer.
 struct Survey {
     log: Arc<dyn RecordLog>,
@@ -133,15 +141,24 @@ impl Watched {
 
     /// Logs once when partitions stop answering, and once when all answer again.
     fn note_silence(&mut self, now_ms: u64) {
-        let unanswered = self.attempt.metrics.status(now_ms).unanswered;
-        let was_unanswered = std::mem::replace(&mut self.is_unanswered, unanswered.is_some());
-        match unanswered {
-            Some(sentence) if !was_unanswered => {
+        match self.turn(now_ms) {
+            Some(Turn::Silent(sentence)) => {
                 tracing::warn!("not ready: {sentence}");
                 self.attempt.metrics.trouble(sentence);
             }
-            None if was_unanswered => tracing::info!("ready: all partitions answer again"),
-            _ => {}
+            Some(Turn::Answered) => tracing::info!("ready: all partitions answer again"),
+            None => {}
+        }
+    }
+
+    /// Returns what has changed since the last call.
+    fn turn(&mut self, now_ms: u64) -> Option<Turn> {
+        let unanswered = self.attempt.metrics.status(now_ms).unanswered;
+        let was_unanswered = std::mem::replace(&mut self.is_unanswered, unanswered.is_some());
+        match unanswered {
+            Some(sentence) if !was_unanswered => Some(Turn::Silent(sentence)),
+            None if was_unanswered => Some(Turn::Answered),
+            _ => None,
         }
     }
 
@@ -225,192 +242,4 @@ impl Watch {
 }
 
 #[cfg(test)]
-mod tests {
-    use record_log::simulated::{Call, Fault, SimulatedLog};
-    use record_log::{Cleanup, TopicSpec};
-
-    use super::*;
-    use crate::metrics::Metrics;
-    use crate::source::position::Position;
-
-    fn attempt() -> Arc<Attempt> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .build()
-            .unwrap();
-
-        let attempt = Attempt::new(
-            1,
-            runtime.handle().clone(),
-            Metrics::new("counts"),
-            Stop::default(),
-        );
-
-        Arc::new(attempt)
-    }
-
-    fn watched() -> Watched {
-        Watched {
-            attempt: attempt(),
-            is_unanswered: false,
-        }
-    }
-
-    fn survey(log: SimulatedLog) -> Survey {
-        Survey {
-            log: Arc::new(log),
-            topic: "events".to_owned(),
-            partitions: 2,
-            attempt: attempt(),
-            committed: Vec::new(),
-        }
-    }
-
-    fn position(partition: u32, next_offset: Offset) -> Position {
-        Position {
-            partition,
-            next_offset,
-            newest_event_ms: None,
-            heard_at_ms: Some(1_000),
-            end_as_of_ms: None,
-        }
-    }
-
-    #[test]
-    fn silence_is_told_once_and_again_after_an_answer() {
-        let mut watched = watched();
-        let metrics = watched.attempt.metrics.clone();
-        metrics.attempt_began(1);
-        metrics.expect_answers_within(Duration::from_secs(10));
-        metrics.position(position(1, 7));
-
-        let now_ms = now_ms();
-        let troubles = || metrics.status(now_ms).troubles.len();
-        watched.note_silence(now_ms);
-
-        assert_eq!((troubles(), watched.is_unanswered), (0, false));
-        for later_ms in [20_000, 21_000] {
-            watched.note_silence(now_ms + later_ms);
-            assert_eq!((troubles(), watched.is_unanswered), (1, true));
-        }
-
-        metrics.position(Position {
-            heard_at_ms: Some(now_ms + 21_500),
-            ..position(1, 8)
-        });
-
-        watched.note_silence(now_ms + 22_000);
-        assert!(!watched.is_unanswered);
-        watched.note_silence(now_ms + 40_000);
-
-        assert_eq!((troubles(), watched.is_unanswered), (2, true));
-    }
-
-    fn log() -> SimulatedLog {
-        let log = SimulatedLog::default();
-        let retention = Duration::from_secs(60);
-        let topic = TopicSpec {
-            name: "events".to_owned(),
-            partitions: 2,
-            cleanup: Cleanup::Delete,
-            retention,
-        };
-        log.ensure_topics(&[topic]).unwrap();
-
-        log
-    }
-
-    #[test]
-    fn positions_are_told_under_the_job_s_name() {
-        let log = log();
-        let mut survey = survey(log.clone());
-        assert!(!survey.ask());
-
-        assert_eq!(
-            log.committed("counts", "events").unwrap(),
-            [],
-            "nothing was read yet"
-        );
-
-        survey.attempt.metrics.position(position(1, 7));
-        assert!(!survey.ask());
-        assert_eq!(log.committed("counts", "events").unwrap(), [(1, 7)]);
-        log.commit("counts", "events", &[(1, 5)]).unwrap();
-
-        assert!(!survey.ask());
-        assert_eq!(
-            log.committed("counts", "events").unwrap(),
-            [(1, 5)],
-            "nothing was read since, so nothing is committed"
-        );
-    }
-
-    #[test]
-    fn a_log_that_takes_no_positions_stops_nothing() {
-        let refuses = |call: &Call<'_>| match call {
-            Call::CommitPositions { .. } => Fault::Unavailable,
-            _ => Fault::None,
-        };
-
-        let log = log();
-        let mut survey = survey(log.process(refuses));
-        survey.attempt.metrics.position(position(0, 3));
-
-        assert!(!survey.ask() && !survey.attempt.is_over());
-        log.grow("events", 3);
-        assert!(survey.ask(), "partitions were added");
-    }
-
-    #[test]
-    fn a_log_that_does_not_answer_delays_neither_silence_nor_a_stop() {
-        let is_asked = Arc::new(AtomicBool::new(false));
-        let is_released = Arc::new(AtomicBool::new(false));
-        let asked = Arc::clone(&is_asked);
-        let released = Arc::clone(&is_released);
-        let silent = log().process(move |call| {
-            if matches!(call, Call::Offsets { .. }) {
-                asked.store(true, Ordering::SeqCst);
-                while !released.load(Ordering::SeqCst) {
-                    thread::sleep(Duration::from_millis(1));
-                }
-            }
-            Fault::None
-        });
-
-        let survey = survey(silent);
-        let attempt = Arc::clone(&survey.attempt);
-        let watched = Watched {
-            attempt: Arc::clone(&attempt),
-            is_unanswered: false,
-        };
-        let stop = Stop::default();
-        let stopping = Stopping {
-            stop: stop.clone(),
-            within: Duration::ZERO,
-        };
-
-        let until = |is_so: &dyn Fn() -> bool| {
-            let begun = Instant::now();
-            while !is_so() {
-                assert!(
-                    begun.elapsed() < Duration::from_secs(30),
-                    "it waits for the log"
-                );
-                thread::sleep(Duration::from_millis(1));
-            }
-        };
-
-        let watch = start(watched, survey, stopping, Duration::from_millis(1));
-        until(&|| is_asked.load(Ordering::SeqCst));
-
-        attempt.metrics.attempt_began(1);
-        attempt.metrics.expect_answers_within(Duration::ZERO);
-        attempt.metrics.position(position(1, 7));
-        let troubles = || attempt.metrics.status(now_ms()).troubles;
-        until(&|| troubles().len() == 1);
-
-        stop.request();
-        until(&|| attempt.is_over());
-        assert!(!watch.end(), "no partition was added");
-        is_released.store(true, Ordering::SeqCst);
-    }
-}
+mod tests;

@@ -136,6 +136,24 @@ mod tests {
     }
 
     #[test]
+    fn a_worker_that_hangs_is_found_beside_one_that_has_ended() {
+        let steps = Steps::of_workers(2);
+        drop(steps.of(0));
+        let hanging = steps.of(1);
+        hanging.begin();
+        assert_eq!(steps.watch(LIMIT, || false), Some(1));
+    }
+
+    #[test]
+    fn the_watch_ends_with_workers_that_died_before_they_had_a_count() {
+        let steps = Steps::of_workers(1);
+        let looks = AtomicU64::new(0);
+        let have_ended = || looks.fetch_add(1, Ordering::Relaxed) == 3;
+        assert_eq!(steps.watch(LIMIT, have_ended), None);
+        assert_eq!(looks.into_inner(), 4);
+    }
+
+    #[test]
     fn the_watch_ends_with_the_last_worker_even_if_that_one_panics() {
         let steps = Steps::of_workers(2);
         let first = steps.of(0);

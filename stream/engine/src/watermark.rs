@@ -340,6 +340,20 @@ mod tests {
     }
 
     #[test]
+    fn a_partition_is_as_quiet_after_a_restart_as_it_was_before() {
+        let newest = Newest {
+            event_ms: 59_000,
+            read_at_ms: 60_000,
+            lag_ms: Some(3),
+        };
+        let mut watermark = watermark(Some(newest));
+        watermark.at_end(61_000, 0);
+        assert!(watermark.claim().is_active(), "quiet for a second");
+        watermark.at_end(61_001, 0);
+        assert!(!watermark.claim().is_active());
+    }
+
+    #[test]
     fn a_checkpoint_of_an_earlier_version_has_the_lag_of_its_reading() {
         let json = r#"{"event_ms":100,"read_at_ms":1000}"#;
         let newest: Newest = serde_json::from_str(json).unwrap();

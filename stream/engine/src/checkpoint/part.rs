@@ -275,6 +275,11 @@ mod tests {
         for length in 0..part.len() {
             assert!(verify(&part[..length]).is_err(), "length {length}");
         }
+
+        // Too short for a version, with the checksum of what is there.
+        let mut short = MAGIC.to_vec();
+        short.extend(crc32fast::hash(MAGIC).to_le_bytes());
+        assert!(matches!(verify(&short), Err(PartError::NotAPart)));
     }
 
     #[test]

@@ -4,11 +4,14 @@
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
 
 use record_log::files::{FilesLog, FilesSettings, LINE_LIMIT_BYTES};
+use record_log::kafka::PROGRESS_TOPIC;
 use record_log::simulated::SimulatedLog;
 use record_log::{
-    Cleanup, Delivery, LogError, LogTimeType, NewRecord, Offset, OffsetRange, RecordLog, TopicSpec,
+    Cleanup, Delivery, LogError, LogSettings, LogTimeType, NewRecord, Offset, OffsetRange,
+    RecordLog, TopicSpec,
 };
 use tempfile::TempDir;
 
@@ -24,11 +27,19 @@ fn folder(files: &[(&str, &[u8])]) -> TempDir {
 }
 
 fn open(path: &Path, has_header: bool) -> Result<FilesLog, LogError> {
+    open_beside(path, has_header, Arc::new(SimulatedLog::default()))
+}
+
+fn open_beside(
+    path: &Path,
+    has_header: bool,
+    rest: Arc<dyn RecordLog>,
+) -> Result<FilesLog, LogError> {
     let settings = FilesSettings {
         path: path.to_owned(),
         has_header,
     };
-    FilesLog::open(&settings, TOPIC, Arc::new(SimulatedLog::default()))
+    FilesLog::open(&settings, TOPIC, rest)
 }
 
 /// Reads a partition in polls of at most `max` records: the offset and value of each record, and the
@@ -92,7 +103,8 @@ fn each_file_is_a_partition_in_the_order_of_names() {
 #[test]
 fn every_position_that_a_poll_returns_can_be_read_from() {
     let content = b"\xef\xbb\xbffirst\r\n\n  \nlast but one\n\r\n\xc3\xa9 last";
-    let folder = folder(&[("a", content), ("b", b"one\n\n\n")]);
+    let marked = b"one\n\xef\xbb\xbftwo\n";
+    let folder = folder(&[("a", content), ("b", b"one\n\n\n"), ("c", marked)]);
     let log = open(folder.path(), false).unwrap();
     let all = read(&log, 0, 0, 100).unwrap();
     let expected = [
@@ -115,6 +127,13 @@ fn every_position_that_a_poll_returns_can_be_read_from() {
         }
     }
     assert_eq!(read(&log, 1, 0, 1).unwrap().1, 6, "blank lines are passed");
+    let marked = open(folder.path(), false).unwrap();
+    let later = "\u{feff}two";
+    assert_eq!(
+        values(&marked, 2),
+        ["one", later],
+        "a mark within a file is of its line"
+    );
     assert_eq!(read(&log, 0, all.1, 1).unwrap(), (vec![], all.1));
 }
 
@@ -210,17 +229,57 @@ fn an_unknown_partition_or_offset_is_named() {
 }
 
 #[test]
+fn the_topic_is_described_as_its_files_are() {
+    let folder = folder(&[("a", b"1\n")]);
+    let file = fs::File::options()
+        .write(true)
+        .open(folder.path().join("a"))
+        .unwrap();
+    file.set_modified(UNIX_EPOCH + Duration::from_millis(1_234_567))
+        .unwrap();
+    let log = open(folder.path(), false).unwrap();
+
+    let mut reader = log.reader(TOPIC, &[(0, 0)]).unwrap();
+    let polled = reader.poll(0, 1, &mut |record| {
+        assert_eq!(record.log_time_ms, 1_234_567, "when the file was changed");
+    });
+    assert_eq!(polled.unwrap().records, 1);
+
+    let described = log.describe(TOPIC).unwrap();
+    assert_eq!(described.cleanup, Cleanup::Delete, "no line is ever lost");
+    assert_eq!(described.retention, None);
+    assert_eq!(described.log_time_type, LogTimeType::Create);
+    assert_eq!(described.record_limit.bytes, LINE_LIMIT_BYTES);
+}
+
+#[test]
+fn the_progress_of_publishers_is_where_the_log_beside_keeps_it() {
+    let folder = folder(&[("a", b"1\n")]);
+    assert_eq!(open(folder.path(), false).unwrap().progress_topic(), None);
+
+    // No broker is called.
+    let kafka = record_log::open(&LogSettings::NativeKafka {
+        brokers: "127.0.0.1:1".to_owned(),
+        properties: Vec::new(),
+    });
+    let log = open_beside(folder.path(), false, kafka.unwrap()).unwrap();
+    assert_eq!(log.progress_topic(), Some(PROGRESS_TOPIC));
+}
+
+#[test]
 fn all_other_topics_are_those_of_the_log_beside() {
     let folder = folder(&[("a", b"1\n")]);
-    let log = open(folder.path(), false).unwrap();
+    let beside = Arc::new(SimulatedLog::default());
+    let log = open_beside(folder.path(), false, beside.clone()).unwrap();
     let spec = |name: &str| TopicSpec {
         name: name.to_owned(),
         partitions: 2,
         cleanup: Cleanup::Delete,
-        retention: std::time::Duration::from_secs(60),
+        retention: Duration::from_secs(60),
     };
     log.ensure_topics(&[spec(TOPIC), spec("results")]).unwrap();
     assert_eq!(log.partitions(TOPIC).unwrap(), 1, "that of the file");
+    assert!(beside.partitions(TOPIC).is_err(), "it is not created there");
     assert_eq!(log.partitions("results").unwrap(), 2);
     assert!(log.partitions("nothing").is_err());
 

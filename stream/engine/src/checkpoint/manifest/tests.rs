@@ -54,6 +54,82 @@ fn a_manifest_reads_back_as_it_was_written() {
 }
 
 #[test]
+fn nothing_that_a_manifest_can_hold_is_lost() {
+    let windows = Windows::tumbling(Duration::from_secs(60)).unwrap();
+    let mut whole = Manifest {
+        publishers_kept: 3,
+        slots_kept: 4,
+        committed: 59_000,
+        merges: 5,
+        memory: Some(Memory::inferred(&windows, 60_000, &manifest().parts)),
+        ..manifest()
+    };
+    whole.partitions[0] = PartitionCut {
+        newest: Some(Newest {
+            event_ms: 58_000,
+            read_at_ms: 58_100,
+            lag_ms: Some(40),
+        }),
+        anchor: Some(Anchor {
+            offset: 8,
+            log_time_ms: 58_040,
+        }),
+        ceilings: vec![Ceiling {
+            from: 2,
+            limit_ms: 99_000,
+        }],
+        decoder: 6,
+        pending: Some(Pending {
+            from: 4,
+            late: vec![5],
+        }),
+        ..whole.partitions[0].clone()
+    };
+
+    let read = Manifest::from_bytes(&whole.to_bytes(), "counts").unwrap();
+    assert_eq!(read, whole);
+
+    let start = read.partitions[0].start(0, SideProgress::default());
+    assert_eq!(start.ceilings, whole.partitions[0].ceilings);
+    assert_eq!(start.pending.late, [5]);
+    assert_eq!((start.cut, start.decoder), (9, 6));
+}
+
+#[test]
+fn a_shorter_reach_of_stages_is_kept_and_a_longer_one_is_named() {
+    let windows = Windows::tumbling(Duration::from_secs(60)).unwrap();
+    let of = |reach_ms| Fingerprint::new("orders", &windows).reaching(reach_ms);
+    assert_eq!(of(60_000).differences(&of(60_000)), []);
+    assert_eq!(of(60_000).differences(&of(0)), []);
+
+    let named = of(60_000).differences(&of(120_000));
+    assert_eq!(named.len(), 1);
+    let named = named[0].to_string();
+    assert_eq!(named, "the reach of stages was \"1m\" and is now \"2m\"");
+}
+
+#[test]
+fn a_pane_settles_with_its_window_its_session_or_what_stages_derive() {
+    let second = Duration::from_secs(1);
+    let tumbling = Fingerprint::new("orders", &Windows::tumbling(second * 60).unwrap());
+    assert_eq!(tumbling.settles_within_ms(), 60_000);
+    assert_eq!(tumbling.clone().reaching(5_000).settles_within_ms(), 65_000);
+
+    let sessions = |gap, limit| {
+        let sessions = SessionWindows::new(gap, limit).unwrap().cut_to();
+        Fingerprint::new("orders", &sessions)
+    };
+    let short = sessions(second * 60, second * 3_600);
+    assert_eq!(short.settles_within_ms(), 60_000 + short.pane_ms);
+    let long = sessions(second * 3_600, second * 3_600);
+    assert_eq!(
+        long.settles_within_ms(),
+        3_600_000,
+        "a session ends at its limit"
+    );
+}
+
+#[test]
 fn each_setting_that_results_depend_on_is_named_when_it_changes() {
     let of = |window, topic: &str| {
         let windows = Windows::tumbling(Duration::from_secs(window)).unwrap();
@@ -150,6 +226,15 @@ fn a_partition_is_taken_up_at_its_anchor_if_the_log_still_holds_it() {
         [at(9, 0), at(9, 8), at(9, 9), at(4, 0)],
         [(8, true), (8, true), (9, false), (4, true)]
     );
+
+    let cut = PartitionCut {
+        anchor,
+        resume: 9,
+        ..manifest().partitions[0].clone()
+    };
+    let start = cut.start(0, SideProgress::default());
+    assert_eq!(start.resume, 3, "the ids and the anchor are read again");
+    assert_eq!(start.needed_from, 9, "their records are decided");
 }
 
 #[test]
@@ -204,13 +289,12 @@ fn flipped_bits_truncation_other_jobs_and_other_versions_are_refused() {
         matches!(Manifest::from_bytes(&bytes, "sums"), Err(ManifestError::Foreign(job)) if job == "counts")
     );
 
-    let future = Manifest {
-        version: 2,
-        ..manifest()
-    };
-
-    assert!(matches!(
-        Manifest::from_bytes(&future.to_bytes(), "counts"),
-        Err(ManifestError::Version(2))
-    ));
+    for other in [VERSION - 1, VERSION + 1] {
+        let versioned = Manifest {
+            version: other,
+            ..manifest()
+        };
+        let refused = Manifest::from_bytes(&versioned.to_bytes(), "counts");
+        assert!(matches!(refused, Err(ManifestError::Version(found)) if found == other));
+    }
 }

@@ -36,6 +36,20 @@ async fn an_object_is_created_once_and_the_same_content_again_is_no_conflict() {
 }
 
 #[tokio::test]
+async fn a_manifest_of_a_later_attempt_is_newer_whatever_its_boundary() {
+    let store = store();
+    for (attempt, boundary) in [(1, 90), (2, 20), (1, 10)] {
+        let id = ManifestId { attempt, boundary };
+        let path = store.manifest_path(id);
+        store.create(&path, Bytes::new()).await.unwrap();
+    }
+
+    let manifests = store.manifests().await.unwrap();
+    let manifests: Vec<String> = manifests.iter().map(ManifestId::to_string).collect();
+    assert_eq!(manifests, ["2-20", "1-90", "1-10"]);
+}
+
+#[tokio::test]
 async fn a_folder_that_cannot_be_written_is_refused_after_the_limit() {
     let folder = tempfile::tempdir().unwrap();
     let url = format!("file://{}", folder.path().display());

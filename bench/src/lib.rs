@@ -13,6 +13,7 @@
 pub mod apart;
 pub mod binaries;
 pub mod browser;
+mod client;
 pub mod code;
 pub mod command;
 pub mod compare;

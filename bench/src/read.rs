@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use record_log::{LogError, OffsetRange, Reader, Record, RecordLog, Signal};
 use serde::de::DeserializeOwned;
 
-use crate::generate;
+use crate::client::KafkaClient;
 
 /// The time without a record after which reading fails.
 const STALL_LIMIT: Duration = Duration::from_secs(60);
@@ -20,6 +20,9 @@ pub struct Args {
     /// The topic.
     #[arg(long, default_value = events::ORDERS)]
     topic: String,
+    /// Client of Kafka that reads
+    #[arg(long, value_enum, default_value_t = KafkaClient::Rdkafka)]
+    client: KafkaClient,
     /// Expected number of records; another number is an error
     #[arg(long)]
     expect: Option<u64>,
@@ -62,7 +65,7 @@ impl Args {
     pub fn run(self) -> Result<(), ReadError> {
         let mut bytes = 0;
         let mut weigh = |record: Record<'_>| bytes += record.value.unwrap_or_default().len();
-        let records = all(&*generate::kafka(&self.brokers)?, &self.topic, &mut weigh)?;
+        let records = all(&*self.client.open(&self.brokers)?, &self.topic, &mut weigh)?;
         println!("{records} records, {bytes} bytes");
 
         match self.expect {

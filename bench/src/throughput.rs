@@ -4,6 +4,7 @@
 //! all their threads, and the most memory they held. They take turns, so that a busy minute of the
 //! machine affects both.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use events::{ORDERS, WindowCount};
 use record_log::RecordLog;
 
+use crate::client::KafkaClient;
 use crate::counterparts::{Broker, Cache};
 use crate::flink::{Flink, FlinkError};
 use crate::generate;
@@ -40,6 +42,15 @@ pub struct Args {
     /// Number of measurements of each; medians are printed
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     runs: u32,
+    /// Clients of Kafka to be measured, each by the job and by a bare reader; repeat the flag, or separate them by a comma
+    #[arg(
+        long = "client",
+        env = "TIDEMARK_CLIENT",
+        value_enum,
+        value_delimiter = ',',
+        default_value = "native"
+    )]
+    clients: Vec<KafkaClient>,
     /// Also measure the job with at-least-once delivery in the same run: the difference is the cost
     /// of exactly once
     #[arg(long)]
@@ -99,7 +110,7 @@ impl Args {
         let topic = format!("{ORDERS}-{name}");
         println!("{}", machine::describe());
         self.generate(broker.address(), &topic)?;
-        self.read(broker.address(), &topic)?; // warms the page cache for both
+        self.read(broker.address(), &topic, KafkaClient::Rdkafka)?; // warms the page cache for all
 
         let flink = self
             .flink
@@ -109,7 +120,7 @@ impl Args {
         let log = generate::kafka(broker.address())?;
         let mut measured = Measured::default();
         println!(
-            "{:<16} {:>8} {:>10} {:>12} {:>9}",
+            "{:<24} {:>8} {:>10} {:>12} {:>9}",
             "", "wall s", "CPU-s", "CPU-s/1 M", "peak MiB"
         );
 
@@ -123,10 +134,9 @@ impl Args {
             self.turn(&run, &place, flink.as_ref(), &*log, &mut measured)?;
         }
 
-        self.medians("order-analytics", &measured.jobs);
-        self.medians("bare reader", &measured.readers);
-        self.medians("at least once", &measured.at_least_once);
-        self.medians("Apache Flink", &measured.flinks);
+        for (what, runs) in &measured.runs {
+            self.medians(what, runs);
+        }
 
         measured
             .outputs
@@ -143,23 +153,33 @@ impl Args {
         log: &dyn RecordLog,
         measured: &mut Measured,
     ) -> Result<(), ThroughputError> {
-        measured
-            .jobs
-            .push(self.job("order-analytics", run, place, &[], &mut measured.outputs)?);
-        measured
-            .readers
-            .push(self.line("bare reader", self.read(place.brokers, place.input)?));
-
-        if self.at_least_once {
-            let run = format!("{run}-alo");
-            let settings = ["--guarantee", "at-least-once"];
-            measured.at_least_once.push(self.job(
-                "at least once",
+        for client in &self.clients {
+            let name = client.name();
+            let run = format!("{run}-{name}");
+            let settings = ["--client", name];
+            self.job(
+                &format!("order-analytics, {name}"),
                 &run,
                 place,
                 &settings,
-                &mut measured.outputs,
-            )?);
+                measured,
+            )?;
+
+            let what = format!("bare reader, {name}");
+            let ended = self.line(&what, self.read(place.brokers, place.input, *client)?);
+            measured.add(what, ended);
+
+            if self.at_least_once {
+                let run = format!("{run}-alo");
+                let settings = [&settings[..], &["--guarantee", "at-least-once"]].concat();
+                self.job(
+                    &format!("at least once, {name}"),
+                    &run,
+                    place,
+                    &settings,
+                    measured,
+                )?;
+            }
         }
 
         if let Some(flink) = flink {
@@ -172,9 +192,9 @@ impl Args {
                 folder: &folder,
             };
 
-            measured
-                .flinks
-                .push(self.line("Apache Flink", flink.run(log, &job)?));
+            let what = "Apache Flink";
+            let ended = self.line(what, flink.run(log, &job)?);
+            measured.add(what.to_owned(), ended);
             measured.outputs.push(Flink::output(run));
         }
 
@@ -187,8 +207,8 @@ impl Args {
         run: &str,
         place: &Place<'_>,
         settings: &[&str],
-        outputs: &mut Vec<String>,
-    ) -> Result<Ended, ThroughputError> {
+        measured: &mut Measured,
+    ) -> Result<(), ThroughputError> {
         let folder = place.folder.join(run);
         std::fs::create_dir_all(&folder)?;
         let job = Job {
@@ -198,9 +218,11 @@ impl Args {
             workers: self.workers,
             folder: &folder,
         };
-        outputs.push(job.output());
+        measured.outputs.push(job.output());
 
-        Ok(self.line(what, job.run_to_end(settings)?))
+        let ended = self.line(what, job.run_to_end(settings)?);
+        measured.add(what.to_owned(), ended);
+        Ok(())
     }
 
     fn generate(&self, brokers: &str, topic: &str) -> Result<(), ThroughputError> {
@@ -233,7 +255,12 @@ impl Args {
         Ok(())
     }
 
-    fn read(&self, brokers: &str, topic: &str) -> Result<Ended, ThroughputError> {
+    fn read(
+        &self,
+        brokers: &str,
+        topic: &str,
+        client: KafkaClient,
+    ) -> Result<Ended, ThroughputError> {
         ours(
             "read",
             &[
@@ -241,6 +268,8 @@ impl Args {
                 brokers,
                 "--topic",
                 topic,
+                "--client",
+                client.name(),
                 "--expect",
                 &self.orders.to_string(),
             ],
@@ -253,7 +282,7 @@ impl Args {
         let each = cpu / self.millions();
 
         println!(
-            "{what:<16} {wall:>8.2} {cpu:>10.2} {each:>12.3} {:>9.0}",
+            "{what:<24} {wall:>8.2} {cpu:>10.2} {each:>12.3} {:>9.0}",
             mib(ended.peak_rss_bytes)
         );
 
@@ -310,14 +339,17 @@ struct Place<'a> {
     folder: &'a Path,
 }
 
-/// The measurements so far, and the topics of the results.
+/// The measurements so far by what was measured, and the topics of the results.
 #[derive(Default)]
 struct Measured {
-    jobs: Vec<Ended>,
-    at_least_once: Vec<Ended>,
-    readers: Vec<Ended>,
-    flinks: Vec<Ended>,
+    runs: BTreeMap<String, Vec<Ended>>,
     outputs: Vec<String>,
+}
+
+impl Measured {
+    fn add(&mut self, what: String, ended: Ended) {
+        self.runs.entry(what).or_default().push(ended);
+    }
 }
 
 /// Runs a command of this program as a child, so that it is measured alone.

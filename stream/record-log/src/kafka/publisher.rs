@@ -161,6 +161,9 @@ impl KafkaPublisher {
                 drop(self.client.take_undelivered());
                 Ok(())
             }
+            // While the brokers still write the end of the last transaction, they answer CONCURRENT_TRANSACTIONS to the request that
+            // adds a partition. librdkafka then ends a transaction that has none, is refused with INVALID_TXN_STATE, and counts
+            // that as fatal (librdkafka #4849). Only a new client helps.
             Err(failure) if failure.is_fatal => Err(self.end(failure)),
             Err(failure) => Err(self.failed(failure)),
         }

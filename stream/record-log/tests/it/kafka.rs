@@ -11,7 +11,8 @@ use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use record_log::kafka::{KafkaLog, PROGRESS_TOPIC};
 use record_log::progress::of_number;
 use record_log::{
-    Cleanup, LogError, LogTimeType, PublishError, RecordLog, Signal, TopicSpec, partition_of,
+    Cleanup, LogError, LogTimeType, PROGRESS_MAX_BYTES, PublishError, RecordLog, Signal, TopicSpec,
+    partition_of,
 };
 
 use crate::subject::{
@@ -169,6 +170,49 @@ fn hide_no_progress(log: &dyn RecordLog) {
     let _holder = open_transaction(PROGRESS_TOPIC, partition_of(id.as_bytes(), 16));
     publisher.commit(b"behind").unwrap();
     assert_eq!(transactional(log, &id).progress(), Some(&b"behind"[..]));
+}
+
+#[test]
+fn a_transaction_that_is_aborted_at_once_costs_no_record() {
+    on_both_clients(abort_at_once);
+}
+
+/// Aborts transactions sooner or later after they begin: their partition is added before, meanwhile, or not at all, because the
+/// last commit is still being written.
+fn abort_at_once(log: &dyn RecordLog) {
+    let topic = topic(log, 1);
+    let id = unique("aborting");
+    let mut publisher = transactional(log, &id);
+    let values = ["1", "2", "3", "4", "5"];
+
+    for (number, value) in (1..).zip(values) {
+        loop {
+            let sent = publisher.send(record(&topic, 0, value.as_bytes()));
+            match sent.and_then(|()| publisher.commit(&of_number(number))) {
+                Ok(()) => break,
+                // The abort failed for good. Nothing of this transaction may be published.
+                Err(PublishError::MayHaveHappened(_)) => {
+                    publisher = transactional(log, &id);
+                    let before = (number > 1).then(|| of_number(number - 1));
+                    assert_eq!(
+                        publisher.progress(),
+                        before.as_ref().map(|bytes| &bytes[..])
+                    );
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+
+        publisher.send(record(&topic, 0, b"aborted")).unwrap();
+        std::thread::sleep(Duration::from_millis(5 * (number - 1)));
+        let too_large = vec![0; PROGRESS_MAX_BYTES + 1];
+        let refused = publisher.commit(&too_large).unwrap_err();
+        assert!(matches!(refused, PublishError::Refused(_)), "{refused}");
+    }
+
+    drop(publisher);
+    drop(transactional(log, &id));
+    assert_values(log, &topic, 0, &values);
 }
 
 /// A producer with a transaction that holds a record on the partition, and that only the brokers end.

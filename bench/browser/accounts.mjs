@@ -1,10 +1,10 @@
-// Accounts where callers are asked who they are: sign-up, orders of one's own, details, passwords, ways out.
+// Accounts where callers authenticate: sign-up, the account's own orders, details, passwords, log-out and deletion.
 
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { check } from "./report.mjs";
 
-// A minute, what the job allows for stragglers, and what a busy machine needs.
+// A window of a minute, the allowed disorder, and some time for a busy machine.
 const UNTIL_COUNTED_MS = 90_000;
 const PASSWORD = "correct horse";
 const NEW_PASSWORD = "battery staple";
@@ -160,7 +160,7 @@ async function changeDetails(visitor) {
   await visitor.look("account-details");
 }
 
-// What a modal dialog covers has no role.
+// A modal dialog hides the page behind it from queries by role, so this one goes by text.
 function isKnownBehind(page, name) {
   return page.locator("#open-account").filter({ hasText: name }).waitFor({ state: "attached" });
 }

@@ -1,11 +1,11 @@
-// What each page costs a browser that comes for the first time.
+// Measures the bytes and requests of each page for a browser with an empty cache.
 
 import { check } from "./report.mjs";
 
 const MOST_BYTES = 150_000;
 const MOST_REQUESTS = 40;
 const DEMO_PRODUCTS = 12;
-/** What tells that a page is there, with what it shows at first. */
+/** The selector of an element that exists once the page and its first content are shown. */
 const PAGES = {
   "/": ".card:not(.skeleton)",
   "/live": ".chart .staff",
@@ -15,7 +15,7 @@ const PAGES = {
   "/docs": "#operations:not([aria-busy])",
 };
 
-/** Loads each page as one who `arrive`s with an empty cache, and adds up. */
+/** Loads each page in a browser with an empty cache, and adds up bytes and requests. */
 export async function budget(arrive) {
   for (const [path, sign] of Object.entries(PAGES)) {
     await check(`budget: ${path} is small`, async () => {
@@ -31,13 +31,13 @@ export async function budget(arrive) {
   }
 }
 
-/** Every product of the demo has its drawing: an emoji would be a box where no font has it. */
+/** Tests that every product of the demo has a drawing. An emoji in its place is an empty box on a machine without such a font. */
 export async function drawings(arrive) {
   await check("the demo's products are drawn", async () => {
     const { page } = await arrive("desktop");
     await page.goto("/");
     await page.locator(PAGES["/"]).first().waitFor();
-    // Others may have added products of their own, which have no drawing.
+    // Products that other tests added have no drawing.
     const drawn = await page.locator(".card .plate svg.drawing path").count();
     if (drawn !== DEMO_PRODUCTS) throw new Error(`${drawn} of ${DEMO_PRODUCTS} products are drawn`);
     await page.context().close();

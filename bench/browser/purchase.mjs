@@ -4,7 +4,7 @@
 import assert from "node:assert/strict";
 import { check } from "./report.mjs";
 
-// A minute, what the job allows for stragglers, and what a busy machine needs.
+// A window of a minute, the allowed disorder, and some time for a busy machine.
 const UNTIL_COUNTED_MS = 90_000;
 
 /** Shops as a new customer. */

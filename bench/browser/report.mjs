@@ -1,4 +1,4 @@
-// Counts what passed and what failed; a failure does not keep the others from being tried.
+// Counts the checks that passed and failed. After a failure the other checks still run.
 
 let passed = 0;
 let failed = 0;

@@ -1,10 +1,10 @@
-// What keeps a customer logged in: tokens that run out, are refused, are renewed by two tabs at once, or by nobody.
+// A customer stays logged in while tokens expire, are refused, or are renewed by two tabs at once. Without a renewal the session ends.
 
 import assert from "node:assert/strict";
 import { isKnown, signUp } from "./accounts.mjs";
 import { check } from "./report.mjs";
 
-/** Logs in where callers are asked who they are, and wears the session out. */
+/** Logs in where callers authenticate, and tests each way in which a token ends. */
 export async function sessions(visitor) {
   const { page } = visitor;
   await check("sessions: a token about to run out is renewed before it is shown", async () => {
@@ -45,7 +45,8 @@ export async function sessions(visitor) {
     const refreshes = tabs.map((tab) => listen(tab, 200, "/users/refresh"));
     const refused = tabs.map((tab) => listen(tab, 401));
     await Promise.all(tabs.map(reload));
-    // Seldom two: what one tab keeps the other may see a moment later. The cookie it sees at once, so none is used twice.
+    // Usually one tab renews. Both do if the second does not see the new access token in time. The cookie is shared at once, so
+    // no refresh token is used twice.
     assert.ok(refreshes.flat().length >= 1);
     assert.deepEqual(refused.flat(), []);
     await other.close();

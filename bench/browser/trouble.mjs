@@ -1,4 +1,4 @@
-// What the shop shows when its services are away, and when they are back.
+// Tests the pages of the shop while its services are down, and after they are up again.
 
 import assert from "node:assert/strict";
 import { Passage } from "./passage.mjs";

@@ -1,4 +1,5 @@
-// Who the load test is: its customers, and the admin who makes its products. A platform that asks nobody takes the same requests.
+// The accounts of the load test: its customers, and the admin who creates its products. A platform without authentication accepts
+// the same requests.
 import { fail } from 'k6';
 import http from 'k6/http';
 

@@ -1,4 +1,4 @@
-// What the platform says of its books: which orders are stored, and which the stream job has counted.
+// Reads the platform's books: the number of orders that are stored, and the number that the stream job has counted.
 import http from 'k6/http';
 
 import { as } from './accounts.js';

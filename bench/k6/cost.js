@@ -1,6 +1,6 @@
-// What a customer costs: the iteration of shop.js without its pauses and its books, for as long as DURATION says. Whoever runs it
-// reads the processes' CPU time before and after; helm/tests/costs.sh does. Where callers are asked who they are, ADMIN_EMAIL
-// and ADMIN_PASSWORD name who may make a product.
+// The CPU time that a customer takes: the iteration of shop.js without pauses and without the books, repeated for DURATION.
+// The caller, helm/tests/costs.sh, reads the processes' CPU time before and after. Where callers authenticate, ADMIN_EMAIL and
+// ADMIN_PASSWORD name an account that may create a product.
 import { check, fail } from 'k6';
 import http from 'k6/http';
 

@@ -1,4 +1,4 @@
-// What a run is summed up as: a page to look at and lines to read.
+// The summary of a run, as an HTML page and as lines of text.
 
 const REQUESTS = 'http_req_duration{part:load}';
 

@@ -2,16 +2,16 @@
 //
 //   k6 run bench/k6/shop.js                               ten minutes against http://127.0.0.1:5000
 //   BASE_URL=https://shop.example.com k6 run …            any other address
-//   PROFILE=cloud k6 run …                                what is held of a platform behind a load balancer (default: laptop)
-//   PROFILE=correct k6 run …                              right answers and whole books at any speed, as in `cargo verify`
+//   PROFILE=cloud k6 run …                                the thresholds for a platform behind a load balancer (default: laptop)
+//   PROFILE=correct k6 run …                              correct replies and complete books at any speed, as in `cargo verify`
 //   SHAPE=quick k6 run …                                  the same shape in 60 s, for CI
 //   REPORT=folder k6 run …                                where report.html and summary.json go (default: here)
-//   ADMIN_EMAIL=… ADMIN_PASSWORD=… k6 run …               who makes the products and reads the summary, where callers show who
-//                                                         they are; without them the run orders what is in the catalogue
-//   CUSTOMERS=10 k6 run …                                 how many accounts it signs up (default 50): a platform may limit that
+//   ADMIN_EMAIL=… ADMIN_PASSWORD=… k6 run …               the account that creates products and reads the summary, where callers
+//                                                         authenticate; without it the run orders products of the catalogue
+//   CUSTOMERS=10 k6 run …                                 the number of accounts to sign up (default 50); a platform may limit it
 //
-// Whatever is slow, wrong or lost fails the run: k6 ends with 99. Every iteration places one order, and at the end the books
-// of the platform must show as many: stored, and counted by the stream job.
+// A slow or wrong reply or a lost order fails the run: k6 ends with 99. Every iteration places one order. At the end the books
+// of the platform must contain as many orders, stored and counted by the stream job.
 import { check, fail, sleep } from 'k6';
 import exec from 'k6/execution';
 import http from 'k6/http';
@@ -25,7 +25,7 @@ const BASE = (__ENV.BASE_URL || 'http://127.0.0.1:5000').replace(/\/$/, '');
 const API = `${BASE}/api`;
 const REPORT = __ENV.REPORT || '.';
 
-// Seconds of each part of the profile, and how many users there are at its end.
+// The parts of each shape: their length in seconds, and the number of users at their end.
 const SHAPES = {
   full: [
     { name: 'warm-up', seconds: 30, users: 10 },
@@ -44,10 +44,10 @@ const SHAPES = {
 };
 const shape = SHAPES[__ENV.SHAPE || 'full'] || fail(`SHAPE is one of ${Object.keys(SHAPES)}`);
 
-// What is held. A small machine with nothing in between answers everything, and soon; a load balancer and three zones are slower,
-// and a request may be lost when a pod goes: what was asked for holds there.
-// `correct` is for a machine that does other work as well: right answers and whole books, at any speed. There an overloaded platform
-// may refuse a request (503, 504), and its order may be stored or not; `least` orders must be accepted, and each can be read back.
+// The thresholds. `laptop`: a platform on the same machine replies to every request, and fast. `cloud`: a load balancer and three
+// zones are slower, and a request may fail when a pod ends.
+// `correct`: a machine that does other work replies correctly and keeps complete books, at any speed. There an overloaded platform
+// may refuse a request (503, 504), whose order may or may not be stored. At least `least` orders must be accepted and be readable.
 const PROFILES = {
   laptop: { duration: ['p(95)<500', 'p(99)<50'], order: ['p(99)<50'], failed: ['rate<0.05', 'rate==0'], checks: ['rate==1'], lost: 0 },
   correct: { duration: ['max>=0'], order: ['max>=0'], failed: ['rate==0'], checks: ['rate==1'], lost: 1, least: 100, refuses: true },
@@ -60,7 +60,7 @@ if (profile.refuses) {
 }
 const CUSTOMERS = Number(__ENV.CUSTOMERS || 50);
 const PRODUCTS = 20;
-// An iteration lasts two seconds and what the platform takes: within this it comes to its end.
+// The time for an iteration to end: two seconds, and the time of the platform's replies.
 const GRACE_SECONDS = 5;
 
 export const options = {

@@ -74,7 +74,8 @@ impl Args {
         println!("{}", machine::describe());
 
         let apart = Apart::start(folder.path(), &stores, 1)?;
-        thread::sleep(self.duration); // idleness is what is measured
+        // The programs do nothing in this time, and that is measured.
+        thread::sleep(self.duration);
         print("idle", &apart)?;
 
         let shop = &apart.shops()[0];

@@ -1,9 +1,9 @@
 //! Child processes: each in a group of its own, measured when it ends, killed with all its
 //! children.
 //!
-//! A [`Process`] never outlives its value, unless it was [released](Process::release), nor the
-//! thread that started it: the kernel kills it when that thread ends, so an interrupted harness
-//! leaves no server behind.
+//! Dropping a [`Process`] kills it, unless it was [released](Process::release). The kernel kills it
+//! when the thread that started it ends, so an interrupted harness leaves no server behind. A
+//! [detached](Lifetime::Detached) process continues.
 
 use std::io;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -32,8 +32,9 @@ pub struct Ended {
     pub wall: Duration,
     /// User and system time of the process and of the children it waited for.
     pub cpu: Duration,
-    /// The most memory it held resident. The kernel counts from before `exec`, so the figure is
-    /// never below the size of the harness when it started the process: measure from a small one.
+    /// The largest resident memory of the process. The kernel's count begins before `exec`, when
+    /// the child is a copy of the harness. So the figure is never below the size of the harness at
+    /// that moment: start the process from a small harness.
     pub peak_rss_bytes: u64,
 }
 
@@ -42,7 +43,8 @@ pub struct Ended {
 pub struct Usage {
     /// User and system time, to a hundredth of a second each.
     pub cpu: Duration,
-    /// The sum of each process's largest resident memory; shared pages are counted for each.
+    /// The sum of the largest resident memory of each process. A page that several processes share
+    /// is counted several times.
     pub peak_rss_bytes: u64,
 }
 
@@ -141,15 +143,16 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         if !self.released && self.ended.is_none() {
-            let _gone_either_way = self.kill();
+            // An error means that there is no such child any more.
+            let _ = self.kill();
         }
     }
 }
 
 /// Sends a signal to every process of the group that `pid` leads.
 pub fn signal_group(pid: i32, signal: i32) {
-    // SAFETY: a plain system call. An error means that no process is left, which is the caller's
-    // aim.
+    // SAFETY: the call takes integers only. It fails if the group has no process left, and then
+    // there is nothing to do.
     unsafe { libc::kill(-pid, signal) };
 }
 
@@ -161,7 +164,8 @@ pub fn usage_of_group(pid: i32) -> io::Result<Usage> {
     let mut usage = Usage::default();
     for entry in std::fs::read_dir("/proc")? {
         let folder = entry?.path();
-        // A process that ends meanwhile cannot be read.
+
+        // The process may have ended since the folder was listed.
         let Ok(stat) = std::fs::read_to_string(folder.join("stat")) else {
             continue;
         };
@@ -177,16 +181,18 @@ pub fn usage_of_group(pid: i32) -> io::Result<Usage> {
     Ok(usage)
 }
 
-/// Returns the process group, and the user and system time, from a line of `proc_pid_stat(5)`. The
-/// second field is a name in parentheses, which may contain anything.
+/// Returns the process group, and the sum of user and system time in ticks, from a line of
+/// `proc_pid_stat(5)`. The second field is a name in parentheses. It may contain any character, so
+/// the fields are counted from its end.
 fn group_and_ticks(stat: &str) -> Option<(i32, f64)> {
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
     let ticks = |field: usize| fields.get(field)?.parse::<f64>().ok();
+
     Some((fields.get(2)?.parse().ok()?, ticks(11)? + ticks(12)?))
 }
 
 fn ticks_per_second() -> f64 {
-    // SAFETY: it takes an integer and returns one.
+    // SAFETY: the call takes an integer and returns one.
     let ticks = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
     f64::from(i32::try_from(ticks).unwrap_or(100).max(1))
 }
@@ -200,7 +206,7 @@ fn peak_rss_bytes(folder: &Path) -> u64 {
 }
 
 fn die_with_parent() -> io::Result<()> {
-    // SAFETY: it takes integers only.
+    // SAFETY: the call takes integers only.
     match unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) } {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),

@@ -37,7 +37,7 @@ struct Body<'a> {
 }
 
 impl Problem {
-    /// A problem with any status.
+    /// Creates a problem with any status.
     pub fn new(status: StatusCode, detail: impl Into<Cow<'static, str>>) -> Self {
         Self {
             status,
@@ -95,7 +95,7 @@ impl Problem {
         }
     }
 
-    /// 500: `error` is logged here and not sent to the client.
+    /// 500: an unexpected error, which is logged here and not sent to the client.
     pub fn internal(error: impl Display) -> Self {
         tracing::error!(%error, "request failed");
         Self::new(
@@ -119,7 +119,7 @@ impl Problem {
         self
     }
 
-    /// Adds a member for programs: the value that would be accepted (RFC 9457, 3.2).
+    /// Adds a number that a program can read, under `name` (RFC 9457, 3.2).
     #[must_use]
     pub fn member(mut self, name: &'static str, value: u64) -> Self {
         self.member = Some((name, value));

@@ -1,4 +1,5 @@
-//! What files take: each through the binary that Lambda starts, in a process of its own.
+//! Measures the time and memory that files take. Each goes through the binary that Lambda starts, in
+//! a process of its own.
 //!
 //! ```text
 //! cargo bench -p file-processor                                      every kind of file, and a CSV of 5 GB
@@ -28,11 +29,11 @@ use long_csv::{KEY, LongCsv};
 use runtime_api::{Function, Taken, created};
 use serde_json::{Value, json};
 
-/// Nobody listens here: no products are imported.
+/// No server listens at this address, so no products are imported.
 const NOWHERE: &str = "http://127.0.0.1:1";
-/// Time enough for any length.
+/// A time limit for files of any length.
 const LONG: Duration = Duration::from_secs(3600);
-/// Lambda gives a function as many cores as its memory has of this.
+/// The memory for which Lambda gives a function one core.
 const MIB_A_CORE: f64 = 1769.0;
 
 /// Measures the file processor.
@@ -41,9 +42,9 @@ struct Args {
     /// The length of the long CSV.
     #[arg(long, default_value_t = 5_000_000_000, value_name = "BYTES")]
     csv_bytes: u64,
-    /// Files to be read as well.
+    /// Further files to be measured.
     files: Vec<PathBuf>,
-    /// What cargo says.
+    /// `cargo bench` passes this flag. It has no effect.
     #[arg(long, hide = true)]
     bench: bool,
 }

@@ -1,9 +1,9 @@
 //! The kind of a file, determined by its content where possible and otherwise by its name. Pure.
 //!
 //! Pictures and unsupported formats begin with signatures ([`foreign`]). Everything else must be
-//! text. JSON is recognised by its brackets; for a text without any sign, the name decides. A file
-//! whose name and content disagree is refused, because the uploader did not mean the content that
-//! would be read. Each refusal contains a remedy.
+//! text. JSON is recognised by its brackets. The name decides about other text. A file whose name
+//! and content disagree is refused, because one of the two is a mistake. Each refusal contains a
+//! remedy.
 
 mod foreign;
 
@@ -46,7 +46,7 @@ pub enum Format {
 
 /// The kind that a file's name implies.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Claim {
+enum NamedKind {
     Csv,
     Tsv,
     Json,
@@ -101,60 +101,66 @@ impl Format {
 /// # Errors
 /// [`Refusal`] when the kind is not supported or the name implies another.
 pub fn of(name: &str, head: &[u8]) -> Result<Kind, Refusal> {
-    let claim = claim(name);
+    let named = named_kind(name);
+
     if let Some(format) = Format::of(head) {
-        return match claim {
-            Some(claim) if claim != Claim::Image(format) => {
-                let what = format!("a {} picture", format.name().to_uppercase());
-                Err(misnamed(name, &what, format.ending()))
+        return match named {
+            Some(named) if named != NamedKind::Image(format) => {
+                let content = format!("a {} picture", format.name().to_uppercase());
+                Err(misnamed(name, &content, format.ending()))
             }
             _ => Ok(Kind::Image(format)),
         };
     }
 
-    if let Some(what) = foreign::of_bytes(head) {
-        return Err(what.refused());
+    if let Some(unsupported) = foreign::of_bytes(head) {
+        return Err(unsupported.refused());
     }
 
     let encoding = encoding::of(head)?;
     let text = encoding::decoded_head(encoding, head);
-    let text = Head {
+    if let Some(unsupported) = foreign::of_text(&text) {
+        return Err(unsupported.refused());
+    }
+
+    let head = Head {
         text: &text,
         is_whole: (head.len() as u64) < HEAD_BYTES,
     };
-
-    if let Some(what) = foreign::of_text(text.text) {
-        return Err(what.refused());
-    }
-
-    of_text(name, claim, text, encoding)
+    of_text(name, named, head, encoding)
 }
 
+/// Returns the kind of a text from the kind that its name implies and the layout of its content.
 fn of_text(
     name: &str,
-    claim: Option<Claim>,
+    named: Option<NamedKind>,
     head: Head<'_>,
     encoding: Encoding,
 ) -> Result<Kind, Refusal> {
     let csv = |has_tabs| Ok(Kind::Csv(Dialect::of(head, has_tabs)?, encoding));
-    match (claim, layout(head)) {
-        (Some(Claim::Json | Claim::Ndjson), Some(Layout::Document)) => Ok(Kind::Json(encoding)),
-        (Some(Claim::Json | Claim::Ndjson), Some(Layout::Lines)) => Ok(Kind::Ndjson(encoding)),
-        (Some(Claim::Json), Some(Layout::OneLine)) => Ok(Kind::Json(encoding)),
-        (Some(Claim::Ndjson), Some(Layout::OneLine)) => Ok(Kind::Ndjson(encoding)),
+
+    match (named, layout(head)) {
+        (Some(NamedKind::Json | NamedKind::Ndjson), Some(Layout::Document)) => {
+            Ok(Kind::Json(encoding))
+        }
+        (Some(NamedKind::Json | NamedKind::Ndjson), Some(Layout::Lines)) => {
+            Ok(Kind::Ndjson(encoding))
+        }
+        (Some(NamedKind::Json), Some(Layout::OneLine)) => Ok(Kind::Json(encoding)),
+        (Some(NamedKind::Ndjson), Some(Layout::OneLine)) => Ok(Kind::Ndjson(encoding)),
         (Some(_), Some(Layout::Document | Layout::OneLine)) => Err(misnamed(name, "JSON", "json")),
         (Some(_), Some(Layout::Lines)) => Err(misnamed(name, "NDJSON", "ndjson")),
         (None, Some(Layout::Document | Layout::OneLine)) => Ok(Kind::Json(encoding)),
         (None, Some(Layout::Lines)) => Ok(Kind::Ndjson(encoding)),
 
-        (Some(Claim::Csv), None) => csv(false),
-        (Some(Claim::Tsv), None) => csv(true),
-        (Some(Claim::Json | Claim::Image(_)), None) if is_table(head) => {
+        (Some(NamedKind::Csv), None) => csv(false),
+        (Some(NamedKind::Tsv), None) => csv(true),
+        (Some(NamedKind::Json | NamedKind::Image(_)), None) if is_table(head) => {
             Err(misnamed(name, "CSV", "csv"))
         }
-        (Some(Claim::Json), None) => Ok(Kind::Json(encoding)),
-        (Some(Claim::Ndjson), None) => Ok(Kind::Ndjson(encoding)),
-        (Some(Claim::Image(_)), None) => Err(no_picture(name)),
+        (Some(NamedKind::Json), None) => Ok(Kind::Json(encoding)),
+        (Some(NamedKind::Ndjson), None) => Ok(Kind::Ndjson(encoding)),
+        (Some(NamedKind::Image(_)), None) => Err(not_a_picture(name)),
         (None, None) if csv::is_likely(head) => csv(false),
         (None, None) => Err(Refusal::new(
             Reason::UnknownKind,
@@ -164,23 +170,22 @@ fn of_text(
 }
 
 /// Returns the kind that the name's extension implies.
-fn claim(name: &str) -> Option<Claim> {
+fn named_kind(name: &str) -> Option<NamedKind> {
     let (_, ending) = name.rsplit_once('.')?;
     Some(match ending.to_ascii_lowercase().as_str() {
-        "csv" => Claim::Csv,
-        "tsv" | "tab" => Claim::Tsv,
-        "json" => Claim::Json,
-        "ndjson" | "jsonl" => Claim::Ndjson,
-        "png" => Claim::Image(Format::Png),
-        "jpg" | "jpeg" | "jpe" | "jfif" => Claim::Image(Format::Jpeg),
-        "gif" => Claim::Image(Format::Gif),
-        "webp" => Claim::Image(Format::Webp),
+        "csv" => NamedKind::Csv,
+        "tsv" | "tab" => NamedKind::Tsv,
+        "json" => NamedKind::Json,
+        "ndjson" | "jsonl" => NamedKind::Ndjson,
+        "png" => NamedKind::Image(Format::Png),
+        "jpg" | "jpeg" | "jpe" | "jfif" => NamedKind::Image(Format::Jpeg),
+        "gif" => NamedKind::Image(Format::Gif),
+        "webp" => NamedKind::Image(Format::Webp),
         _ => return None,
     })
 }
 
-/// Returns the layout of a text as JSON, or `None` if it does not begin like a JSON object or
-/// array.
+/// Returns the layout of a JSON text, or `None` if the text is not JSON.
 fn layout(head: Head<'_>) -> Option<Layout> {
     let text = head.text.trim_ascii_start();
     if !begins_as_json(text) {
@@ -189,6 +194,7 @@ fn layout(head: Head<'_>) -> Option<Layout> {
 
     let end = text.iter().position(|byte| *byte == b'\n');
     let (first, rest) = text.split_at(end.unwrap_or(text.len()));
+
     if serde_json::from_slice::<IgnoredAny>(first).is_ok() {
         let has_more = begins_as_json(rest);
         return Some(if has_more {
@@ -216,23 +222,26 @@ fn begins_as_json(text: &[u8]) -> bool {
     matches!(text.trim_ascii_start().first(), Some(b'{' | b'['))
 }
 
-/// Returns `true` if a text with the name of another kind is a table, and not JSON with a mistake.
+/// Returns whether a text is a table. A text that begins like JSON is taken for JSON with a
+/// mistake.
 fn is_table(head: Head<'_>) -> bool {
     !begins_as_json(head.text) && csv::is_likely(head)
 }
 
-fn misnamed(name: &str, what: &str, ending: &str) -> Refusal {
+fn misnamed(name: &str, content: &str, ending: &str) -> Refusal {
     let own = name.rsplit_once('.').map_or("", |(_, ending)| ending);
+
     Refusal::new(
         Reason::Misnamed,
         format!(
-            "its name ends in .{own}, but its content is {what}; rename it to end in .{ending}"
+            "its name ends in .{own}, but its content is {content}; rename it to end in .{ending}"
         ),
     )
 }
 
-fn no_picture(name: &str) -> Refusal {
+fn not_a_picture(name: &str) -> Refusal {
     let own = name.rsplit_once('.').map_or("", |(_, ending)| ending);
+
     Refusal::new(
         Reason::Misnamed,
         format!(

@@ -40,7 +40,8 @@ pub async fn endpoint() -> String {
 /// each access key apart. If the environment names none, it reports so loudly and returns none.
 ///
 /// # Panics
-/// When what runs there shares its tables (`-sharedDb`): tests would meet each other's items.
+/// If the server there shares its tables between access keys (`-sharedDb`): tests would read each
+/// other's items.
 pub async fn real(test: &str) -> Option<Client> {
     let Ok(endpoint) = std::env::var(REAL) else {
         let said = writeln!(

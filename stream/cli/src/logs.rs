@@ -174,7 +174,7 @@ mod tests {
 
     use super::*;
 
-    /// What was written.
+    /// The lines that were written.
     #[derive(Clone, Default)]
     struct Written(Arc<Mutex<Vec<u8>>>);
 

@@ -1,7 +1,7 @@
 //! The commands that run a job elsewhere than in this terminal: `submit`, `status`, `logs`, `cancel`, `rescale`, `upgrade`.
 //!
 //! Each makes a plan, a list of steps as data, and then carries it out; `--dry-run` prints the plan instead. A target is a
-//! function from what is given to a plan: [`local`] for this machine, [`google`] for machines and for Dataproc.
+//! function from the flags to a plan: [`local`] for this machine, [`google`] for machines and for Dataproc.
 
 mod carry_out;
 mod google;
@@ -85,7 +85,7 @@ pub struct SubmitDataproc<D: JobDefinition> {
     pub run: RunFlags<D>,
 }
 
-/// How a plan is carried out, and where this machine keeps what belongs to a job.
+/// Flags of the folder that a job has on this machine, and of the way in which a plan is carried out.
 #[derive(Args, Clone, Debug)]
 #[group(skip)]
 pub struct PlaceFlags {
@@ -371,7 +371,7 @@ fn follow(plan: &Plan, place: &PlaceFlags) -> Result<u8, CommandError> {
     let mut number = 0;
     carry_out::carry_out(plan, &mut |about| {
         number += 1;
-        // The way back has steps of its own.
+        // The steps of a rollback are not counted.
         eprintln!("[{}/{count}] {about}", number.min(count));
     })
     .map_err(|error| CommandError::Other(Box::new(error)))?;
@@ -390,7 +390,7 @@ fn folder(named: Option<&Path>, job: &str) -> Folder {
     Folder(named.map_or_else(usual, Path::to_path_buf))
 }
 
-/// Reads what is installed.
+/// Reads the description of the installed job.
 fn installed(folder: &Folder) -> Result<Installed, CommandError> {
     let path = folder.record();
     let missing = |reason: String| {
@@ -404,7 +404,7 @@ fn installed(folder: &Folder) -> Result<Installed, CommandError> {
         .map_err(|error| refused(format!("{} cannot be read: {error}", path.display())))
 }
 
-/// Reads what is installed, if it runs.
+/// Does the same, and fails if the job does not run.
 fn running(folder: &Folder) -> Result<Installed, CommandError> {
     let installed = installed(folder)?;
     if is_running(folder, &installed) {

@@ -138,7 +138,7 @@ impl Function {
         }
     }
 
-    /// What the process has taken; nothing is known of one that is emulated.
+    /// Returns the resources that the process has used, or none for an emulated process.
     pub fn taken(&self) -> Option<Taken> {
         if emulator().is_some() {
             return None;

@@ -1,6 +1,6 @@
-// Confirms the e-mail address of whoever is logged in, by the token behind the `#` of the link in a mail.
+// Confirms the e-mail address of the account that is logged in, by the token behind the `#` of the link in a mail.
 //
-// The token alone is not enough: whoever gets such a mail without having signed up has no session of that account.
+// The token alone is not enough. A person who gets such a mail, but did not sign up, has no session of that account.
 
 import "./masthead.js";
 import { askWho } from "./account.js";

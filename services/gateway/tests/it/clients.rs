@@ -1,4 +1,4 @@
-//! Who may call, how often, and from which pages.
+//! The rate limits of addresses, accounts and sign-ups, and the origins whose pages may call.
 
 use std::num::NonZeroU32;
 
@@ -11,15 +11,15 @@ use testbed::Identities;
 
 use crate::{Gateway, config, problem, upstream};
 
-/// Far more requests than a limit of one a second lets pass, however slow the machine.
+/// Far more requests than a limit of one a second admits, on a slow machine too.
 const PLENTY: u8 = 50;
 
-/// A gateway before an orders service that answers with the chain of addresses that it received.
+/// Starts a gateway before an orders service that replies with the `X-Forwarded-For` header that it received.
 async fn gateway(change: impl FnOnce(&mut gateway::Config)) -> Gateway {
     let chain =
         get(async |headers: HeaderMap| headers["x-forwarded-for"].to_str().unwrap().to_owned());
-    let mut config = config();
 
+    let mut config = config();
     config.orders_url = upstream(Router::new().route("/orders", chain))
         .await
         .parse()
@@ -30,7 +30,7 @@ async fn gateway(change: impl FnOnce(&mut gateway::Config)) -> Gateway {
 }
 
 #[tokio::test]
-async fn an_address_that_comes_too_often_is_told_when_to_come_again_and_still_sees_the_shop() {
+async fn an_address_beyond_its_limit_gets_429_and_still_the_pages() {
     let gateway = gateway(|config| {
         config.rate_limit = Some(NonZeroU32::MIN);
         config.rate_burst = NonZeroU32::new(3);
@@ -62,6 +62,7 @@ async fn behind_a_trusted_proxy_each_client_has_its_own_limit() {
             .header("x-forwarded-for", chain)
             .send()
     };
+
     let first = ask("198.51.100.1").await.unwrap();
     assert_eq!(first.text().await.unwrap(), "198.51.100.1, 127.0.0.1");
     assert_eq!(ask("198.51.100.2").await.unwrap().status(), 200);
@@ -69,12 +70,12 @@ async fn behind_a_trusted_proxy_each_client_has_its_own_limit() {
     assert_eq!(
         ask("203.0.113.77, 198.51.100.2").await.unwrap().status(),
         429,
-        "a forged start changes nothing"
+        "an address that the client put in front is not counted"
     );
 }
 
 #[tokio::test]
-async fn an_account_has_a_limit_of_its_own_from_wherever_it_comes() {
+async fn an_account_has_one_limit_for_all_its_addresses() {
     let identities = Identities::default();
     let orders = Router::new().route("/orders", get("orders"));
     let config = gateway::Config {
@@ -104,13 +105,13 @@ async fn an_account_has_a_limit_of_its_own_from_wherever_it_comes() {
 
     assert!(
         seen[0] == 200 && seen.contains(&429),
-        "another address is no way around it: {seen:?}"
+        "requests of an account count from any address: {seen:?}"
     );
 
     assert_eq!(
         ask("198.51.100.0", &bob).await,
         200,
-        "another account at the same address is another"
+        "another account at the same address has its own limit"
     );
 
     let mut seen = Vec::new();
@@ -120,11 +121,11 @@ async fn an_account_has_a_limit_of_its_own_from_wherever_it_comes() {
 
     assert!(
         seen[0] == 200 && seen.contains(&429),
-        "whose token is not good counts by its address: {seen:?}"
+        "requests without a valid token count by address: {seen:?}"
     );
 }
 
-/// A gateway that authenticates callers, before a users service that accepts everybody.
+/// Starts a gateway that authenticates callers by `auth`, before a users service that accepts every request.
 async fn before_users(sign_up_limit: Option<u32>, auth: Auth) -> Gateway {
     let users = Router::new()
         .route("/users", get("users").post("welcome"))
@@ -144,7 +145,7 @@ async fn before_users(sign_up_limit: Option<u32>, auth: Auth) -> Gateway {
     .await
 }
 
-/// How so many requests of this kind were answered.
+/// Sends `count` requests from the address `from`, and returns the statuses of the replies.
 async fn statuses(
     gateway: &Gateway,
     count: u8,
@@ -164,7 +165,7 @@ async fn statuses(
 }
 
 #[tokio::test]
-async fn an_address_that_signs_up_too_often_may_still_do_everything_else() {
+async fn an_address_beyond_its_sign_ups_may_still_log_in_and_read() {
     let gateway = before_users(Some(3), Identities::default().auth).await;
     let ada = "198.51.100.1";
     assert_eq!(
@@ -187,7 +188,7 @@ async fn an_address_that_signs_up_too_often_may_still_do_everything_else() {
 
     assert!(
         (1_000..=1_200).contains(&wait),
-        "a third of an hour, and not {wait} s"
+        "the wait is a third of an hour, not {wait} s"
     );
 
     assert_eq!(
@@ -213,7 +214,7 @@ async fn an_address_that_signs_up_too_often_may_still_do_everything_else() {
 }
 
 #[tokio::test]
-async fn sign_ups_are_limited_where_callers_are_asked_who_they_are_and_nothing_else_is_said() {
+async fn without_a_setting_sign_ups_are_limited_if_callers_log_in() {
     let enforced = before_users(None, Identities::default().auth).await;
     let seen = statuses(&enforced, 70, Method::POST, "/api/users", "198.51.100.1").await;
     assert_eq!((seen[59], seen[69]), (200, 429));
@@ -244,6 +245,7 @@ async fn a_page_of_an_allowed_origin_may_call_and_another_may_not() {
             )
             .send()
     };
+
     let allowed = preflight("https://shop.example").await.unwrap();
     assert_eq!(allowed.status(), 200);
 

@@ -185,7 +185,7 @@ impl Edge {
     }
 
     /// Returns true if a stopping relay has nothing to do any more: no row waits, another relay leads, or the log
-    /// refuses what waits. After any other failure it tries again, as long as the limit of its stop allows.
+    /// refuses the waiting rows. After any other failure it tries again until the time limit of its stop.
     fn is_done(&self, next: Action) -> bool {
         match next {
             Action::Rest(Rest::Idle | Rest::Following) => true,

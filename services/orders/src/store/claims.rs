@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use chassis::sql::is_duplicate;
 use events::Timestamp;
-use sqlx::any::AnyArguments;
+use sqlx::any::{AnyArguments, AnyRow};
 use sqlx::query::Query;
 use sqlx::{Any, AnyConnection, Row};
 use uuid::Uuid;
@@ -18,10 +18,11 @@ use super::{
 };
 use crate::idempotency::IdempotencyKey;
 
-/// Maximum attempts to claim while other requests create and delete the same idempotency key.
-const TRIES: usize = 5;
+/// Maximum number of attempts to insert a claim. Other requests may insert and delete the same
+/// idempotency key meanwhile.
+const MAX_TRIES: usize = 5;
 
-const USER: &str = "SELECT u.id, COALESCE(h.orders, -1) AS orders, COALESCE(h.pieces, 0) AS pieces \
+const FIND_USER: &str = "SELECT u.id, COALESCE(h.orders, -1) AS orders, COALESCE(h.pieces, 0) AS pieces \
                     FROM users u LEFT JOIN unpaid_orders h ON h.user_id = u.id WHERE u.id = ? AND u.closed_at_ms IS NULL";
 const INSERT: &str =
     "INSERT INTO stock_claims (reservation_key, releasing, created_at_ms) VALUES (?, 0, ?)";
@@ -32,28 +33,31 @@ const INSERT_KEY: &str = "INSERT INTO idempotency_keys \
                           VALUES (?, ?, ?, ?, NULL, ?)";
 const FIND_KEY: &str = "SELECT fingerprint, reservation_key, reply FROM idempotency_keys \
                         WHERE user_id = ? AND idempotency_key = ?";
-const FORGET: &str = "DELETE FROM stock_claims WHERE reservation_key = ? AND releasing = 0";
-const FORGET_KEY: &str = "DELETE FROM idempotency_keys WHERE reservation_key = ? AND reply IS NULL";
+const DELETE_CLAIM: &str = "DELETE FROM stock_claims WHERE reservation_key = ? AND releasing = 0";
+const DELETE_KEY: &str = "DELETE FROM idempotency_keys WHERE reservation_key = ? AND reply IS NULL";
 const RELEASE: &str =
     "UPDATE stock_claims SET releasing = 1 WHERE reservation_key = ? AND releasing = 0";
-const OLD: &str =
+const OLD_CLAIMS: &str =
     "SELECT reservation_key FROM stock_claims WHERE releasing = 0 AND created_at_ms < ? LIMIT 100";
-const RELEASED: &str = "SELECT reservation_key FROM stock_claims \
+const RELEASED_CLAIMS: &str = "SELECT reservation_key FROM stock_claims \
                         WHERE releasing = 1 AND reservation_key > ? ORDER BY reservation_key LIMIT 100";
-const FORGET_RELEASED: &str =
+const DELETE_RELEASED: &str =
     "DELETE FROM stock_claims WHERE reservation_key = ? AND releasing = 1";
-const FORGET_REPLIES: &str =
+const DELETE_REPLIES: &str =
     "DELETE FROM idempotency_keys WHERE created_at_ms < ? AND reply IS NOT NULL";
 
 /// The right of a request to store one order.
 #[derive(Clone, Debug)]
 pub struct KeyClaim {
+    /// The user whose order it is.
     pub user_id: i64,
+    /// The idempotency key of the request, if it has one.
     pub idempotency_key: Option<IdempotencyKey>,
-    /// Equal for equal requests.
+    /// A hash of the request: equal for equal requests.
     pub fingerprint: String,
-    /// The key that stock is reserved under.
+    /// The key under which stock is reserved.
     pub reservation_key: Uuid,
+    /// The time of the request.
     pub now: Timestamp,
 }
 
@@ -73,16 +77,17 @@ pub enum ClaimOutcome {
 }
 
 impl Store {
-    /// Claims the right to store one order of so many pieces, before any stock is reserved. An
-    /// order beyond the limit is refused here, so that it holds no stock even for a moment;
-    /// [`Store::place`] decides between orders that come at the same time.
+    /// Claims the right to store one order of `pieces` pieces, before any stock is reserved.
+    ///
+    /// An order beyond the limit is refused here, so that it never holds stock. Of several orders
+    /// that arrive together and exceed the limit only in sum, [`Store::place`] refuses some.
     pub async fn claim(
         &self,
         claim: KeyClaim,
         pieces: u64,
         limit: Option<UnpaidLimit>,
     ) -> Result<ClaimOutcome, StoreError> {
-        let user = sqlx::query(USER)
+        let user = sqlx::query(FIND_USER)
             .bind(claim.user_id)
             .fetch_optional(self.database.pool())
             .await?;
@@ -90,24 +95,29 @@ impl Store {
         let Some(user) = user else {
             return Ok(ClaimOutcome::NoUser);
         };
+
+        // The count is -1 for a user without a row of unpaid orders.
         let orders: i64 = user.try_get("orders")?;
         if orders < 0 {
             unpaid::begin(&self.database, claim.user_id).await?;
         }
+
         let is_beyond = |limit: &UnpaidLimit| -> Result<bool, sqlx::Error> {
             let held = unsigned(user.try_get("pieces")?)?.saturating_add(pieces);
             Ok(orders >= limit.orders.into() || held > limit.pieces.into())
         };
 
-        for _ in 0..TRIES {
+        for _ in 0..MAX_TRIES {
             if let Some(outcome) = self.known(&claim).await? {
                 return Ok(outcome);
             }
+
             if let Some(limit) = limit
                 && is_beyond(&limit)?
             {
                 return Ok(ClaimOutcome::TooMuchUnpaid(limit.refusal()));
             }
+
             match self.insert(&claim).await {
                 Ok(()) => return Ok(ClaimOutcome::Claimed(claim)),
                 // Another request inserted the idempotency key first: its claim is looked up.
@@ -151,10 +161,12 @@ impl Store {
     async fn insert(&self, claim: &KeyClaim) -> Result<(), sqlx::Error> {
         let reservation_key = claim.reservation_key.to_string();
         let mut transaction = self.database.write().await?;
-        let insert = sqlx::query(INSERT)
+
+        sqlx::query(INSERT)
             .bind(&reservation_key)
-            .bind(millis(claim.now));
-        insert.execute(transaction.connection()).await?;
+            .bind(millis(claim.now))
+            .execute(transaction.connection())
+            .await?;
 
         if let Some(key) = &claim.idempotency_key {
             sqlx::query(INSERT_KEY)
@@ -172,7 +184,7 @@ impl Store {
 
     /// Deletes a claim that cannot hold stock.
     pub async fn forget_claim(&self, claim: &KeyClaim) -> Result<(), StoreError> {
-        self.run(sqlx::query(FORGET).bind(claim.reservation_key.to_string()))
+        self.run(sqlx::query(DELETE_CLAIM).bind(claim.reservation_key.to_string()))
             .await
     }
 
@@ -181,28 +193,26 @@ impl Store {
         self.give_up_claim(&claim.reservation_key.to_string()).await
     }
 
-    /// Returns up to a hundred reservation keys whose claims are older than `age`: their requests are
-    /// certainly dead.
+    /// Returns up to a hundred reservation keys whose claims are older than `age`. No request lives
+    /// that long.
     pub async fn old_claims(
         &self,
         now: Timestamp,
         age: Duration,
     ) -> Result<Vec<String>, StoreError> {
-        let rows = sqlx::query(OLD)
+        let rows = sqlx::query(OLD_CLAIMS)
             .bind(before(now, age))
             .fetch_all(self.database.pool())
             .await?;
-        Ok(rows
-            .iter()
-            .map(|row| row.try_get(0))
-            .collect::<Result<_, _>>()?)
+
+        first_column(&rows)
     }
 
     /// Marks the claim of a reservation key so that its stock is released, unless its order is
     /// stored.
     pub async fn give_up_claim(&self, reservation_key: &str) -> Result<(), StoreError> {
         let mut transaction = self.database.write().await?;
-        for statement in [RELEASE, FORGET_KEY] {
+        for statement in [RELEASE, DELETE_KEY] {
             sqlx::query(statement)
                 .bind(reservation_key)
                 .execute(transaction.connection())
@@ -215,19 +225,17 @@ impl Store {
     /// Returns up to a hundred reservation keys to release, in ascending order, that follow the key
     /// `after`.
     pub async fn released_claims(&self, after: &str) -> Result<Vec<String>, StoreError> {
-        let rows = sqlx::query(RELEASED)
+        let rows = sqlx::query(RELEASED_CLAIMS)
             .bind(after)
             .fetch_all(self.database.pool())
             .await?;
-        Ok(rows
-            .iter()
-            .map(|row| row.try_get(0))
-            .collect::<Result<_, _>>()?)
+
+        first_column(&rows)
     }
 
     /// Deletes the claim of a reservation that was released.
     pub async fn forget_released(&self, reservation_key: &str) -> Result<(), StoreError> {
-        self.run(sqlx::query(FORGET_RELEASED).bind(reservation_key.to_owned()))
+        self.run(sqlx::query(DELETE_RELEASED).bind(reservation_key.to_owned()))
             .await
     }
 
@@ -237,7 +245,7 @@ impl Store {
         now: Timestamp,
         age: Duration,
     ) -> Result<(), StoreError> {
-        self.run(sqlx::query(FORGET_REPLIES).bind(before(now, age)))
+        self.run(sqlx::query(DELETE_REPLIES).bind(before(now, age)))
             .await
     }
 
@@ -263,13 +271,13 @@ pub(super) async fn insert_released(
     Ok(())
 }
 
-/// Deletes the claim for the order that the caller is about to store. Returns false if it was given
-/// up or taken before.
+/// Deletes the claim of an order, in the transaction that stores the order. Returns false if the claim
+/// was given up, or its order is already stored.
 pub(super) async fn take(
     connection: &mut AnyConnection,
     claim: &KeyClaim,
 ) -> Result<bool, sqlx::Error> {
-    let taken = sqlx::query(FORGET)
+    let taken = sqlx::query(DELETE_CLAIM)
         .bind(claim.reservation_key.to_string())
         .execute(connection)
         .await?;
@@ -287,6 +295,7 @@ pub(super) async fn kept_reply(
 
     let found = sqlx::query(FIND_KEY).bind(claim.user_id).bind(key.as_str());
     let row = found.fetch_optional(connection).await?;
+
     Ok(row
         .map(|row| row.try_get::<Option<String>, _>("reply"))
         .transpose()?
@@ -294,6 +303,12 @@ pub(super) async fn kept_reply(
         .map(Reply))
 }
 
+fn first_column(rows: &[AnyRow]) -> Result<Vec<String>, StoreError> {
+    let keys = rows.iter().map(|row| row.try_get(0));
+    Ok(keys.collect::<Result<_, _>>()?)
+}
+
+/// Returns the time that lies `age` before `now`, in milliseconds since 1970.
 fn before(now: Timestamp, age: Duration) -> i64 {
     millis(now).saturating_sub(i64::try_from(age.as_millis()).unwrap_or(i64::MAX))
 }

@@ -1,6 +1,9 @@
 //! The OWASP API Security Top 10 of 2023, one test for each, against a whole platform with
-//! authentication on. This file tests the identity and the rights of callers (API1 to 3, API5),
-//! `resources` their use of resources and of other servers, and `exposure` the platform's disclosures.
+//! authentication on.
+//!
+//! - This file tests the identity and the rights of callers (API1 to 3, API5).
+//! - `resources` tests the limits on resources, and calls to other servers.
+//! - `exposure` tests that replies reveal nothing internal.
 
 mod exposure;
 mod resources;
@@ -53,17 +56,17 @@ fn api1_broken_object_level_authorization() {
 fn api2_broken_authentication() {
     let shop = shop();
     let customer = shop.customer();
-    let nobody = shop.stranger();
+    let stranger = shop.stranger();
     let wrong = customer.log_in("wrong horse");
 
     assert_eq!(
         wrong.expect(401),
-        nobody.log_in("wrong horse").expect(401),
-        "nobody learns who has an account"
+        stranger.log_in("wrong horse").expect(401),
+        "the reply is the same with and without an account"
     );
 
-    let weak = json!({"name": "Demo", "email": nobody.email, "password": "short"});
-    nobody.post("/api/users", weak).expect(422);
+    let weak = json!({"name": "Demo", "email": stranger.email, "password": "short"});
+    stranger.post("/api/users", weak).expect(422);
 
     let mut tokens = customer.log_in(PASSWORD).expect(200);
     let access = tokens["access_token"].take();
@@ -80,6 +83,7 @@ fn api2_broken_authentication() {
         );
     }
 
+    // A refresh token is used once. Its second use ends the session with the newer token as well.
     let renew = || customer.post("/api/users/refresh", json!({"refresh_token": refresh}));
     let second = renew().expect(200)["refresh_token"].take();
     renew().expect(401);
@@ -88,12 +92,13 @@ fn api2_broken_authentication() {
         .expect(401);
 
     let mut victim = shop.customer();
-    victim.move_on(); // at home it may guess longer
+    // From a new address: a client that has used the account before has a larger allowance.
+    victim.move_on();
     let refused = (0..100).find(|_| victim.log_in("wrong horse").status == 429);
     assert!(refused.is_some_and(|guesses| guesses >= 10), "{refused:?}");
 }
 
-/// Tokens that are none: unsigned, changed, cut short, and a good one of another kind.
+/// Returns tokens that must be refused: unsigned, changed or cut short, and a valid refresh token.
 fn forgeries(access: &str, refresh: &str) -> Vec<String> {
     let (head, signature) = access.rsplit_once('.').unwrap();
     let (header, payload) = head.split_once('.').unwrap();
@@ -103,6 +108,7 @@ fn forgeries(access: &str, refresh: &str) -> Vec<String> {
 
     let promoted = URL_SAFE_NO_PAD.encode(claims.to_string());
     let unsigned = URL_SAFE_NO_PAD.encode(r#"{"alg":"none","typ":"at+jwt","kid":"x"}"#);
+
     vec![
         format!("{unsigned}.{promoted}."),
         format!("{unsigned}.{payload}.{signature}"),
@@ -143,7 +149,7 @@ fn api3_broken_object_property_level_authorization() {
     );
     customer.get("/api/users").expect(403);
 
-    // A total may be stated; it is compared with the prices, and sets nothing.
+    // A stated total is compared with the prices. It does not set the order's total.
     for (field, value, status) in [
         ("total_cents", json!(1), 409),
         ("status", json!("paid"), 422),

@@ -1,4 +1,5 @@
-//! The free part of a product: any JSON, within limits that keep items small and pages fast.
+//! The attributes of a product beyond the fixed fields: any JSON, within limits that keep items
+//! small and pages fast.
 //!
 //! The limits follow from DynamoDB: an item holds at most 400 KB, documents nest at most 32 deep,
 //! numbers have a bounded exponent, and names are not empty. A page shows a hundred products, so
@@ -53,6 +54,7 @@ pub(super) fn checked(attributes: Object) -> Result<Object, Invalid> {
     Ok(attributes)
 }
 
+/// Checks a value and everything in it. `path` names the value in an error.
 fn check(path: &str, value: &Value, depth_left: usize) -> Result<(), Invalid> {
     if depth_left == 0 {
         return Err(Invalid::new(
@@ -72,7 +74,7 @@ fn check(path: &str, value: &Value, depth_left: usize) -> Result<(), Invalid> {
                 check(&format!("{path}[{index}]"), inner, depth_left - 1)
             })
         }
-        Value::Number(number) if !can_be_kept(number) => {
+        Value::Number(number) if !is_storable(number) => {
             Err(Invalid::new(path, "is a number out of range"))
         }
         _ => Ok(()),
@@ -94,10 +96,12 @@ fn check_name(path: &str, name: &str) -> Result<(), Invalid> {
     Ok(())
 }
 
-fn can_be_kept(number: &serde_json::Number) -> bool {
+/// Returns whether DynamoDB can store the number.
+fn is_storable(number: &serde_json::Number) -> bool {
     let Some(float) = number.as_f64() else {
         return false;
     };
+
     number.is_i64() || number.is_u64() || float == 0.0 || MAGNITUDES.contains(&float.abs())
 }
 
@@ -107,7 +111,7 @@ mod tests {
 
     use super::*;
 
-    fn verdict(value: Value) -> Result<Object, Invalid> {
+    fn checked_json(value: Value) -> Result<Object, Invalid> {
         let Value::Object(attributes) = value else {
             panic!("{value} is no object")
         };
@@ -121,31 +125,33 @@ mod tests {
     #[test]
     fn any_json_within_the_limits_is_kept_as_given() {
         let given = json!({"art": "🪔", "sizes": [1, 2.5, null, true], "maker": {"name": "Ö"}, "deep": nested(7)});
-        assert_eq!(verdict(given.clone()).map(Value::Object), Ok(given));
+        assert_eq!(checked_json(given.clone()).map(Value::Object), Ok(given));
     }
 
     #[test]
-    fn limits_name_the_attribute_at_fault() {
+    fn each_limit_is_checked_and_the_attribute_is_named() {
         assert_eq!(
-            verdict(json!({"deep": nested(8)})).unwrap_err().field,
+            checked_json(json!({"deep": nested(8)})).unwrap_err().field,
             "deep[0][0][0][0][0][0][0][0]"
         );
 
         assert_eq!(
-            verdict(json!({"a": 1, "long": "x".repeat(17_000)}))
+            checked_json(json!({"a": 1, "long": "x".repeat(17_000)}))
                 .unwrap_err()
                 .field,
             "long"
         );
 
         assert_eq!(
-            verdict(json!({"a": {"b": [1e300]}})).unwrap_err().field,
+            checked_json(json!({"a": {"b": [1e300]}}))
+                .unwrap_err()
+                .field,
             "a.b[0]"
         );
 
-        assert_eq!(verdict(json!({"a": {"": 1}})).unwrap_err().field, "a");
+        assert_eq!(checked_json(json!({"a": {"": 1}})).unwrap_err().field, "a");
         assert_eq!(
-            verdict(json!({"": 1})).unwrap_err().complaint,
+            checked_json(json!({"": 1})).unwrap_err().complaint,
             "must not have an empty name"
         );
 

@@ -8,18 +8,18 @@ use crate::{add, service};
 
 testbed::on_both_dynamodbs!(
     a_product_is_shown_as_it_was_given,
-    what_a_product_cannot_be_is_refused_by_field,
+    an_invalid_product_is_refused_and_its_field_named,
     lists_come_newest_first_in_pages,
     a_category_lists_its_own_products_only,
     several_products_are_found_by_id_and_unknown_ids_are_absent,
-    a_patch_changes_what_it_names,
-    if_match_refuses_what_was_decided_on_another_version,
+    a_patch_changes_only_the_fields_it_names,
+    if_match_refuses_a_change_of_another_version,
     a_patch_honours_if_none_match,
-    patches_at_the_same_time_all_count,
+    concurrent_patches_are_all_applied,
     a_deleted_product_is_gone,
-    a_client_that_has_the_version_is_not_sent_it_again,
+    a_client_with_the_current_version_gets_304,
     paths_and_queries_that_cannot_be_read_are_refused,
-    a_product_is_added_once_under_an_id_that_the_caller_chose,
+    a_product_with_an_id_of_the_callers_is_added_once,
 );
 
 fn ids(page: &Value) -> Vec<String> {
@@ -28,6 +28,12 @@ fn ids(page: &Value) -> Vec<String> {
         .iter()
         .map(|item| item["id"].as_str().unwrap().to_owned())
         .collect()
+}
+
+/// Returns the page of a list that follows `page`.
+async fn page_after(service: &TestClient, list: &str, page: &Value) -> Value {
+    let cursor = page["next"].as_str().unwrap();
+    service.get(&format!("{list}&cursor={cursor}")).await.body
 }
 
 async fn add_named(service: &TestClient, name: &str, category: Option<&str>) -> String {
@@ -70,7 +76,7 @@ async fn a_product_is_shown_as_it_was_given(dynamodb: Client) {
     }
 }
 
-async fn what_a_product_cannot_be_is_refused_by_field(dynamodb: Client) {
+async fn an_invalid_product_is_refused_and_its_field_named(dynamodb: Client) {
     let service = service(dynamodb).await;
     for (body, field) in [
         (json!({"price_cents": 1}), "name"),
@@ -103,21 +109,9 @@ async fn lists_come_newest_first_in_pages(dynamodb: Client) {
     added.reverse();
 
     let first = service.get("/products?limit=2").await.body;
-    let second = service
-        .get(&format!(
-            "/products?limit=2&cursor={}",
-            first["next"].as_str().unwrap()
-        ))
-        .await
-        .body;
+    let second = page_after(&service, "/products?limit=2", &first).await;
+    let third = page_after(&service, "/products?limit=2", &second).await;
 
-    let third = service
-        .get(&format!(
-            "/products?limit=2&cursor={}",
-            second["next"].as_str().unwrap()
-        ))
-        .await
-        .body;
     assert_eq!([ids(&first), ids(&second), ids(&third)].concat(), added);
     assert_eq!(third["next"], Value::Null);
     assert_eq!(ids(&service.get("/products").await.body), added);
@@ -149,13 +143,7 @@ async fn a_category_lists_its_own_products_only(dynamodb: Client) {
     );
 
     let first = service.get("/products?category=home&limit=1").await.body;
-    let rest = service
-        .get(&format!(
-            "/products?category=home&cursor={}",
-            first["next"].as_str().unwrap()
-        ))
-        .await
-        .body;
+    let rest = page_after(&service, "/products?category=home", &first).await;
     assert_eq!([ids(&first), ids(&rest)], [[mat], [lamp.clone()]]);
 
     let moved = service
@@ -204,7 +192,7 @@ async fn several_products_are_found_by_id_and_unknown_ids_are_absent(dynamodb: C
     );
 }
 
-async fn a_patch_changes_what_it_names(dynamodb: Client) {
+async fn a_patch_changes_only_the_fields_it_names(dynamodb: Client) {
     let service = service(dynamodb).await;
     let lamp = add(
         &service,
@@ -247,7 +235,7 @@ async fn a_patch_changes_what_it_names(dynamodb: Client) {
     );
 }
 
-async fn if_match_refuses_what_was_decided_on_another_version(dynamodb: Client) {
+async fn if_match_refuses_a_change_of_another_version(dynamodb: Client) {
     let service = service(dynamodb).await;
     let path = format!("/products/{}", add_named(&service, "Lamp", None).await);
     let patch = async |tag: &str| {
@@ -256,6 +244,7 @@ async fn if_match_refuses_what_was_decided_on_another_version(dynamodb: Client) 
             .send("PATCH", &path, &[("if-match", tag)], body)
             .await
     };
+
     assert_eq!(patch("\"1\"").await.status, 200);
 
     let stale = patch("\"1\"").await;
@@ -290,14 +279,15 @@ async fn a_patch_honours_if_none_match(dynamodb: Client) {
 
     for excluded in ["*", "\"1\"", "W/\"1\"", "\"7\", \"1\""] {
         let refused = patch(excluded).await;
-        let told = (refused.status.as_u16(), refused.blamed());
-        assert_eq!(told, (412, "If-None-Match"), "{excluded}");
+        let reply = (refused.status.as_u16(), refused.blamed());
+        assert_eq!(reply, (412, "If-None-Match"), "{excluded}");
     }
+
     assert_eq!(service.get(&path).await.body["version"], json!(1));
     assert_eq!(patch("\"2\", \"3\"").await.status, 200);
 }
 
-async fn patches_at_the_same_time_all_count(dynamodb: Client) {
+async fn concurrent_patches_are_all_applied(dynamodb: Client) {
     let service = service(dynamodb).await;
     let path = format!("/products/{}", add_named(&service, "Lamp", None).await);
     let patches = (0..30).map(|number| {
@@ -337,7 +327,7 @@ async fn a_deleted_product_is_gone(dynamodb: Client) {
     assert_eq!(ids(&service.get("/products").await.body), [""; 0]);
 }
 
-async fn a_client_that_has_the_version_is_not_sent_it_again(dynamodb: Client) {
+async fn a_client_with_the_current_version_gets_304(dynamodb: Client) {
     let service = service(dynamodb).await;
     let path = format!("/products/{}", add_named(&service, "Lamp", None).await);
     let again = service
@@ -364,6 +354,7 @@ async fn paths_and_queries_that_cannot_be_read_are_refused(dynamodb: Client) {
         let reply = service.get(path).await;
         (reply.status.as_u16(), reply.blamed().to_owned())
     };
+
     assert_eq!(blamed("/products/lamp").await, (400, "id".to_owned()));
     assert_eq!(blamed("/products?limit=0").await, (400, "limit".to_owned()));
 
@@ -383,13 +374,14 @@ async fn paths_and_queries_that_cannot_be_read_are_refused(dynamodb: Client) {
     );
 }
 
-async fn a_product_is_added_once_under_an_id_that_the_caller_chose(dynamodb: Client) {
+async fn a_product_with_an_id_of_the_callers_is_added_once(dynamodb: Client) {
     let service = service(dynamodb).await;
     let path = "/products/0199c82c-c001-7000-8000-000000000001";
     let lamp = json!({"name": "Lamp", "price_cents": 1999, "stock": 3});
     let put = async |headers: &[(&str, &str)]| {
         service.send("PUT", path, headers, Some(lamp.clone())).await
     };
+
     assert_eq!(put(&[]).await.status, 428);
 
     let added = put(&[("if-none-match", "*")]).await;

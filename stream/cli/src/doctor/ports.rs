@@ -174,7 +174,7 @@ mod tests {
             "{unknown:?}"
         );
 
-        // A documentation address (RFC 5737) is nobody's.
+        // No machine has an address for documentation (RFC 5737).
         let foreign = faults(2, 0, &["192.0.2.1:5110", "127.0.0.1:1"]);
         assert!(
             foreign[0].what.contains("process 0 cannot listen"),

@@ -1,4 +1,4 @@
-//! Carries out a plan, step by step, and goes back if it must.
+//! Carries out a plan, step by step. If a step fails, carries out the rollback of the plan.
 
 use std::env;
 use std::fs::{self, File, OpenOptions};
@@ -14,14 +14,14 @@ use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
 use super::plan::{Action, Background, Plan, Step, shell};
 
-/// The pause between looks at what is waited for.
+/// The interval of checks while waiting.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
-/// The pause between runs of a command that is repeated.
+/// The interval at which a command is repeated.
 const REPEAT_EVERY: Duration = Duration::from_secs(5);
-/// How long an answer to a question about health may take.
+/// The time limit of a request to the health route.
 const ANSWER_LIMIT: Duration = Duration::from_secs(2);
 
-/// Why a step failed.
+/// The failure of a step.
 #[derive(Debug, thiserror::Error)]
 pub enum StepError {
     #[error("{what}: {source}")]
@@ -41,7 +41,7 @@ pub enum StepError {
 /// Processes that were started, each with its log.
 type Started = Vec<(Child, PathBuf)>;
 
-/// Carries out the steps, and names each to `report` before it is taken.
+/// Carries out the steps. Calls `report` with the description of each before it is taken.
 pub fn carry_out(plan: &Plan, report: &mut dyn FnMut(&str)) -> Result<(), StepError> {
     let mut started = Started::new();
     for (at, step) in plan.steps.iter().enumerate() {
@@ -50,15 +50,18 @@ pub fn carry_out(plan: &Plan, report: &mut dyn FnMut(&str)) -> Result<(), StepEr
             continue;
         };
 
-        if let Some(back) = plan.back.as_ref().filter(|back| at >= back.from) {
-            report(&format!("{error}: goes back"));
-            for step in &back.steps {
+        let rollback = plan.rollback.as_ref();
+        if let Some(rollback) = rollback.filter(|rollback| at >= rollback.from) {
+            report(&format!("{error}; restores the former state"));
+            for step in &rollback.steps {
                 report(&step.about);
                 take(step, &mut started)?;
             }
         }
+
         return Err(error);
     }
+
     Ok(())
 }
 
@@ -135,14 +138,15 @@ fn run_until(command: &[String], limit: Duration) -> Result<(), StepError> {
     }
 }
 
-/// Copies a file to a name that its content determines. What is there already is the same.
+/// Copies a file to a path that contains the hash of its content. A file with that path has the same content, so it is not
+/// written again.
 fn copy(from: &Path, to: &Path) -> io::Result<()> {
     if to.exists() {
         return Ok(());
     }
     fs::create_dir_all(to.parent().unwrap_or(Path::new("/")))?;
 
-    // A copy that is torn never has the name.
+    // A copy that was interrupted never has the final path.
     let partial = to.with_extension(format!("partial-{}", std::process::id()));
     fs::copy(from, &partial)?;
     fs::set_permissions(&partial, fs::Permissions::from_mode(0o755))?;
@@ -153,6 +157,7 @@ fn copy(from: &Path, to: &Path) -> io::Result<()> {
 fn write_own(path: &Path, text: &str) -> io::Result<()> {
     fs::create_dir_all(path.parent().unwrap_or(Path::new("/")))?;
     let partial = path.with_extension("partial");
+
     let mut file = OpenOptions::new()
         .write(true)
         .create(true)
@@ -171,13 +176,15 @@ fn start(background: &Background) -> io::Result<Child> {
         .append(true)
         .mode(0o600)
         .open(&background.log)?;
+
+    // Only the variables of the job are passed on, and none of this terminal's settings.
     let mut program = Command::new("setsid");
-    // What this terminal sets is not the job's, unless it is among the job's variables.
     for (name, _) in env::vars_os() {
         if name.to_string_lossy().starts_with("TIDEMARK_") {
             program.env_remove(name);
         }
     }
+
     let child = program
         .args(&background.command)
         .envs(background.variables.iter())
@@ -185,6 +192,7 @@ fn start(background: &Background) -> io::Result<Child> {
         .stdout(log.try_clone()?)
         .stderr(log)
         .spawn()?;
+
     write_own(&background.pid, &child.id().to_string())?;
     Ok(child)
 }
@@ -193,7 +201,7 @@ fn stop(pids: &[PathBuf], limit: Duration, started: &mut Started) -> Result<(), 
     let deadline = Instant::now() + limit;
     let running: Vec<Pid> = pids.iter().filter_map(|file| pid_of(file)).collect();
     for pid in &running {
-        // One that has ended meanwhile has drained.
+        // The signal cannot be sent to a process that has drained and ended meanwhile.
         if let Err(error) = kill_process(*pid, Signal::TERM)
             && is_alive(*pid)
         {
@@ -203,7 +211,7 @@ fn stop(pids: &[PathBuf], limit: Duration, started: &mut Started) -> Result<(), 
 
     while running.iter().any(|pid| is_alive(*pid)) {
         for (child, _) in started.iter_mut() {
-            // A process of this one is gone only when it was waited for.
+            // A child of this process remains in the process table until it is waited for.
             child
                 .try_wait()
                 .map_err(in_step("cannot wait for the job's process"))?;
@@ -217,7 +225,7 @@ fn stop(pids: &[PathBuf], limit: Duration, started: &mut Started) -> Result<(), 
         thread::sleep(LOOK_EVERY);
     }
 
-    // What has ended must not count as a failure of what is started next.
+    // These processes ended on request: `await_ready` must not report them as failed.
     started.retain_mut(|(child, _)| matches!(child.try_wait(), Ok(None)));
     for file in pids.iter().filter(|file| file.exists()) {
         fs::remove_file(file).map_err(in_step(&file.display().to_string()))?;
@@ -225,7 +233,7 @@ fn stop(pids: &[PathBuf], limit: Duration, started: &mut Started) -> Result<(), 
     Ok(())
 }
 
-/// Reads the number of a process from a file; none if there is no such file or process.
+/// Reads a process id from a file. Returns none if there is no such file or process.
 pub fn pid_of(file: &Path) -> Option<Pid> {
     let text = fs::read_to_string(file).ok()?;
     let pid = Pid::from_raw(text.trim().parse().ok()?)?;
@@ -267,14 +275,15 @@ fn await_ready(
     Ok(())
 }
 
-/// Returns whether the job at this address answers that it is ready.
+/// Returns whether the job at this address is ready.
 pub fn is_ready(address: SocketAddr) -> bool {
-    asked(address).is_ok_and(|answer| {
+    health(address).is_ok_and(|answer| {
         answer.starts_with("HTTP/1.1 200") || answer.starts_with("HTTP/1.0 200")
     })
 }
 
-fn asked(address: SocketAddr) -> io::Result<String> {
+/// Returns the reply of the health route.
+fn health(address: SocketAddr) -> io::Result<String> {
     let mut stream = TcpStream::connect_timeout(&address, ANSWER_LIMIT)?;
     stream.set_read_timeout(Some(ANSWER_LIMIT))?;
     write!(

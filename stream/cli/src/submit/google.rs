@@ -238,7 +238,7 @@ fn startup(bootstrap: &Bootstrap, job: &CloudJob<'_>) -> String {
         ("${hosts}", hosts.join(",")),
         ("${unit}", bootstrap.unit.to_owned()),
     ];
-    // What the shell reads is written with a second dollar.
+    // Variables of the shell are written with a second dollar, `$${NAME}`, and are not filled in.
     let mut script = bootstrap.startup.replace("$${", "\u{0}");
     for (hole, value) in filled {
         script = script.replace(hole, &value);
@@ -277,7 +277,7 @@ pub fn submit_gce(
     let first = machine(job.name, 0);
     Plan {
         steps,
-        back: None,
+        rollback: None,
         end: "the job runs".to_owned(),
         look: vec![
             (

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! {folder}/releases/{hash}     programs, each named by its content
-//! {folder}/job.json            what is installed: release, processes, variables
+//! {folder}/job.json            the installed release, number of processes and variables
 //! {folder}/process-{n}.pid, process-{n}.log
 //! {folder}/checkpoints/        unless --checkpoints names another place
 //! ```
@@ -11,36 +11,41 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::plan::{Action, Back, Background, Plan, Step, words};
+use super::plan::{Action, Background, Plan, Rollback, Step, words};
 use super::variables::{Installed, Variables};
 
-/// How long a job may take to be ready.
+/// The longest time from the start of a job until it is ready.
 pub const READY_LIMIT: Duration = Duration::from_secs(120);
-/// How long a job may take to drain.
+/// The longest time that a job may take to drain.
 pub const STOP_LIMIT: Duration = Duration::from_secs(60);
-/// Where the status of process 0 is served if nothing else is set.
+/// The status address of process 0, if `TIDEMARK_STATUS_ADDRESS` is not set.
 const STATUS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 5006);
 
 /// The folder of a job.
 #[derive(Clone, Debug)]
 pub struct Folder(pub PathBuf);
 
-/// A program to be installed, and the hash of its content.
+/// A version of the job's program.
 #[derive(Clone, Debug)]
 pub struct Release {
+    /// The path of the program to be installed.
     pub program: PathBuf,
+    /// The hash of its content.
     pub hash: String,
 }
 
 impl Folder {
+    /// Returns the path of the file that describes the installed job.
     pub fn record(&self) -> PathBuf {
         self.0.join("job.json")
     }
 
+    /// Returns the path of a process's log.
     pub fn log(&self, process: u16) -> PathBuf {
         self.0.join(format!("process-{process}.log"))
     }
 
+    /// Returns the path of the file with the id of a process's supervisor.
     pub fn pid(&self, process: u16) -> PathBuf {
         self.0.join(format!("process-{process}.pid"))
     }
@@ -49,18 +54,22 @@ impl Folder {
         self.0.join("releases").join(hash)
     }
 
-    /// Adds what a job needs on this machine to the variables that were given.
+    /// Adds the variables that a job needs on this machine, where they are not given. Removes those that
+    /// [`Folder::submit`] sets for each process.
     pub fn complete(&self, mut variables: Variables) -> Variables {
         let checkpoints = format!("file://{}", self.0.join("checkpoints").display());
         variables.set_default("TIDEMARK_CHECKPOINTS", checkpoints);
         variables.set_default("TIDEMARK_STATUS_ADDRESS", STATUS.to_string());
         variables.set_default("TIDEMARK_LOG", "info");
+
         for of_one_process in ["TIDEMARK_PROCESS", "TIDEMARK_PROCESSES"] {
             variables.remove(of_one_process);
         }
+
         variables
     }
 
+    /// Installs the program and starts the job.
     pub fn submit(&self, release: &Release, installed: &Installed) -> Plan {
         let mut steps = vec![
             self.copy(release),
@@ -68,9 +77,10 @@ impl Folder {
             self.record_step(installed),
         ];
         steps.extend(self.start(installed));
+
         Plan {
             steps,
-            back: None,
+            rollback: None,
             end: "the job runs".to_owned(),
             look: self.look(installed),
         }
@@ -87,22 +97,25 @@ impl Folder {
         }
     }
 
-    /// Stops the job with a last checkpoint, and starts it in another way; if it is not ready then, goes back.
+    /// Stops the job with a last checkpoint, and starts it with another program or number of processes. If the new job
+    /// does not become ready, the rollback starts the old one again.
     pub fn replace(&self, release: Option<&Release>, old: &Installed, new: &Installed) -> Plan {
         let mut steps: Vec<Step> = release
             .map(|release| self.copy(release))
             .into_iter()
             .collect();
         steps.push(self.stop(old));
+
         let from = steps.len();
         steps.push(self.record_step(new));
         steps.extend(self.start(new));
 
         let mut back = vec![self.stop(new), self.record_step(old)];
         back.extend(self.start(old));
+
         Plan {
             steps,
-            back: Some(Back { from, steps: back }),
+            rollback: Some(Rollback { from, steps: back }),
             end: "the job goes on from its last checkpoint".to_owned(),
             look: self.look(new),
         }
@@ -113,7 +126,10 @@ impl Folder {
             from: release.program.clone(),
             to: self.program(&release.hash),
         };
-        Step::new("copies the program to the name of its content", action)
+        Step::new(
+            "copies the program to a path with the hash of its content",
+            action,
+        )
     }
 
     fn examine(&self, installed: &Installed) -> Step {
@@ -122,7 +138,7 @@ impl Folder {
             command: words([program.display().to_string(), "doctor".to_owned()]),
             variables: installed.variables.clone(),
         };
-        Step::new("examines what the job needs", action)
+        Step::new("examines the servers that the job needs", action)
     }
 
     fn record_step(&self, installed: &Installed) -> Step {
@@ -130,12 +146,16 @@ impl Folder {
             path: self.record(),
             installed: installed.clone(),
         };
-        Step::new("writes down what is installed", action)
+        Step::new(
+            "writes the installed release, processes and variables to a file",
+            action,
+        )
     }
 
     fn start(&self, installed: &Installed) -> Vec<Step> {
         let program = self.program(&installed.release).display().to_string();
         let processes = 0..installed.processes;
+
         let mut steps: Vec<Step> = processes
             .clone()
             .map(|process| {
@@ -146,6 +166,7 @@ impl Folder {
                     "TIDEMARK_STATUS_ADDRESS",
                     status(installed, process).to_string(),
                 );
+
                 let background = Background {
                     command: words([program.as_str(), "supervise"]),
                     variables,
@@ -164,8 +185,9 @@ impl Folder {
                 address: status(installed, process),
                 limit: READY_LIMIT,
             };
-            Step::new(format!("waits until process {process} works"), action)
+            Step::new(format!("waits until process {process} is ready"), action)
         }));
+
         steps
     }
 
@@ -192,14 +214,14 @@ impl Folder {
     }
 }
 
-/// Where a process serves its status: each at a port of its own.
+/// Returns the status address of a process. The port of process `n` is `n` above that of process 0.
 pub fn status(installed: &Installed, process: u16) -> SocketAddr {
     let set = installed.variables.get("TIDEMARK_STATUS_ADDRESS");
     let first = set.and_then(|set| set.parse().ok()).unwrap_or(STATUS);
     SocketAddr::new(first.ip(), first.port().saturating_add(process))
 }
 
-/// The folder of a job if no other is named: below the user's folder for the state of programs.
+/// Returns the default folder of a job, below the user's folder for the state of programs.
 pub fn usual_folder(state: Option<&Path>, home: Option<&Path>, job: &str) -> PathBuf {
     let state = state.map(Path::to_path_buf);
     let state = state.or_else(|| home.map(|home| home.join(".local/state")));

@@ -1,4 +1,4 @@
-//! A plan: the steps by which a job is submitted or ended, as data. `--dry-run` prints it, and `carry_out` carries it out.
+//! A plan: the steps that submit, replace or end a job, as data. `--dry-run` prints them, and `carry_out` runs them.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -7,22 +7,22 @@ use std::time::Duration;
 
 use super::variables::{Installed, Variables};
 
-/// The steps, and what is said when all are done.
+/// The steps, and the text that is printed when all have succeeded.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Plan {
     pub steps: Vec<Step>,
-    /// What is done if a step fails, from some step on.
-    pub back: Option<Back>,
-    /// The sentence that ends the plan.
+    /// The steps that restore the former state if a step fails.
+    pub rollback: Option<Rollback>,
+    /// The sentence that is printed when all steps have succeeded.
     pub end: String,
-    /// Where to look, each with its name.
+    /// Addresses and files that show how the job is doing, each with its name.
     pub look: Vec<(&'static str, String)>,
 }
 
-/// The way back to what was there before.
+/// The steps that restore the state before the plan.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Back {
-    /// The first step, counted from 0, after whose failure the way back is taken.
+pub struct Rollback {
+    /// The index of the first step whose failure leads to the rollback. Earlier steps change nothing.
     pub from: usize,
     pub steps: Vec<Step>,
 }
@@ -30,12 +30,12 @@ pub struct Back {
 /// One step.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Step {
-    /// What the step does, in words.
+    /// A description: "starts process 0".
     pub about: String,
     pub action: Action,
 }
 
-/// What a step does.
+/// The effect of a step.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Action {
     /// Runs a program to its end; fails if it fails.
@@ -45,7 +45,7 @@ pub enum Action {
         command: Vec<String>,
         variables: Variables,
     },
-    /// Runs `write` unless `check` succeeds: for what is created once and never changed.
+    /// Runs `write` unless `check` succeeds. It creates objects that never change.
     RunUnless {
         check: Vec<String>,
         write: Vec<String>,
@@ -55,15 +55,15 @@ pub enum Action {
         command: Vec<String>,
         limit: Duration,
     },
-    /// Copies a file to a place that is named by its content, unless it is there.
+    /// Copies a file to a path that contains the hash of its content, unless that path exists.
     Copy { from: PathBuf, to: PathBuf },
-    /// Writes what is installed to a file that only its owner may read.
+    /// Writes the installed release, processes and variables to a file that only its owner may read.
     Record { path: PathBuf, installed: Installed },
     /// Writes a script.
     Script { path: PathBuf, content: String },
-    /// Starts a program that goes on after this one, and writes its number.
+    /// Starts a program that continues after this one has ended, and writes its process id.
     Start(Background),
-    /// Asks the processes whose numbers these files hold to end, and waits for their ends.
+    /// Sends SIGTERM to the processes whose ids these files contain, and waits until they have ended.
     Stop { pids: Vec<PathBuf>, limit: Duration },
     /// Waits until the job at this status address is ready.
     Ready {
@@ -109,9 +109,13 @@ impl fmt::Display for Plan {
             writeln!(formatter, "# {number}. {}", step.about)?;
             writeln!(formatter, "{}", step.action)?;
         }
-        if let Some(back) = &self.back {
-            writeln!(formatter, "# if a step from {} on fails:", back.from + 1)?;
-            for step in &back.steps {
+        if let Some(rollback) = &self.rollback {
+            writeln!(
+                formatter,
+                "# if a step from {} on fails:",
+                rollback.from + 1
+            )?;
+            for step in &rollback.steps {
                 writeln!(formatter, "# {}\n{}", step.about, step.action)?;
             }
         }
@@ -207,19 +211,19 @@ impl fmt::Display for Action {
     }
 }
 
-/// The names of variables, without their values, which may be secret.
+/// Returns the names of variables. Their values may be secret.
 fn named(variables: &Variables) -> String {
     let names: Vec<&str> = variables.names().collect();
     names.join(" ")
 }
 
-/// A command as a shell reads it.
+/// Returns a command in the syntax of a shell.
 pub fn shell(command: &[String]) -> String {
     let words: Vec<String> = command.iter().map(|word| quoted(word)).collect();
     words.join(" ")
 }
 
-/// A word as a shell reads it.
+/// Returns a word in the syntax of a shell, quoted if necessary.
 pub fn quoted(word: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@%+".contains(c);
     if !word.is_empty() && word.chars().all(is_plain) {

@@ -1,4 +1,4 @@
-//! Tests of plans: what is printed is what would be done, and no secret is among it.
+//! Tests of plans: the printed steps are those that would be carried out, and contain no secret.
 
 use clap::Parser;
 

@@ -32,7 +32,7 @@ fn lines() -> (Vec<String>, Vec<String>) {
     std::fs::write(folder.path().join("orders"), INPUT).unwrap();
     let input = folder.path().to_str().unwrap();
     let worked = logged(&["--input", input, "--log", "debug"], &[]);
-    // What was not counted is told to people, too.
+    // Lines that are not JSON are messages to people, about records that were not counted.
     let worked = worked.lines().filter(|line| line.starts_with('{'));
     let worked = worked.map(str::to_owned).collect();
     (lines(failed), worked)

@@ -1,18 +1,22 @@
-//! The whole job on a simulated log: orders in, counts and summaries out. [`kafka`] is the same on a real Kafka, which
-//! was misused: progress that is gone, topics that lose records, topics that were recreated.
-//! [`doctor`] looks for faults on a secured Kafka of its own. [`settings`] holds the command line. [`too_large`] shows
-//! the effect of topics' limits on side outputs, with records that other producers ([`raw`]) wrote.
+//! The whole job on a simulated log: orders in, counts and summaries out. [`kafka`] runs it on a real Kafka whose
+//! progress was deleted, whose topics lose records, or whose topics were recreated.
+//! [`doctor`] looks for faults on a secured Kafka of its own. [`settings`] tests the command line. [`too_large`] tests
+//! side outputs that are larger than their topic allows, with records of other producers ([`raw`]).
 
 #![allow(clippy::unwrap_used)]
 
 #[allow(dead_code, reason = "the record log's tests use all of it")]
 #[path = "../../../record-log/tests/it/broker.rs"]
 mod broker;
+#[allow(dead_code, reason = "the record log's tests use all of it")]
 #[path = "../../../record-log/tests/it/certificates.rs"]
 mod certificates;
 mod currencies;
 mod doctor;
 mod kafka;
+#[allow(dead_code, reason = "the record log's tests use all of it")]
+#[path = "../../../record-log/tests/it/listeners.rs"]
+mod listeners;
 mod logs;
 mod progress;
 mod raw;
@@ -70,7 +74,7 @@ impl World {
         format!("file://{}", self.checkpoints.path().display())
     }
 
-    /// Publishes orders of a user, so many seconds after ten: total and currency.
+    /// Publishes orders of a user, `second` seconds after ten. Each of `totals` is an order's total and its currency.
     fn order(&self, user_id: u64, second: u64, totals: &[(u64, &str)]) {
         let mut publisher = self.log.publisher("shop", Delivery::Transactional).unwrap();
         for (total_cents, currency) in totals {

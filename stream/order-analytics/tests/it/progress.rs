@@ -77,7 +77,7 @@ fn progress_that_kafka_has_lost_repeats_no_row_under_its_revision() {
     assert_eq!(shop.rows().len(), replaced, "once is enough");
 }
 
-/// What an operator may do to the topic of progress.
+/// A mistake of an operator with the topic of progress.
 #[derive(Clone, Copy, Debug)]
 enum Loss {
     Deleted,

@@ -1,5 +1,5 @@
-//! A job that is submitted to this machine on a real Kafka: it works, changes its size and its program, goes back from a
-//! program that does not work, and drains.
+//! A job that is submitted to this machine on a real Kafka: it runs, is resized and replaced, is restored after a program
+//! that does not start, and drains.
 
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
@@ -52,7 +52,7 @@ fn a_submitted_job_is_resized_replaced_and_drained_without_a_lost_row() {
 
     let broken = submitted.program("broken", Some("#!/bin/sh\necho 'no job at all'\nexit 1\n"));
     let refused = submitted.command("upgrade", &["--program", broken.to_str().unwrap()]);
-    assert_ends(&refused, 1, &["goes back", "no job at all"]);
+    assert_ends(&refused, 1, &["restores the former state", "no job at all"]);
     assert_eq!(
         submitted.release(),
         release,

@@ -4,8 +4,28 @@ use std::path::Path;
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
 
+/// The authority that a broker's certificates are from, and one that its clients do not trust.
+pub struct Authorities {
+    pub own: Issuer<'static, KeyPair>,
+    pub foreign: Issuer<'static, KeyPair>,
+}
+
+/// Creates the authorities `ca` and `foreign`, and certificates for a broker: a good one, an expired one, and one for
+/// another host.
+pub fn issue_for_broker(folder: &Path) -> Authorities {
+    let own = authority(folder, "ca");
+    issue(folder, &own, "good", "localhost", 2099);
+    issue(folder, &own, "expired", "localhost", 2001);
+    issue(folder, &own, "misnamed", "other.example", 2099);
+
+    Authorities {
+        own,
+        foreign: authority(folder, "foreign"),
+    }
+}
+
 /// Creates an authority, and writes its certificate.
-pub fn authority(folder: &Path, name: &str) -> Issuer<'static, KeyPair> {
+fn authority(folder: &Path, name: &str) -> Issuer<'static, KeyPair> {
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params

@@ -13,6 +13,7 @@ mod files;
 mod guarded;
 mod kafka;
 mod leaders;
+mod listeners;
 mod native;
 mod racks;
 mod secured;

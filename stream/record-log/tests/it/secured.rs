@@ -11,19 +11,19 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use record_log::{Delivery, LogError, LogSettings, LogTimeType, RecordLog, open};
 use tempfile::TempDir;
 
-use crate::broker::{Broker, NEWEST, SMALL, START_LIMIT, create_when_ready, free_ports};
-use crate::certificates::{authority, issue};
+use crate::broker::{Broker, NEWEST, START_LIMIT, create_when_ready};
+use crate::certificates::{issue, issue_for_broker};
+use crate::listeners::{Listeners, SCRAM_LOGIN, keystore, scram_users};
 use crate::subject::{assert_values, poll_until, publish, record, topic, transactional};
 
 const PLAIN_LOGIN: &str = "org.apache.kafka.common.security.plain.PlainLoginModule required";
-const SCRAM_LOGIN: &str = "org.apache.kafka.common.security.scram.ScramLoginModule required;";
 const TOKEN_LOGIN: &str = "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required \
                            unsecuredLoginStringClaim_sub=\"broker\";";
 
-/// How long a session of SCRAM-SHA-512 lives.
+/// The life of a session of SCRAM-SHA-512.
 const SESSION: Duration = Duration::from_secs(2);
 
-/// The listeners, in the order of their ports.
+/// The listeners of the broker, and their protocols.
 const LISTENERS: [(&str, &str); 7] = [
     ("OPEN", "PLAINTEXT"),
     ("TLS", "SSL"),
@@ -82,7 +82,7 @@ fn certificates_are_verified(secured: &Secured) {
 
     let wrong_authority = "from an authority that this client does not trust: set ssl.ca.location";
     secured.assert_refused("TLS", from_ref(&foreign), &[wrong_authority]);
-    // Names are all that is not looked at then.
+    // The setting leaves out the comparison of names, and nothing else.
     secured.assert_refused("TLS", &[foreign, any_name.clone()], &[wrong_authority]);
     secured.assert_refused(
         "EXPIRED",
@@ -236,7 +236,7 @@ fn now_ms() -> u64 {
 /// A broker with all these listeners.
 struct Secured {
     broker: Broker,
-    ports: [u16; LISTENERS.len()],
+    listeners: Listeners<{ LISTENERS.len() }>,
 }
 
 impl Secured {
@@ -244,18 +244,14 @@ impl Secured {
         let folder = TempDir::new().unwrap();
         issue_certificates(folder.path());
 
-        let ports = free_ports();
-        let [controller] = free_ports();
-        let settings = settings(folder.path(), ports, controller);
+        let listeners = Listeners::new(LISTENERS);
+        let port = listeners.open_port();
+        let settings = listeners.settings(folder.path()) + &security(folder.path());
+        let users = scram_users(&["SCRAM-SHA-256", "SCRAM-SHA-512"], &["alice", "bob"]);
+        let users: Vec<&str> = users.iter().map(String::as_str).collect();
 
-        let users = ["SCRAM-SHA-256", "SCRAM-SHA-512"].map(|mechanism| {
-            ["alice", "bob"].map(|user| format!("{mechanism}=[name={user},password={user}-secret]"))
-        });
-        let users = users.as_flattened().iter();
-        let format: Vec<&str> = users.flat_map(|user| ["--add-scram", user]).collect();
-
-        let broker = Broker::start(NEWEST, folder, &settings, ports[0], &format)?;
-        Some(Self { broker, ports })
+        let broker = Broker::start(NEWEST, folder, &settings, port, &users)?;
+        Some(Self { broker, listeners })
     }
 
     /// Publishes the records that are read in all ways.
@@ -272,9 +268,7 @@ impl Secured {
     }
 
     fn address(&self, listener: &str) -> String {
-        let mut names = LISTENERS.iter();
-        let at = names.position(|(name, _)| *name == listener).unwrap();
-        format!("localhost:{}", self.ports[at])
+        self.listeners.address(listener)
     }
 
     fn file(&self, name: &str) -> String {
@@ -301,12 +295,10 @@ impl Secured {
 
     /// As [`Secured::log`], by the protocol that the listener speaks.
     fn fitting(&self, listener: &str, properties: &[(&str, String)]) -> Arc<dyn RecordLog> {
-        let mut listeners = LISTENERS.iter();
-        let (_, protocol) = listeners.find(|(name, _)| *name == listener).unwrap();
-        self.log(listener, protocol, properties)
+        self.log(listener, self.listeners.protocol(listener), properties)
     }
 
-    /// All that a log does is done.
+    /// Every operation of a log succeeds on this listener.
     fn assert_read(&self, listener: &str, properties: &[(&str, String)]) {
         let log = self.fitting(listener, properties);
         assert_eq!(log.partitions("orders").unwrap(), 1);
@@ -386,13 +378,8 @@ fn base64_url(bytes: &[u8]) -> String {
     base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes)
 }
 
-fn settings(folder: &Path, ports: [u16; LISTENERS.len()], controller: u16) -> String {
-    let at = |host: &str| {
-        let listeners = LISTENERS.iter().zip(ports);
-        let listeners = listeners.map(|((name, _), port)| format!("{name}://{host}:{port}"));
-        listeners.collect::<Vec<_>>().join(",")
-    };
-    let protocols = LISTENERS.map(|(name, protocol)| format!("{name}:{protocol}"));
+/// The settings of the listeners' certificates and logins.
+fn security(folder: &Path) -> String {
     let keystores = [
         ("tls", "good"),
         ("expired", "expired"),
@@ -404,15 +391,7 @@ fn settings(folder: &Path, ports: [u16; LISTENERS.len()], controller: u16) -> St
         keystores.map(|(listener, certificate)| keystore(folder, listener, certificate));
 
     format!(
-        "process.roles=broker,controller
-node.id=1
-controller.quorum.voters=1@127.0.0.1:{controller}
-listeners={bound},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners={advertised}
-controller.listener.names=CONTROLLER
-inter.broker.listener.name=OPEN
-listener.security.protocol.map=CONTROLLER:PLAINTEXT,{protocols}
-{keystores}listener.name.mutual.ssl.client.auth=required
+        "{keystores}listener.name.mutual.ssl.client.auth=required
 listener.name.mutual.ssl.truststore.type=PEM
 listener.name.mutual.ssl.truststore.location={folder}/ca.pem
 listener.name.login.sasl.enabled.mechanisms=PLAIN
@@ -423,34 +402,22 @@ listener.name.both.scram-sha-256.sasl.jaas.config={SCRAM_LOGIN}
 listener.name.both.scram-sha-512.sasl.jaas.config={SCRAM_LOGIN}
 listener.name.both.scram-sha-512.connections.max.reauth.ms={session}
 listener.name.both.oauthbearer.sasl.jaas.config={TOKEN_LOGIN}
-log.dirs={folder}/log
-{SMALL}",
-        bound = at("127.0.0.1"),
-        advertised = at("localhost"),
-        protocols = protocols.join(","),
+",
         keystores = keystores.concat(),
         session = SESSION.as_millis(),
         folder = folder.display(),
     )
 }
 
-fn keystore(folder: &Path, listener: &str, certificate: &str) -> String {
-    format!(
-        "listener.name.{listener}.ssl.keystore.type=PEM
-listener.name.{listener}.ssl.keystore.location={}/{certificate}.both
-",
-        folder.display()
-    )
-}
-
-/// An authority with certificates of brokers and of a client, and another authority with one of a client.
+/// Adds, to the certificates of brokers, one of a client, and one of a client of the foreign authority.
 fn issue_certificates(folder: &Path) {
-    let own = authority(folder, "ca");
-    issue(folder, &own, "good", "localhost", 2099);
-    issue(folder, &own, "expired", "localhost", 2001);
-    issue(folder, &own, "misnamed", "other.example", 2099);
-    issue(folder, &own, "client", "client.example", 2099);
-
-    let foreign = authority(folder, "foreign");
-    issue(folder, &foreign, "stranger", "client.example", 2099);
+    let authorities = issue_for_broker(folder);
+    issue(folder, &authorities.own, "client", "client.example", 2099);
+    issue(
+        folder,
+        &authorities.foreign,
+        "stranger",
+        "client.example",
+        2099,
+    );
 }

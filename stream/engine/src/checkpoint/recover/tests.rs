@@ -1,3 +1,5 @@
+//! Tests of recovery: which checkpoint is chosen, and how damaged ones are passed over.
+
 use std::sync::Arc;
 use std::time::Duration;
 

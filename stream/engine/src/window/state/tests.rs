@@ -1,3 +1,5 @@
+//! Tests of windows: their rows and corrections, and what is kept of panes.
+
 mod sliding;
 
 use std::rc::Rc;

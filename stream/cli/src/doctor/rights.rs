@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use record_log::kafka::PROGRESS_TOPIC;
 use record_log::native::{Examination, TrialError};
-use record_log::{LogError, RecordLog};
+use record_log::{LogError, Polled, RecordLog};
 
 use super::finding::{Checked, Fault, Owner};
 use super::tool::{Resource, Right, Tool};
@@ -92,10 +92,16 @@ impl Trial<'_> {
             .reader(topic, &[(0, first.end)])
             .map_err(|error| fault(&error))?;
 
+        // The first end may be the answer to a request that needs no right to read. A later one follows a fetch.
+        let mut first_end_ms = None;
         let deadline = Instant::now() + LIMIT;
         while Instant::now() < deadline {
             match reader.poll(0, 1, &mut |_| ()) {
-                Ok(polled) if polled.records > 0 || polled.is_at_end() => return Ok(()),
+                Ok(polled) if polled.records > 0 => return Ok(()),
+                Ok(Polled {
+                    end_as_of_ms: Some(end_ms),
+                    ..
+                }) if end_ms > *first_end_ms.get_or_insert(end_ms) => return Ok(()),
                 Err(error) if !error.is_transient() => return Err(fault(&error)),
                 _ => thread::sleep(PAUSE),
             }

@@ -140,7 +140,7 @@ async function upload(page, chosen) {
   await page.getByRole("button", { name: "Upload", exact: true }).click();
 }
 
-/** What the page looks like is a picture too. */
+/** Returns a screenshot of the page as a picture to upload. */
 async function picture(page) {
   return { name: "shelf.png", mimeType: "image/png", buffer: await page.screenshot() };
 }

@@ -22,18 +22,18 @@ function all(address, token) {
   return items;
 }
 
-/** How many orders of these customers are stored: each reads their own. */
+/** Returns the number of stored orders of these customers. Each customer reads their own orders. */
 export function stored(api, users) {
   return users.reduce((sum, user) => sum + all(`${api}/orders?user_id=${user.id}`, user.token).length, 0);
 }
 
-/** How many orders of these customers are counted, over all windows. */
+/** Returns the number of counted orders of these customers, over all windows. */
 export function counted(api, users) {
   return users.reduce((sum, user) => sum + all(`${api}/analytics/users/${user.id}`, user.token).reduce((orders, w) => orders + w.order_count, 0), 0);
 }
 
-/** How many orders of all customers the summary shows for the last day. Null where the platform shows it to admins only, and this is
- * none. */
+/** Returns the number of orders of the last day in the summary, of all customers. Null if the platform shows the summary to admins
+ * only, and the caller is not one. */
 export function summarized(api, token) {
   const summary = http.get(`${api}/analytics/summary`, params(token));
   if (!token && (summary.status === 401 || summary.status === 403)) {

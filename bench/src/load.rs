@@ -71,7 +71,7 @@ pub fn run(cache: &Cache, folder: &Path) -> Result<(), LoadError> {
         .env("REPORT", folder)
         .status()?;
 
-    // Whether it ends in time is another command's question: here the machine may be busy.
+    // An end that takes too long is no failure here, because the machine may be busy.
     drop(platform);
     if status.success() {
         Ok(())

@@ -31,14 +31,14 @@ struct Line {
     thread: String,
 }
 
-/// A window, and when a reader had all of its results.
+/// A window, and the time at which a reader had all of its results.
 #[derive(Clone, Copy, Debug)]
 pub struct Window {
     /// The end of the window.
     pub end_ms: u64,
-    /// When the watermark may pass it: the disorder later.
+    /// The time at which the watermark may pass the window: its end plus the allowed disorder.
     pub due_ms: u64,
-    /// When the last of its results was read.
+    /// The time at which the last of its results was read.
     pub read_at_ms: u64,
 }
 

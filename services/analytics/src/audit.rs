@@ -313,7 +313,7 @@ mod tests {
         assert!(!audit(&[stored(0, 3)], &[counted], 60).balanced);
     }
 
-    /// Whether a minute balances whose three orders have these totals.
+    /// Returns whether a minute with three orders and these totals balances.
     fn balances(stored_as: &[(&str, u64)], counted_as: &[(&str, u64)]) -> bool {
         let mut stored = stored(0, 3);
         stored.sum.amounts = amounts(stored_as);

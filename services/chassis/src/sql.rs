@@ -155,7 +155,7 @@ impl Database {
     /// Checks that the database answers; a check for [`crate::Health`].
     ///
     /// # Errors
-    /// When it does not.
+    /// If the database does not answer.
     pub async fn ping(&self) -> Result<(), sqlx::Error> {
         let mut connection: PoolConnection<Any> = self.pool.acquire().await?;
         connection.ping().await

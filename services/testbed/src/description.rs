@@ -14,7 +14,7 @@ use tower::ServiceExt;
 /// Returns the document that the router serves.
 ///
 /// # Panics
-/// When it serves none.
+/// If the router serves no JSON document at `/openapi.json`.
 pub async fn description(router: &Router) -> Value {
     let request = Request::get("/openapi.json").body(Body::empty()).unwrap();
     let response = router.clone().oneshot(request).await.unwrap();
@@ -26,7 +26,7 @@ pub async fn description(router: &Router) -> Value {
 /// refused.
 ///
 /// # Panics
-/// When one is not.
+/// If an operation is not described, or a method without a description is accepted.
 pub async fn assert_routes(router: &Router, document: &Value) {
     for (path, item) in document["paths"].as_object().unwrap() {
         for method in [
@@ -66,7 +66,7 @@ pub async fn assert_routes(router: &Router, document: &Value) {
 /// token.
 ///
 /// # Panics
-/// When it is otherwise.
+/// If a secured operation gives another status, or one that is not secured gives a 401.
 pub async fn assert_guarded(router: &Router, document: &Value) {
     for (path, item) in document["paths"].as_object().unwrap() {
         for method in [

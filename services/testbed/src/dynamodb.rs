@@ -13,7 +13,7 @@ const REAL: &str = "TIDEMARK_TEST_DYNAMODB";
 /// Returns a client of an embedded, empty DynamoDB that lives as long as the test's runtime.
 ///
 /// # Panics
-/// When it cannot be started.
+/// If it cannot be started.
 pub async fn embedded() -> Client {
     chassis::dynamodb::client(Some(&endpoint().await)).await
 }
@@ -21,7 +21,7 @@ pub async fn embedded() -> Client {
 /// Returns the URL of an embedded DynamoDB, for code that does not use this process's client.
 ///
 /// # Panics
-/// When it cannot be started.
+/// If it cannot be started.
 pub async fn endpoint() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("the listener is bound");

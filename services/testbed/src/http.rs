@@ -128,7 +128,7 @@ impl TestClient {
     /// `GET`s a stream of server-sent events.
     ///
     /// # Panics
-    /// When it is none.
+    /// If the reply is not a stream of events.
     pub async fn listen(&self, path: &str, headers: &[(&str, &str)]) -> Events {
         let mut request = Request::get(path);
         for (name, value) in headers {

@@ -15,28 +15,28 @@ use tokio::net::TcpListener;
 
 use crate::runtime_api::Function;
 
-/// Where it is in its bucket.
+/// The key of the file in its bucket.
 pub const KEY: &str = "uploads/long.csv";
 const HEADER: &str = "order_id,customer,placed_at,total,paid\n";
-/// Each row has as many bytes.
+/// The length of each row, in bytes.
 const ROW_BYTES: u64 = 69;
 
-/// Rows below a header, known by their number alone.
+/// A CSV whose rows are computed from their numbers, so its length has no limit.
 #[derive(Clone, Copy, Debug)]
 pub struct LongCsv {
-    /// How many rows there are.
+    /// The number of rows below the header.
     pub rows: u64,
 }
 
 impl LongCsv {
-    /// As many whole rows as fit into so many bytes.
+    /// A CSV with as many whole rows as fit into `bytes`.
     pub fn of_bytes(bytes: u64) -> Self {
         Self {
             rows: bytes.saturating_sub(HEADER.len() as u64) / ROW_BYTES,
         }
     }
 
-    /// How long it is.
+    /// The length of the file.
     pub fn bytes(self) -> u64 {
         HEADER.len() as u64 + self.rows * ROW_BYTES
     }

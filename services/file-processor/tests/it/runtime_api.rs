@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
-/// How long anything may take on a machine that is busy with other tests.
+/// The longest time that any step may take on a machine that is busy with other tests.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Linux's unit of CPU time.
 const MS_A_TICK: u64 = 10;

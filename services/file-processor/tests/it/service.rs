@@ -17,7 +17,7 @@ use tower::ServiceExt;
 use crate::runtime_api::{bootstrap, created};
 use crate::samples;
 
-/// How long anything may take on a machine that is busy with other tests.
+/// The longest time that any step may take on a machine that is busy with other tests.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A service that watches its folder until the test ends.

@@ -8,7 +8,7 @@ import { button, deliberate, element, notice } from "./dom.js";
 import { field, form, passwordField } from "./form.js";
 
 const PASSWORD_RULE = "8 to 128 characters.";
-// How long names and addresses may be, by the service's rules.
+// The service's limits on the length of names and addresses.
 const NAME = { autocomplete: "name", maxlength: "100", required: true };
 const EMAIL = { type: "email", autocomplete: "email", maxlength: "254", required: true };
 const PHONE = { type: "tel", autocomplete: "tel", maxlength: "24" };

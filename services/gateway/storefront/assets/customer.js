@@ -64,7 +64,7 @@ export function basket() {
   return read(BASKET, []);
 }
 
-/** Whether a product can be put into the basket as it is: a basket has one currency, for an order has. */
+/** Returns whether the product has the currency of the basket. An order has one currency. */
 export function suits(product) {
   return basket().every((line) => line.product.currency === product.currency);
 }

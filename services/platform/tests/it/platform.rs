@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-/// How long anything may take on a machine that is busy with other tests.
+/// The longest time that any step may take on a machine that is busy with other tests.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running platform.

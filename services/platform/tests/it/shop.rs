@@ -46,9 +46,9 @@ pub struct Visitor {
     shop: Arc<Shop>,
     address: String,
     token: Option<String>,
-    /// Who they are, if they have an account.
+    /// The id of the account, or 0 if the visitor has none.
     pub id: i64,
-    /// Their address to log in with.
+    /// The e-mail address of the account.
     pub email: String,
 }
 
@@ -151,7 +151,7 @@ impl Visitor {
         }
     }
 
-    /// From now on they come from another address.
+    /// Changes the address of the visitor's requests.
     pub fn move_on(&mut self) {
         self.address = self.shop.stranger().address;
     }

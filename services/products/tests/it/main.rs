@@ -52,7 +52,7 @@ async fn add_with_stock(service: &TestClient, stock: u64) -> String {
     product["id"].as_str().unwrap().to_owned()
 }
 
-/// How many are left.
+/// Returns the stock of a product.
 async fn stock(service: &TestClient, id: &str) -> Value {
     service.get(&format!("/products/{id}")).await.body["stock"].clone()
 }

@@ -87,7 +87,7 @@ async fn another_address_needs_the_password_of_an_account_that_has_one() {
         assert_eq!(client.patch(&path, same).await.body["name"], "Grace");
         assert_eq!(change(json!(password)).await.body["email"], "new@test.com");
 
-        // Where there is no password there is nothing to give.
+        // An account without a password changes its address without stating one.
         let other = json!({"name": "Eve", "email": "eve@test.com"});
         let eve = client.post(other).await.location.unwrap();
         let moved = client.patch(&eve, json!({"email": "eve2@test.com"})).await;

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use super::finding::{Checked, Fault, Owner};
 
-/// How long another process's machine may take to answer.
+/// The longest time that the machine of another process may take to answer.
 const LIMIT: Duration = Duration::from_secs(3);
 
 /// The processes of a job.
 pub struct Processes<'a> {
     pub count: u16,
-    /// The number of this one.
+    /// The number of this process.
     pub own: u16,
     /// The address of each; none if all are on this machine.
     pub hosts: &'a [String],

@@ -6,7 +6,7 @@ use stream::{CheckpointStore, StoreFault, StoreTrial};
 
 use super::finding::{Checked, Fault, Owner};
 
-/// How far the store's clock and this machine's may be apart: its tokens are short-lived.
+/// The largest accepted difference between the store's clock and this machine's. The store's tokens are short-lived.
 const MOST_SKEW_MS: u64 = 30_000;
 
 /// Tries the store at `url` with objects of its own.

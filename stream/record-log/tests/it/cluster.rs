@@ -28,6 +28,8 @@ pub struct Cluster {
 pub struct Ports {
     pub client: u16,
     pub controller: u16,
+    /// Not listened on, unless a test has further settings for it.
+    pub internal: u16,
 }
 
 impl Cluster {
@@ -38,16 +40,18 @@ impl Cluster {
         further: impl Fn(usize, Ports) -> String + Sync,
     ) -> Option<Self> {
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-        let ports: [u16; NODES] = free_ports();
-        let controllers: [u16; NODES] = free_ports();
+        // Drawn at once, or one could be drawn twice.
+        let drawn: [u16; 3 * NODES] = free_ports();
+        let ports = [0, 1, 2].map(|node| Ports {
+            client: drawn[node],
+            controller: drawn[NODES + node],
+            internal: drawn[2 * NODES + node],
+        });
         let format_node = |node: usize| {
             let folder = TempDir::new().unwrap();
-            let own = Ports {
-                client: ports[node],
-                controller: controllers[node],
-            };
-            let settings = settings(node, ports[node], &controllers, &folder) + &further(node, own);
-            Broker::format(version, folder, &settings, ports[node], format)
+            let settings = settings(node, &ports, &folder) + &further(node, ports[node]);
+            let port = ports[node].client;
+            Broker::format(version, folder, &settings, port, format)
         };
 
         // Formatting starts a JVM for each. Only this thread has the test's name, in case it is skipped.
@@ -93,10 +97,10 @@ impl Cluster {
     }
 }
 
-fn settings(node: usize, port: u16, controllers: &[u16; NODES], folder: &TempDir) -> String {
+fn settings(node: usize, ports: &[Ports; NODES], folder: &TempDir) -> String {
     let voters: Vec<String> = (1..)
-        .zip(controllers)
-        .map(|(id, port)| format!("{id}@127.0.0.1:{port}"))
+        .zip(ports)
+        .map(|(id, ports)| format!("{id}@127.0.0.1:{}", ports.controller))
         .collect();
     format!(
         "process.roles=broker,controller
@@ -122,7 +126,8 @@ leader.imbalance.per.broker.percentage=0
 ",
         id = node + 1,
         voters = voters.join(","),
-        controller = controllers[node],
+        port = ports[node].client,
+        controller = ports[node].controller,
         folder = folder.path().display(),
         session = SESSION.as_millis(),
     )

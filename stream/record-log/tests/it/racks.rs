@@ -13,7 +13,7 @@ use rdkafka::consumer::Consumer;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use record_log::{LogError, Polled, Reader};
 
-use crate::broker::{Client, NEWEST, create_when_ready, free_ports, spec};
+use crate::broker::{Client, NEWEST, create_when_ready, spec};
 use crate::cluster::{Cluster, NODES, Ports};
 use crate::leaders::{Trouble, await_until, noise};
 
@@ -88,10 +88,9 @@ fn pass_on(mut from: TcpStream, mut to: TcpStream, count: impl Fn(u64)) {
 #[test]
 fn a_follower_in_the_rack_is_read_until_it_freezes_or_dies() {
     let proxies = [(); NODES].map(|()| Arc::new(Proxy::new()));
-    let internal: [u16; NODES] = free_ports();
     let further = |node: usize, ports: Ports| {
         proxies[node].serve(ports.client);
-        settings(node, ports, internal[node], proxies[node].port())
+        settings(node, ports, proxies[node].port())
     };
     let Some(mut cluster) = Cluster::start(NEWEST, &[], further) else {
         return;
@@ -118,8 +117,12 @@ fn a_follower_in_the_rack_is_read_until_it_freezes_or_dies() {
 }
 
 /// Each node is a rack. Clients connect by its proxy, and other brokers without it.
-fn settings(node: usize, ports: Ports, internal: u16, proxy: u16) -> String {
-    let Ports { client, controller } = ports;
+fn settings(node: usize, ports: Ports, proxy: u16) -> String {
+    let Ports {
+        client,
+        controller,
+        internal,
+    } = ports;
     format!(
         "broker.rack=rack-{node}
 replica.selector.class=org.apache.kafka.common.replica.RackAwareReplicaSelector

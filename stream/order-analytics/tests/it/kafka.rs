@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use events::{Timestamp, WindowCount};
 use order_analytics::OrderAnalytics;
+use rdkafka::ClientConfig;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use record_log::{Cleanup, Delivery, LogError, LogSettings, NewRecord, RecordLog, TopicSpec, open};
 use serde_json::json;
 use stream::{JobError, Stop};
@@ -115,6 +117,28 @@ impl Shop {
         }
 
         publisher.commit(b"").unwrap();
+    }
+
+    /// Publishes orders of these users as [`Shop::publish`] does, without transactions and without progress.
+    pub fn produce(&self, users: &[u64]) {
+        let producer: BaseProducer = ClientConfig::new()
+            .set("bootstrap.servers", &self.brokers)
+            .create()
+            .unwrap();
+
+        for user in users {
+            let number = self.orders.fetch_add(1, Ordering::SeqCst);
+            let input = self.input();
+            let key = user.to_string();
+            let value = order(*user, number);
+            let record = BaseRecord::to(&input)
+                .partition(0)
+                .key(&key)
+                .payload(&value);
+            producer.send(record).unwrap();
+        }
+
+        producer.flush(PATIENCE).unwrap();
     }
 
     /// The arguments of the job. It reads to the end of the topic.

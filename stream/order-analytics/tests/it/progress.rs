@@ -1,7 +1,11 @@
-//! The committed progress of the job is gone from Kafka: results are replaced, and none is repeated.
+//! The committed progress of the job is gone from Kafka, while the job is down or while it lives: results are replaced,
+//! and none is repeated.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::process::Command;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use record_log::kafka::PROGRESS_TOPIC;
 use record_log::{Cleanup, Delivery, NewRecord};
@@ -99,7 +103,7 @@ impl Loss {
 
         if matches!(self, Self::Emptied) {
             let file = broker.folder.path().join("emptied.json");
-            std::fs::write(&file, emptied()).unwrap();
+            fs::write(&file, emptied()).unwrap();
             let file = file.to_str().unwrap();
             set_policy(&tool, "delete");
             tool(
@@ -171,5 +175,132 @@ fn a_topic_of_progress_that_is_lost_repeats_no_row_and_is_named() {
         for named in [PROGRESS_TOPIC, "higher revisions", "cleanup.policy=compact"] {
             assert!(line.contains(named), "{named:?} in {line}");
         }
+    }
+}
+
+/// Longer than a publisher waits for a topic that is gone.
+const PATIENCE: Duration = Duration::from_secs(180);
+/// Beginnings of the sentences about progress that is gone: of publishers that are open, and of a start.
+const NAMED: [&str; 2] = [
+    "and the progress of publishers with it: keep this topic, with cleanup.policy=compact",
+    "the progress of publishers is missing",
+];
+
+/// The job of a shop in a process of its own, which ends with this value.
+struct Living<'a> {
+    shop: &'a Shop,
+    child: Child,
+    logged: PathBuf,
+}
+
+impl<'a> Living<'a> {
+    /// Starts a job whose windows are a second long, so that most are closed by the next order.
+    fn start(shop: &'a Shop, client: &str, folder: &Path) -> Self {
+        let logged = folder.join("logged");
+        let output = File::create(&logged).unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_order-analytics"))
+            .args(["--brokers", &shop.brokers, "--client", client])
+            .args(shop.arguments(&SECONDS).iter().skip(1))
+            .stdout(output.try_clone().unwrap())
+            .stderr(output)
+            .stdin(Stdio::null())
+            .spawn();
+
+        Self {
+            shop,
+            child: child.unwrap(),
+            logged,
+        }
+    }
+
+    /// Waits until these users have rows.
+    fn await_users(&mut self, users: &[u64]) {
+        let begun = Instant::now();
+        loop {
+            let found: BTreeSet<u64> = self.shop.rows().iter().map(|row| row.user_id).collect();
+            if users.iter().all(|user| found.contains(user)) {
+                return;
+            }
+
+            let ended = self.child.try_wait().unwrap();
+            assert!(
+                ended.is_none() && begun.elapsed() < PATIENCE,
+                "{users:?} are expected: {found:?}, {ended:?}, {}",
+                self.logged()
+            );
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    fn logged(&self) -> String {
+        fs::read_to_string(&self.logged).unwrap()
+    }
+}
+
+impl Drop for Living<'_> {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Settings of windows that the next order closes.
+const SECONDS: [&str; 4] = ["--window", "1s", "--disorder", "0s"];
+
+/// Loses the topic of progress under a job that lives, and kills the job when it has published more.
+fn lose_under_a_living_job(broker: &Broker, client: &str, loss: Loss) {
+    let shop = Shop::at(broker.address());
+    create_when_ready(&*shop.log, &["ready"]);
+    shop.create(&shop.input(), Cleanup::Delete);
+    let folder = tempfile::TempDir::new().unwrap();
+
+    let mut living = Living::start(&shop, client, folder.path());
+    shop.publish(&[1, 2, 3, 4]);
+    living.await_users(&[1, 2, 3]);
+    loss.happen(&shop, broker);
+    // A publisher that opens would create the topic.
+    shop.produce(&[5, 6, 7, 8]);
+    living.await_users(&[1, 2, 3, 4, 5, 6, 7]);
+    let logged = living.logged();
+    drop(living);
+
+    let is_named = NAMED.iter().any(|named| {
+        let mut lines = logged.lines();
+        lines.any(|line| line.contains(named) && line.contains(PROGRESS_TOPIC))
+    });
+    let must_be_named = matches!(loss, Loss::Deleted);
+    assert!(is_named || !must_be_named, "{client} {loss:?}: {logged}");
+
+    // The next life repeats nothing of the last one.
+    shop.run(&SECONDS).unwrap();
+    let newest = of_windows(&shop);
+    let users: Vec<u64> = newest.values().map(|(user, _)| *user).collect();
+    assert_eq!(users, [1, 2, 3, 4, 5, 6, 7, 8], "{client} {loss:?}");
+    assert!(newest.values().all(|(_, count)| *count == 1));
+}
+
+/// The user and the count of each window, each of which has one user. Fails if a revision was published twice.
+fn of_windows(shop: &Shop) -> BTreeMap<String, (u64, u64)> {
+    let mut newest = BTreeMap::new();
+    let mut seen = BTreeSet::new();
+    let mut rows = shop.rows();
+    rows.sort_by_key(|row| row.revision);
+    for row in rows {
+        let window = row.window_start.to_string();
+        let is_new = seen.insert((window.clone(), row.revision));
+        assert!(is_new, "a row is repeated under its revision: {row:?}");
+        newest.insert(window, (row.user_id, row.order_count));
+    }
+    newest
+}
+
+#[test]
+fn a_topic_of_progress_lost_under_a_living_job_repeats_no_row() {
+    let Some(broker) = Broker::open(NEWEST, &[]) else {
+        return;
+    };
+    for loss in [Loss::Deleted, Loss::Recreated, Loss::Emptied] {
+        lose_under_a_living_job(&broker, "native", loss);
     }
 }

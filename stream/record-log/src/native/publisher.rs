@@ -132,6 +132,8 @@ enum Stop {
     Failed(Cause),
     /// A request was on its way when the broker went silent.
     Unknown(Cause),
+    /// The topic that keeps the progress is gone. Opening the publisher again creates it.
+    ProgressLost(Cause),
 }
 
 impl From<Refusal> for Stop {
@@ -251,7 +253,9 @@ impl NativePublisher {
         match identified {
             Ok(()) => Ok(publisher),
             Err(Stop::Refused(refusal)) => Err(LogError::Refused(refusal)),
-            Err(Stop::Failed(cause) | Stop::Unknown(cause)) => Err(LogError::Unavailable(cause)),
+            Err(Stop::Failed(cause) | Stop::Unknown(cause) | Stop::ProgressLost(cause)) => {
+                Err(LogError::Unavailable(cause))
+            }
             Err(Stop::Fenced) => Err(LogError::Unavailable(
                 format!("publisher {id:?} was fenced while it was opened").into(),
             )),
@@ -321,6 +325,11 @@ impl NativePublisher {
         match stop {
             Stop::Refused(refusal) => PublishError::Refused(refusal),
             Stop::Failed(cause) | Stop::Unknown(cause) => PublishError::NotPublished(cause),
+            // What was committed before is in doubt: it stood on that topic.
+            Stop::ProgressLost(cause) => {
+                self.state = State::Over;
+                PublishError::MayHaveHappened(cause)
+            }
             Stop::Fenced => {
                 self.state = State::Fenced;
                 PublishError::Fenced {
@@ -353,7 +362,9 @@ impl NativePublisher {
         self.state = State::Over;
         match stop {
             Stop::Refused(refusal) => PublishError::Refused(refusal),
-            Stop::Failed(cause) | Stop::Unknown(cause) => PublishError::MayHaveHappened(cause),
+            Stop::Failed(cause) | Stop::Unknown(cause) | Stop::ProgressLost(cause) => {
+                PublishError::MayHaveHappened(cause)
+            }
             Stop::Fenced => PublishError::Fenced {
                 id: self.id.clone(),
             },

@@ -2,6 +2,7 @@
 
 use super::Stop;
 use crate::Refusal;
+use crate::kafka::progress::PROGRESS_TOPIC;
 use crate::native::api::Code;
 
 /// The refused request, as its sentence names it.
@@ -25,6 +26,10 @@ pub(super) fn stop(code: Code, about: About<'_>, message: Option<&str>) -> Stop 
     let said = message.map_or_else(String::new, |message| {
         format!(", the broker says {message:?}")
     });
+    if is_progress_lost(code, about) {
+        return progress_lost();
+    }
+
     match reason(code) {
         Some(reason) => Stop::Refused(Refusal::new(format!(
             "{}: {reason} ({code}{said})",
@@ -61,6 +66,28 @@ fn denial(code: Code, about: About<'_>) -> Option<Refusal> {
     Some(refusal)
 }
 
+/// The topic that keeps the progress of publishers was deleted while a publisher was open.
+pub(super) fn progress_lost() -> Stop {
+    let sentence = format!(
+        "topic {PROGRESS_TOPIC:?} was deleted, and the progress of publishers with it: keep this topic, with \
+         cleanup.policy=compact (it is created when publishers are opened again)"
+    );
+    Stop::ProgressLost(sentence.into())
+}
+
+/// Returns whether the code means that the topic of progress is gone.
+fn is_progress_lost(code: Code, about: About<'_>) -> bool {
+    let is_gone = matches!(
+        code,
+        Code::UNKNOWN_TOPIC_OR_PARTITION | Code::UNKNOWN_TOPIC_ID | Code::INCONSISTENT_TOPIC_ID
+    );
+    let is_progress = matches!(
+        about,
+        About::Topic { topic } | About::Batch { topic, .. } if topic == PROGRESS_TOPIC
+    );
+    is_gone && is_progress
+}
+
 /// Returns why a code never passes; none if another transaction may succeed.
 fn reason(code: Code) -> Option<&'static str> {
     let reason = match code {
@@ -74,7 +101,7 @@ fn reason(code: Code) -> Option<&'static str> {
             "a record's time is outside message.timestamp.before.max.ms and message.timestamp.after.max.ms"
         }
         Code::INVALID_TOPIC_EXCEPTION => "its name is not one that Kafka takes",
-        Code::UNKNOWN_TOPIC_OR_PARTITION => "it does not exist, or was deleted",
+        Code::UNKNOWN_TOPIC_OR_PARTITION => "it does not exist, or was deleted: create it",
         Code::TOPIC_AUTHORIZATION_FAILED
         | Code::TRANSACTIONAL_ID_AUTHORIZATION_FAILED
         | Code::SASL_AUTHENTICATION_FAILED => "a right is missing",
@@ -89,4 +116,41 @@ fn reason(code: Code) -> Option<&'static str> {
         _ => return None,
     };
     Some(reason)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stop_of(code: Code, topic: &str) -> Stop {
+        let named = "a batch of 1 records";
+        stop(code, About::Batch { topic, named }, None)
+    }
+
+    #[test]
+    fn a_deleted_topic_is_refused_and_that_of_progress_ends_it() {
+        for code in [
+            Code::UNKNOWN_TOPIC_OR_PARTITION,
+            Code::UNKNOWN_TOPIC_ID,
+            Code::INCONSISTENT_TOPIC_ID,
+        ] {
+            let Stop::ProgressLost(cause) = stop_of(code, PROGRESS_TOPIC) else {
+                panic!("{code}");
+            };
+            let sentence = cause.to_string();
+            for named in [PROGRESS_TOPIC, "was deleted", "cleanup.policy=compact"] {
+                assert!(sentence.contains(named), "{named:?} in {sentence}");
+            }
+        }
+
+        let gone = stop_of(Code::UNKNOWN_TOPIC_OR_PARTITION, "rows");
+        let Stop::Refused(refusal) = gone else {
+            panic!("{gone:?}");
+        };
+        let sentence = refusal.to_string();
+        assert!(sentence.contains("\"rows\": it does not exist, or was deleted: create it"));
+
+        let moves = stop_of(Code::NOT_LEADER_OR_FOLLOWER, PROGRESS_TOPIC);
+        assert!(matches!(moves, Stop::Failed(_)), "{moves:?}");
+    }
 }

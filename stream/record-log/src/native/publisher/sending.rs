@@ -93,6 +93,7 @@ impl Sending {
         self.added.clear();
         self.sealed = 0;
         self.begun_at = None;
+        self.failure = None;
         self.lines.close_stale();
         self.topics.refresh_old();
     }
@@ -354,7 +355,7 @@ impl Sending {
             }
             Err(error) => {
                 failed.append(&mut batches);
-                self.lose(leader, error, session, failed)
+                self.lose(leader, error, session, deadline, failed)
             }
         }
     }
@@ -387,7 +388,7 @@ impl Sending {
     ) -> Result<(), Stop> {
         match self.lines.receive(leader, session, deadline) {
             Ok((flight, acknowledged)) => self.judge(flight, &acknowledged.answered, failed),
-            Err(error) => self.lose(leader, error, session, failed),
+            Err(error) => self.lose(leader, error, session, deadline, failed),
         }
     }
 
@@ -398,6 +399,7 @@ impl Sending {
         leader: i32,
         error: WireError,
         session: &Session,
+        deadline: Deadline,
         failed: &mut Vec<Batch>,
     ) -> Result<(), Stop> {
         let on_the_way = self.lines.close(leader, &error);
@@ -410,7 +412,10 @@ impl Sending {
         }
 
         failed.extend(on_the_way);
-        self.failure = Some(error.into());
+        // An answer that is missed because time is up explains less than the refusal before it.
+        if self.failure.is_none() || !deadline.is_over() {
+            self.failure = Some(error.into());
+        }
         Ok(())
     }
 

@@ -4,7 +4,9 @@ use std::ops::{Index, IndexMut};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::refusals::progress_lost;
 use super::{Deadline, Stop};
+use crate::kafka::progress::PROGRESS_TOPIC;
 use crate::murmur2::choose_partition;
 use crate::native::admin::Admin;
 use crate::native::batch::build::Builder;
@@ -99,6 +101,9 @@ impl Topics {
             match self.admin.topic(name) {
                 Err(LogError::UnknownTopic(_)) if Instant::now() < unknown_until => {
                     std::thread::sleep(LOOK_AGAIN);
+                }
+                Err(LogError::UnknownTopic(_)) if name == PROGRESS_TOPIC => {
+                    return Err(progress_lost());
                 }
                 Err(LogError::UnknownTopic(_)) => return Err(Stop::Refused(never_came(name))),
                 found => break found?,

@@ -78,6 +78,6 @@ fn failed(stop: Stop) -> TrialError {
     TrialError::Failed(match stop {
         Stop::Fenced => "another trial of the same job runs".into(),
         Stop::Refused(refusal) => Box::new(refusal),
-        Stop::Failed(cause) | Stop::Unknown(cause) => cause,
+        Stop::Failed(cause) | Stop::Unknown(cause) | Stop::ProgressLost(cause) => cause,
     })
 }

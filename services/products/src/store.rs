@@ -107,22 +107,26 @@ impl Store {
 
     /// Adds a product whose id is not in use.
     ///
+    /// The client repeats a request whose reply was lost. The repeated one finds the id in use, by the product that the
+    /// first one stored.
+    ///
     /// # Errors
     /// Returns [`StoreError::Changed`] if the id is in use, or another [`StoreError`].
     pub async fn create(&self, product: &Product) -> Result<(), StoreError> {
-        self.put(product, "attribute_not_exists(id)").await
-    }
-
-    async fn put(&self, product: &Product, condition: &str) -> Result<(), StoreError> {
         let item = serde_dynamo::to_item(Row::from(product.clone()))?;
         let put = self
             .client
             .put_item()
             .table_name(PRODUCTS)
             .set_item(Some(item))
-            .condition_expression(condition);
+            .condition_expression("attribute_not_exists(id)");
 
-        put.send().await.map_err(failed)?;
+        match put.send().await.map_err(failed) {
+            Ok(_) => {}
+            Err(StoreError::Changed) if self.get(product.id).await?.as_ref() == Some(product) => {}
+            Err(error) => return Err(error),
+        }
+
         self.searched.index_mut().put(product);
         Ok(())
     }

@@ -2,6 +2,9 @@
 //! meet; those of other processes are met by the condition on the version, and by another try.
 //!
 //! A change that does not name the stock leaves it alone: it may be sold from meanwhile.
+//!
+//! The client repeats a request whose reply was lost. The repeated one does not find the former version any more; the
+//! product that is read after it shows that the change was made.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -68,9 +71,15 @@ impl Store {
     ) -> Result<Product, NotChanged<E>> {
         let _turn = self.turns.of(id).await;
         let mut backoff = Backoff::default();
+        let mut tried = None;
         for _ in 0..ATTEMPTS {
             let found = self.get(id).await.map_err(NotChanged::Store)?;
             let product = found.ok_or(NotChanged::Missing)?;
+            if tried.is_some_and(|tried| is_as_written(&product, tried)) {
+                self.searched.index_mut().put(&product);
+                return Ok(product);
+            }
+
             let changed = change(&product).map_err(NotChanged::Refused)?;
 
             match self.replace(&product, &changed).await {
@@ -78,6 +87,7 @@ impl Store {
                 Ok(None) => pause(&mut backoff).await,
                 Err(error) => return Err(NotChanged::Store(error)),
             }
+            tried = Some(changed);
         }
 
         Err(NotChanged::Store(StoreError::Busy))
@@ -151,6 +161,13 @@ impl Store {
         self.searched.index_mut().put(&stored);
         Ok(Some(stored))
     }
+}
+
+/// Returns whether the product is the one that was to be written, apart from the stock, which may have been sold from.
+fn is_as_written(found: &Product, mut written: Product) -> bool {
+    written.details.stock = found.details.stock;
+    written.stock_version = found.stock_version;
+    *found == written
 }
 
 /// Returns whether a transaction, such as a sale, was changing the same item.

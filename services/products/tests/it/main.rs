@@ -5,6 +5,7 @@
 mod catalogue;
 mod demo;
 mod enforced;
+mod lost_replies;
 mod openapi;
 mod reservations;
 mod search;

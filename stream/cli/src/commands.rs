@@ -23,7 +23,7 @@ pub fn work<D: JobDefinition>(
         .map_err(CommandError::system("cannot show signs of life"))?;
     let members = Membership::from(flags.members.clone()).join()?;
     let pipeline = define(&flags)?;
-    let log = flags.records.open(pipeline.source_topic())?;
+    let log = flags.records.open(&pipeline.source_topics())?;
     let settings = Settings {
         // Nothing is ever added to files.
         until_end: flags.job.settings.until_end || flags.records.input.is_some(),
@@ -67,9 +67,9 @@ pub fn start_over(pipeline: &AnyPipeline, checkpoints: &str) -> Result<u8, Comma
     let store = open(checkpoints, pipeline.name())?;
     pipeline.start_over(&store)?;
     print(&format!(
-        "the next start of {:?} reads {:?} from its oldest record\n",
+        "the next start of {:?} reads {:?} from the oldest record\n",
         pipeline.name(),
-        pipeline.source_topic()
+        pipeline.source_topics().join(", ")
     ))?;
 
     Ok(0)

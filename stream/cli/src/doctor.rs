@@ -194,11 +194,10 @@ fn try_job<D: JobDefinition>(
         tool,
     } = kafka;
     let needs = Needs {
-        source: run
-            .records
-            .input
-            .is_none()
-            .then(|| pipeline.source_topic().to_owned()),
+        sources: match run.records.input {
+            None => pipeline.source_topics(),
+            Some(_) => Vec::new(),
+        },
         published: pipeline.published_topics(settings),
         allowed_lateness: settings.allowed_lateness,
         allow_compaction: settings.allow_compaction,
@@ -211,15 +210,16 @@ fn try_job<D: JobDefinition>(
         checked
     })?;
 
-    let source = needs.source.as_deref();
+    let is_source = |topic: &str| needs.sources.iter().any(|source| source == topic);
+    let sources = needs.sources.iter().map(String::as_str);
     let is_there = |topic: &&str| found.existing.iter().any(|other| other == topic);
     let published = found.existing.iter().map(String::as_str);
     let trial = Trial {
         kafka: examination,
         log: log.as_ref(),
         tool,
-        source: source.filter(is_there),
-        published: published.filter(|topic| Some(*topic) != source).collect(),
+        sources: sources.filter(is_there).collect(),
+        published: published.filter(|topic| !is_source(topic)).collect(),
         ids: (settings.guarantee == Guarantee::ExactlyOnce)
             .then(|| format!("{}-sink-", pipeline.name())),
     };

@@ -181,19 +181,20 @@ impl std::fmt::Debug for LogFlags {
 }
 
 impl LogFlags {
-    /// Opens the log. If the flags name files, the source topic is read from them.
+    /// Opens the log. If the flags name files, the source topics are read from them: several topics
+    /// from a file or folder each, with the topic's name, in the folder that the flags name.
     ///
     /// # Errors
     /// [`LogError::Settings`] if a property or the files cannot be used.
-    pub fn open(&self, source_topic: &str) -> Result<Arc<dyn RecordLog>, LogError> {
+    pub fn open(&self, source_topics: &[String]) -> Result<Arc<dyn RecordLog>, LogError> {
         let log = record_log::open(&self.settings())?;
         match self.files() {
-            Some(files) => Ok(Arc::new(FilesLog::open(&files, source_topic, log)?)),
+            Some(files) => open_files(&files, source_topics, log),
             None => Ok(log),
         }
     }
 
-    /// Returns the files that the source topic is read from, if the flags name any.
+    /// Returns the files that the source topics are read from, if the flags name any.
     pub fn files(&self) -> Option<FilesSettings> {
         let path = self.input.clone()?;
         Some(FilesSettings {
@@ -217,6 +218,33 @@ impl LogFlags {
             },
         }
     }
+}
+
+/// Opens files as the source topics beside the topics of `rest`.
+///
+/// # Errors
+/// [`LogError::Settings`] if there are no files, or one of them cannot be read as lines.
+pub fn open_files(
+    files: &FilesSettings,
+    source_topics: &[String],
+    rest: Arc<dyn RecordLog>,
+) -> Result<Arc<dyn RecordLog>, LogError> {
+    let is_one = source_topics.len() == 1;
+    let mut log = rest;
+    for topic in source_topics {
+        let path = if is_one {
+            files.path.clone()
+        } else {
+            files.path.join(topic)
+        };
+        let own = FilesSettings {
+            path,
+            ..files.clone()
+        };
+        log = Arc::new(FilesLog::open(&own, topic, log)?);
+    }
+
+    Ok(log)
 }
 
 /// The log filter, as it was given on the command line.

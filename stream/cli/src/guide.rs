@@ -117,9 +117,9 @@
 //!   [`Output::headers`](stream::Output::headers).
 //! - The first keys of each window, a record for each rank: [`Pipeline::top`](stream::Pipeline::top).
 //! - The distinct keys of each window: aggregate `()`, so that each key has one row and nothing else.
-//! - Two kinds of events in one topic, joined by key and window: an aggregate with a part for each
-//!   kind, and a sink that skips the rows that lack one.
+//! - Several topics in one job, their union, and joins of two topics by key and window: [`joins`].
 //! - Days of a time zone: [`Windows::offset`](stream::Windows::offset).
 //! - A whole set of queries: `examples/nexmark`, with a table of those that cannot be expressed.
 
+pub mod joins;
 pub mod stages;

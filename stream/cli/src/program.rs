@@ -15,7 +15,7 @@ use crate::flags::RunFlags;
 use crate::job::{JobDefinition, NoFlags};
 use crate::logs;
 use crate::memory;
-use crate::sample::{self, Published, SampleRecord};
+use crate::sample::{self, Published, Sample, SampleRecord};
 use crate::submit::{self, Bootstrap};
 
 /// The program of a job.
@@ -50,7 +50,7 @@ pub struct Program<D: JobDefinition> {
     about: &'static str,
     version: &'static str,
     define: Define<D>,
-    sample: Option<Box<dyn FnOnce() -> Vec<SampleRecord>>>,
+    samples: Vec<Box<dyn FnOnce() -> Sample>>,
     bootstrap: Option<Bootstrap>,
     own: Vec<OwnCommand>,
 }
@@ -75,7 +75,7 @@ impl<D: JobDefinition> Default for Program<D> {
             about: D::ABOUT,
             version: env!("CARGO_PKG_VERSION"),
             define: Box::new(|own: &D, job| own.define(job)),
-            sample: None,
+            samples: Vec::new(),
             bootstrap: None,
             own: Vec::new(),
         }
@@ -114,10 +114,30 @@ impl<D: JobDefinition> Program<D> {
     /// these records from memory, and the program prints its results and ends.
     #[must_use]
     pub fn sample(self, records: impl FnOnce() -> Vec<SampleRecord> + 'static) -> Self {
-        Self {
-            sample: Some(Box::new(records)),
-            ..self
-        }
+        self.with_sample(None, records)
+    }
+
+    /// Adds such records for one of the source topics, if the job reads several.
+    #[must_use]
+    pub fn sample_of(
+        self,
+        topic: &'static str,
+        records: impl FnOnce() -> Vec<SampleRecord> + 'static,
+    ) -> Self {
+        self.with_sample(Some(topic), records)
+    }
+
+    fn with_sample(
+        mut self,
+        topic: Option<&'static str>,
+        records: impl FnOnce() -> Vec<SampleRecord> + 'static,
+    ) -> Self {
+        let sample = move || Sample {
+            topic,
+            records: records(),
+        };
+        self.samples.push(Box::new(sample));
+        self
     }
 
     /// Sets the scripts by which `submit` starts the job on Google Cloud.
@@ -225,7 +245,7 @@ impl<D: JobDefinition> Program<D> {
                 _ => command,
             });
 
-        if self.sample.is_none() {
+        if self.samples.is_empty() {
             return command;
         }
         command.after_help(
@@ -238,7 +258,7 @@ impl<D: JobDefinition> Program<D> {
     }
 
     fn is_sampled(&self, matches: &ArgMatches) -> bool {
-        self.sample.is_some() && is_without_kafka(matches)
+        !self.samples.is_empty() && is_without_kafka(matches)
     }
 
     /// Runs the job on files, and prints its results.
@@ -256,13 +276,11 @@ impl<D: JobDefinition> Program<D> {
 
     fn try_out(mut self, run: RunFlags<D>) -> Result<u8, CommandError> {
         run.start_logs();
-        let records = self
-            .sample
-            .take()
-            .map_or_else(Vec::new, |records| records());
+        let samples = std::mem::take(&mut self.samples).into_iter();
+        let samples: Vec<Sample> = samples.map(|sample| sample()).collect();
         let pipeline = self.define(&run)?;
         let stop = commands::stop_on_signals()?;
-        let published = sample::run(pipeline, run.job.settings.into(), &records, &stop)?;
+        let published = sample::run(pipeline, run.job.settings.into(), &samples, &stop)?;
         show(&published)
     }
 }
@@ -436,7 +454,11 @@ mod tests {
     #[test]
     fn the_results_of_sample_records_are_those_of_the_job() {
         let pipeline = words(Job::new("words")).unwrap().into();
-        let published = sample::run(pipeline, Default::default(), &sample(), &Stop::default());
+        let samples = [Sample {
+            topic: None,
+            records: sample(),
+        }];
+        let published = sample::run(pipeline, Default::default(), &samples, &Stop::default());
         assert_eq!(published.unwrap(), expected());
     }
 

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use record_log::files::{FilesLog, FilesSettings};
+use record_log::files::FilesSettings;
 use record_log::simulated::SimulatedLog;
 use record_log::{
     Cleanup, Delivery, LogError, NewRecord, PublishError, Record, RecordLog, TopicSpec,
 };
-use stream::{AnyPipeline, JobError, Settings, Stop, system_clock};
+use stream::{AnyPipeline, JobError, Settings, Stop};
 
 use crate::error::CommandError;
+use crate::flags::open_files;
 
 /// A record to try a job with.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -30,6 +31,14 @@ const SHOWN_CHARACTERS: usize = 100;
 /// The most records of one poll.
 const BATCH: usize = 1000;
 
+/// Records to try a job with.
+pub struct Sample {
+    /// The topic; none for the first source topic.
+    pub topic: Option<&'static str>,
+    /// The records.
+    pub records: Vec<SampleRecord>,
+}
+
 /// The published records of a job.
 #[derive(Debug, Eq, PartialEq)]
 pub struct Published {
@@ -43,12 +52,32 @@ pub struct Published {
 pub fn run(
     pipeline: AnyPipeline,
     settings: Settings,
-    records: &[SampleRecord],
+    samples: &[Sample],
     stop: &Stop,
 ) -> Result<Published, CommandError> {
     let memory = SimulatedLog::default();
-    publish(&memory, pipeline.source_topic(), records)?;
+    let sources = pipeline.source_topics();
+    let create = |topic: &String| TopicSpec {
+        name: topic.clone(),
+        partitions: PARTITIONS,
+        cleanup: Cleanup::Delete,
+        retention: Duration::from_secs(3600),
+    };
+    memory.ensure_topics(&sources.iter().map(create).collect::<Vec<_>>())?;
+    for topic in &sources {
+        publish(&memory, topic, sample_of(topic, &sources, samples))?;
+    }
+
     run_on(Arc::new(memory.clone()), &memory, pipeline, settings, stop)
+}
+
+/// Returns the records for a topic: those that name it, or else, for the first source topic, those that
+/// name none.
+fn sample_of<'a>(topic: &str, sources: &[String], samples: &'a [Sample]) -> &'a [SampleRecord] {
+    let of = |topic: Option<&str>| samples.iter().find(|sample| sample.topic == topic);
+    let unnamed = || of(None).filter(|_| sources.first().is_some_and(|first| first == topic));
+    let found = of(Some(topic)).or_else(unnamed);
+    found.map_or(&[], |sample| &sample.records)
 }
 
 /// Runs the job over the files to their end.
@@ -66,8 +95,9 @@ pub fn run_files(
     }
 
     let memory = SimulatedLog::default();
-    let log = FilesLog::open(files, pipeline.source_topic(), Arc::new(memory.clone()))?;
-    run_on(Arc::new(log), &memory, pipeline, settings, stop)
+    let sources = pipeline.source_topics();
+    let log = open_files(files, &sources, Arc::new(memory.clone()))?;
+    run_on(log, &memory, pipeline, settings, stop)
 }
 
 /// Runs the job on a log whose published topics are in memory.
@@ -80,6 +110,10 @@ fn run_on(
 ) -> Result<Published, CommandError> {
     let results = pipeline.results_topic().to_owned();
     let views = pipeline.view_topics();
+    let late = pipeline.late_topics().into_iter();
+    let late = late.map(|topic| ("late", topic));
+    let rejected = pipeline.dead_letter_topics().into_iter();
+    let uncounted = late.chain(rejected.map(|topic| ("rejected", topic)));
     let settings = Settings {
         until_end: true,
         ..settings
@@ -87,9 +121,7 @@ fn run_on(
     let run = pipeline.on(settings, log)?;
     run.run(stop).map_err(CommandError::Ended)?;
 
-    let topics = run.metrics.status(system_clock()()).topics;
-    let uncounted = [("late", topics.late), ("rejected", topics.dead_letters)];
-    let warnings = uncounted.into_iter().filter_map(|(kind, topic)| {
+    let warnings = uncounted.filter_map(|(kind, topic)| {
         let records = memory.records(&topic);
         let first = records.first()?;
         let count = records.len();
@@ -121,13 +153,6 @@ fn reason_of(headers: &[(String, Vec<u8>)]) -> String {
 }
 
 fn publish(log: &dyn RecordLog, topic: &str, records: &[SampleRecord]) -> Result<(), CommandError> {
-    log.ensure_topics(&[TopicSpec {
-        name: topic.to_owned(),
-        partitions: PARTITIONS,
-        cleanup: Cleanup::Delete,
-        retention: Duration::from_secs(3600),
-    }])?;
-
     let failed = |error: PublishError| JobError::from(error);
     let mut publisher = log.publisher("sample", Delivery::Transactional)?;
 

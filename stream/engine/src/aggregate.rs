@@ -6,6 +6,7 @@
 //! defined here.
 
 mod distinct;
+mod joined;
 mod sessions;
 mod top;
 
@@ -16,6 +17,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 pub use distinct::{Distinct, DistinctExact};
+pub use joined::Joined;
 pub use sessions::{Session, Sessions};
 pub use top::{Tally, Top};
 
@@ -82,6 +84,10 @@ pub trait Aggregate: Value {
         Vec::new()
     }
 }
+
+/// Returns whether a key with an aggregate has a row in a window. An aggregate that has one keeps it
+/// when others are merged into it.
+pub type IsRow<A> = fn(&A) -> bool;
 
 /// A key by which events are grouped.
 ///

@@ -16,13 +16,14 @@ use crate::cluster::Members;
 use crate::cut::{Intake, Rules, Start};
 use crate::error::JobError;
 use crate::flow::ClosedPane;
+use crate::inputs::{self, Input};
 use crate::recovery::Recovered;
 use crate::run::{Run, millis};
 use crate::sink::progress::{HORIZONS_MAX, SinkProgress};
 use crate::sink::side::SideLimits;
 use crate::sink::sides::SideQueue;
 use crate::sink::transaction::{FormerPart, SinkStart};
-use crate::source::partitions::{Limits, Partitions};
+use crate::source::partitions::{InputLimits, Limits, Partitions};
 use crate::stages;
 use crate::topics;
 use crate::watermark::Pace;
@@ -54,11 +55,11 @@ impl<K: Key, A: Aggregate> Run<K, A> {
     pub(crate) fn assign(&self, recovered: &mut Recovered) -> Result<Vec<Own<K, A>>, JobError> {
         let peers = self.peers();
         let starts = self.starts(
-            recovered.partitions,
+            &recovered.partitions,
             &recovered.adopted,
             &recovered.progress,
         )?;
-        let may_lose_anchors = topics::may_lose_records(self.log.as_ref(), &self.pipeline.topic)?;
+        let of_inputs: Arc<[InputLimits]> = self.limits_of_inputs()?.into();
 
         let ends = if self.settings.until_end {
             Some(self.ends()?)
@@ -82,12 +83,11 @@ impl<K: Key, A: Aggregate> Run<K, A> {
 
         let lineage = &recovered.adopted.lineage;
         let progress = recovered.progress.clone().on_line(lineage.line());
-        let limits = self.side_limits()?;
 
         let mut owned = Vec::new();
 
         for worker in self.own_workers() {
-            let is_own = |id: &u32| *id as usize % peers == worker;
+            let is_own = |id: &u32| inputs::reader_of(*id, peers) == worker;
             let own = starts.iter().filter(|(id, _)| is_own(id));
             let own = own.map(|(id, start)| (*id, start.clone())).collect();
             let published = progress.sides.clone().into_iter();
@@ -96,7 +96,7 @@ impl<K: Key, A: Aggregate> Run<K, A> {
 
             let adopted = &recovered.adopted;
             let mut partitions = self
-                .partitions(adopted, own, (limits, sides.clone()), may_lose_anchors)?
+                .partitions(adopted, own, sides.clone(), Arc::clone(&of_inputs))?
                 .until(ends.clone());
             partitions.expect_windows_until(windows_end.unwrap_or(0));
 
@@ -130,17 +130,35 @@ impl<K: Key, A: Aggregate> Run<K, A> {
         Ok(owned)
     }
 
+    /// Reads the limits of each source topic and of the topics of its side outputs.
+    fn limits_of_inputs(&self) -> Result<Vec<InputLimits>, LogError> {
+        let inputs = &self.pipeline.inputs;
+        let limits = inputs.iter().map(|input| {
+            let log = self.log.as_ref();
+            Ok(InputLimits {
+                may_lose_anchors: topics::may_lose_records(log, &input.topic)?,
+                sides: self.side_limits(input)?,
+            })
+        });
+        limits.collect()
+    }
+
     /// Reads the limits for records of the topics of side outputs.
-    fn side_limits(&self) -> Result<SideLimits, LogError> {
+    fn side_limits(&self, input: &Input) -> Result<SideLimits, LogError> {
         let limit = |topic: &str| match self.log.describe(topic) {
             Ok(description) => Ok(description.record_limit.bytes),
             // The start has logged it, when it checked the topics.
             Err(LogError::Refused(_)) => Ok(RecordLimit::ASSUMED_BYTES),
             Err(error) => Err(error),
         };
-        Ok(SideLimits {
-            late_bytes: limit(&self.pipeline.late_topic)?,
-            dead_letter_bytes: limit(&self.pipeline.dead_letter_topic)?,
+        let limits = SideLimits {
+            late_bytes: limit(&input.late_topic)?,
+            dead_letter_bytes: limit(&input.dead_letter_topic)?,
+        };
+
+        Ok(match self.pipeline.inputs.source_topic_of(input) {
+            Some(topic) => limits.leaving_room_for_topic(topic),
+            None => limits,
         })
     }
 
@@ -148,14 +166,14 @@ impl<K: Key, A: Aggregate> Run<K, A> {
         &self,
         adopted: &Manifest,
         starts: Vec<(u32, Start)>,
-        (side_limits, sides): (SideLimits, SideQueue),
-        may_lose_anchors: bool,
+        sides: SideQueue,
+        of_inputs: Arc<[InputLimits]>,
     ) -> Result<Partitions<K, A>, JobError> {
         let from: Vec<_> = starts
             .iter()
             .map(|(id, start)| (*id, start.resume))
             .collect();
-        let reader = self.log.reader(&self.pipeline.topic, &from)?;
+        let reader = self.pipeline.inputs.reader(self.log.as_ref(), &from)?;
         let windows = self.pipeline.windows;
         let settings = &self.settings;
         let disorder_ms = millis(settings.disorder);
@@ -182,17 +200,18 @@ impl<K: Key, A: Aggregate> Run<K, A> {
         let disorder_panes = if is_passing {
             0
         } else {
-            disorder_ms / windows.pane_ms()
+            let of_inputs = self.pipeline.inputs.iter();
+            let disorders = of_inputs.filter_map(|input| input.disorder.map(millis));
+            disorders.fold(disorder_ms, u64::max) / windows.pane_ms()
         };
         let needed = disorder_panes + 2;
         let limits = Limits {
             windows,
             is_passing,
             reach_ms: stages::reach_ms(&self.pipeline.stages),
-            may_lose_anchors,
+            of_inputs,
             max_open_panes: usize::from(settings.max_open_panes)
                 + usize::try_from(needed).unwrap_or(usize::MAX / 2),
-            sides: side_limits,
             max_horizons: HORIZONS_MAX / self.peers(),
         };
 
@@ -209,7 +228,7 @@ impl<K: Key, A: Aggregate> Run<K, A> {
     /// record.
     fn starts(
         &self,
-        partitions: u32,
+        partitions: &[u32],
         adopted: &Manifest,
         progress: &SinkProgress,
     ) -> Result<BTreeMap<u32, Start>, JobError> {
@@ -218,17 +237,20 @@ impl<K: Key, A: Aggregate> Run<K, A> {
             side.filter(|side| side.line == adopted.lineage.line())
                 .unwrap_or_default()
         };
-        let ranges = self.log.offsets(&self.pipeline.topic)?;
-        let range = |id: u32| ranges.get(id as usize).copied();
+        let inputs = &self.pipeline.inputs;
+        let ranges = inputs.offsets(self.log.as_ref())?;
+        let range = |id: u32| ranges.get(&id).copied();
+        let disorder_ms = |id: u32| inputs.of_id(id).disorder.map(millis);
         let mut starts: BTreeMap<u32, Start> = BTreeMap::new();
 
-        for id in 0..partitions {
+        for id in inputs::ids(partitions) {
             let oldest = range(id).map_or(0, |range| range.start);
             starts.insert(
                 id,
                 Start {
                     resume: oldest,
                     published: published(id),
+                    disorder_ms: disorder_ms(id),
                     ..Start::default()
                 },
             );
@@ -238,22 +260,30 @@ impl<K: Key, A: Aggregate> Run<K, A> {
             let held = range(cut.partition).map_or((0, 0), |range| (range.start, range.end));
             if cut.resume < held.0 || cut.cut > held.1 {
                 return Err(JobError::Position(format!(
-                    "the checkpoint reads partition {} of {:?} from offset {} and has counted up to {}, but the log holds {} to {}: \
+                    "the checkpoint reads {} from offset {} and has counted up to {}, but the log holds {} to {}: \
                      the topic was deleted, recreated or has expired. Restore it, or start over under another --job name",
-                    cut.partition, self.pipeline.topic, cut.resume, cut.cut, held.0, held.1
+                    inputs.name_of(cut.partition),
+                    cut.resume,
+                    cut.cut,
+                    held.0,
+                    held.1
                 )));
             }
 
-            starts.insert(cut.partition, cut.start(held.0, published(cut.partition)));
+            let start = Start {
+                disorder_ms: disorder_ms(cut.partition),
+                ..cut.start(held.0, published(cut.partition))
+            };
+            starts.insert(cut.partition, start);
         }
 
         Ok(starts)
     }
 
     fn ends(&self) -> Result<BTreeMap<u32, Offset>, LogError> {
-        let ranges = self.log.offsets(&self.pipeline.topic)?;
-        Ok((0..)
-            .zip(ranges)
+        let ranges = self.pipeline.inputs.offsets(self.log.as_ref())?;
+        Ok(ranges
+            .into_iter()
             .map(|(id, range)| (id, range.end))
             .collect())
     }

@@ -115,6 +115,8 @@ pub struct Start {
     pub published: SideProgress,
     /// The version of the decoder that decided about the records below the cut.
     pub decoder: u32,
+    /// The disorder of the partition's events, if it is not the one of the rules.
+    pub disorder_ms: Option<u64>,
 }
 
 /// A record that identifies a partition. In a partition that was deleted and recreated, the record

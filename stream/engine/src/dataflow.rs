@@ -29,7 +29,6 @@ use crate::pane::EventTimeMs;
 use crate::sink::committer::Committer;
 use crate::sink::transaction::{RowWriter, Transactions};
 use crate::source::{self, Source};
-use crate::window::rules::WindowRules;
 use crate::worker::{Own, Shared};
 use crate::worker_progress::SharedProgress;
 use crate::{panes, sink, stages, summary, window};
@@ -62,12 +61,7 @@ pub fn build<K: Key, A: Aggregate>(
     );
 
     let checkpointer = Checkpointer::new(shared, committed.clone());
-    let rules = WindowRules {
-        windows: pipeline.windows,
-        extent: pipeline.extent,
-        lateness_ms: adopted.lateness_ms(),
-        lineage: adopted.lineage.clone(),
-    };
+    let rules = shared.window_rules();
 
     let writer = RowWriter::of(pipeline);
     let transactions = Transactions::new(own.sink, pipeline, &adopted.lineage);

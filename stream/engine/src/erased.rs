@@ -53,7 +53,8 @@ pub struct AnyRun {
 
 trait ErasedPipeline: Send {
     fn name(&self) -> &str;
-    fn source_topic(&self) -> &str;
+    fn source_topics(&self) -> Vec<String>;
+    fn side_topics(&self) -> [Vec<String>; 2];
     fn results_topic(&self) -> &str;
     fn view_topics(&self) -> Vec<String>;
     fn published_topics(&self, settings: &Settings) -> Vec<TopicSpec>;
@@ -79,9 +80,21 @@ impl AnyPipeline {
         self.0.name()
     }
 
-    /// Returns the topic that the job reads.
-    pub fn source_topic(&self) -> &str {
-        self.0.source_topic()
+    /// Returns the topics that the job reads: at least one.
+    pub fn source_topics(&self) -> Vec<String> {
+        self.0.source_topics()
+    }
+
+    /// Returns the topics that the job publishes late records to.
+    pub fn late_topics(&self) -> Vec<String> {
+        let [late, _] = self.0.side_topics();
+        late
+    }
+
+    /// Returns the topics that the job publishes rejected records to.
+    pub fn dead_letter_topics(&self) -> Vec<String> {
+        let [_, dead_letters] = self.0.side_topics();
+        dead_letters
     }
 
     /// Returns the topic that the job publishes its results to.
@@ -107,7 +120,7 @@ impl AnyPipeline {
         self.0.on(settings, log)
     }
 
-    /// Lets the next start read the topic from its oldest record and replace all results. The job
+    /// Lets the next start read the source topics from their oldest records and replace all results. The job
     /// must not be running.
     ///
     /// # Errors
@@ -151,8 +164,13 @@ impl<K: Key, A: Aggregate> ErasedPipeline for Pipeline<K, A> {
         &self.name
     }
 
-    fn source_topic(&self) -> &str {
-        &self.topic
+    fn source_topics(&self) -> Vec<String> {
+        self.inputs.names().map(str::to_owned).collect()
+    }
+
+    fn side_topics(&self) -> [Vec<String>; 2] {
+        [self.inputs.late_topics(), self.inputs.dead_letter_topics()]
+            .map(|topics| topics.into_iter().map(str::to_owned).collect())
     }
 
     fn results_topic(&self) -> &str {
@@ -169,7 +187,7 @@ impl<K: Key, A: Aggregate> ErasedPipeline for Pipeline<K, A> {
     }
 
     fn fingerprint(&self) -> Fingerprint {
-        Fingerprint::new(&self.topic, &self.windows).reaching(stages::reach_ms(&self.stages))
+        topics::fingerprint(&self.inputs, &self.windows).reaching(stages::reach_ms(&self.stages))
     }
 
     fn on(

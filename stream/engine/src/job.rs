@@ -1,8 +1,10 @@
 //! The definition of a job: where its records come from, how they are windowed and aggregated, and
 //! where the results go. It is independent of how the job is run.
 
+mod joined;
 mod passing;
 mod rejected;
+mod sourced;
 mod stage;
 
 use std::cmp::Ordering;
@@ -10,8 +12,9 @@ use std::sync::Arc;
 
 use record_log::Record;
 
-use crate::aggregate::{Aggregate, Key, Session};
+use crate::aggregate::{Aggregate, IsRow, Key, Session};
 use crate::flow::Row;
+use crate::inputs::Inputs;
 use crate::output::{Destination, Encode, Output};
 use crate::pane::{EventTimeMs, SessionWindows, Windows};
 use crate::seen::EventId;
@@ -19,8 +22,10 @@ use crate::stages::Stage;
 use crate::summary::{Ranked, Summary, Totals, ViewDestination};
 use crate::window::sessions::Extent;
 
+pub use joined::Either;
 pub use passing::{PassThrough, Passing};
 pub use rejected::Rejected;
+pub use sourced::Sourced;
 
 /// A job without a source. Each step of its definition is a type.
 ///
@@ -66,21 +71,6 @@ pub struct Job {
     name: String,
 }
 
-/// A job with a source, whose records are decoded to values of type `V`.
-pub struct Sourced<V> {
-    name: String,
-    topic: String,
-    decode: DecodeFn<V>,
-    has_ids: bool,
-}
-
-/// A decoded record.
-struct Event<V> {
-    time_ms: EventTimeMs,
-    id: Option<EventId>,
-    value: V,
-}
-
 /// A job with a source and windows.
 pub struct Windowed<V> {
     source: Sourced<V>,
@@ -117,19 +107,23 @@ pub struct Sessioned<V> {
 /// A job with a source, windows and an aggregate.
 pub struct Aggregated<K, A> {
     name: String,
-    topic: String,
+    inputs: Inputs,
     windows: Windows,
     extent: Option<Extent<A>>,
+    is_row: Option<IsRow<A>>,
     decode: Decode<K, A>,
 }
 
 /// A complete job, which can be run.
 pub struct Pipeline<K, A> {
     pub(crate) name: String,
-    pub(crate) topic: String,
+    /// The topics that the job reads.
+    pub(crate) inputs: Inputs,
     pub(crate) windows: Windows,
     /// The times of the first and last event in an aggregate, if windows are sessions.
     pub(crate) extent: Option<Extent<A>>,
+    /// Whether a key with an aggregate has a row; none if each key has one.
+    pub(crate) is_row: Option<IsRow<A>>,
     pub(crate) decode: Decode<K, A>,
     pub(crate) decoder: u32,
     pub(crate) results: Destination<Row<K, A>>,
@@ -137,33 +131,26 @@ pub struct Pipeline<K, A> {
     pub(crate) stages: Vec<Stage<K, A>>,
     /// What distinguishes the job if it has no window.
     pub(crate) pass_through: Option<PassThrough<A>>,
-    pub(crate) late_topic: String,
-    pub(crate) dead_letter_topic: String,
 }
 
 impl<K, A> Clone for Pipeline<K, A> {
     fn clone(&self) -> Self {
         Self {
             name: self.name.clone(),
-            topic: self.topic.clone(),
+            inputs: self.inputs.clone(),
             windows: self.windows,
             extent: self.extent,
+            is_row: self.is_row,
             decode: Arc::clone(&self.decode),
             decoder: self.decoder,
             results: self.results.clone(),
             views: self.views.clone(),
             stages: self.stages.clone(),
             pass_through: self.pass_through.clone(),
-            late_topic: self.late_topic.clone(),
-            dead_letter_topic: self.dead_letter_topic.clone(),
         }
     }
 }
 
-/// Decodes a record into the place of an event, where each step of the definition changes it. It is none before, and
-/// stays none if the record is not for this job.
-type DecodeFn<V> =
-    Arc<dyn Fn(&Record<'_>, &mut Option<Event<V>>) -> Result<(), Rejected> + Send + Sync>;
 /// Decodes a record, and passes the event to the engine.
 pub type Decode<K, A> =
     Arc<dyn Fn(&Record<'_>, &mut dyn Admission<K, A>) -> Result<(), Rejected> + Send + Sync>;
@@ -187,116 +174,6 @@ impl Job {
             name: name.to_owned(),
         }
     }
-
-    /// Reads `topic`. `decode` returns each record's event time (milliseconds since the Unix epoch)
-    /// and a value.
-    pub fn source<V>(
-        self,
-        topic: &str,
-        decode: impl Fn(&Record<'_>) -> Result<(EventTimeMs, V), Rejected> + Send + Sync + 'static,
-    ) -> Sourced<V> {
-        self.source_of_some(topic, move |record| decode(record).map(Some))
-    }
-
-    /// Reads a `topic` that has other records, too. `decode` returns none for them: they are neither
-    /// counted nor rejected, and do not move event time.
-    pub fn source_of_some<V>(
-        self,
-        topic: &str,
-        decode: impl Fn(&Record<'_>) -> Result<Option<(EventTimeMs, V)>, Rejected>
-        + Send
-        + Sync
-        + 'static,
-    ) -> Sourced<V> {
-        Sourced {
-            name: self.name,
-            topic: topic.to_owned(),
-            decode: Arc::new(move |record, event| {
-                if let Some((time_ms, value)) = decode(record)? {
-                    *event = Some(Event {
-                        time_ms,
-                        id: None,
-                        value,
-                    });
-                }
-                Ok(())
-            }),
-            has_ids: false,
-        }
-    }
-}
-
-impl<V: 'static> Sourced<V> {
-    /// Counts each event once: of records with the same id, key and event time, only the first is
-    /// counted. An id is held while its window can change, if
-    /// [`Settings::event_id_memory`](crate::Settings::event_id_memory) suffices.
-    #[must_use]
-    pub fn identified_by(
-        self,
-        identify: impl Fn(&V) -> Option<EventId> + Send + Sync + 'static,
-    ) -> Self {
-        let decode = self.decode;
-        Self {
-            decode: Arc::new(move |record, event| {
-                decode(record, event)?;
-                if let Some(event) = event {
-                    event.id = identify(&event.value);
-                }
-                Ok(())
-            }),
-            has_ids: true,
-            ..self
-        }
-    }
-
-    /// Decodes a record, sets the event's id, and lets the engine decide about the event. Returns
-    /// none if the event is not to be counted.
-    fn admit<K, A>(
-        &self,
-        record: &Record<'_>,
-        windows: &Windows,
-        admission: &mut dyn Admission<K, A>,
-    ) -> Result<Option<(EventTimeMs, V)>, Rejected> {
-        let mut event = None;
-        (self.decode)(record, &mut event)?;
-        let Some(event) = event else {
-            return Ok(None);
-        };
-
-        let event_ms = event.time_ms;
-        let first_ms = windows.offset_ms();
-        if event_ms < first_ms {
-            return Err(Rejected(format!(
-                "the event's time {event_ms} is before the first window, which starts at {first_ms}"
-            )));
-        }
-
-        if let Some(id) = event.id {
-            admission.identify(id);
-        }
-        let is_counted = admission.admit(event_ms)?;
-        Ok(is_counted.then_some((event_ms, event.value)))
-    }
-
-    /// Groups events by windows.
-    pub fn window(self, windows: Windows) -> Windowed<V> {
-        Windowed {
-            source: self,
-            windows,
-        }
-    }
-
-    /// Groups events by sessions. Each session is emitted as soon as it has ended, and again with
-    /// the next revision when late records have changed it. A consumer keeps, for each key and
-    /// start, the row with the highest revision, and drops rows that [are gone](Row::is_gone). It
-    /// then has each emitted event in exactly one session at any time. The totals of a summary
-    /// cover all sessions between two cuts.
-    pub fn sessions(self, sessions: SessionWindows) -> Sessioned<V> {
-        Sessioned {
-            source: self,
-            sessions,
-        }
-    }
 }
 
 impl<V: 'static> Windowed<V> {
@@ -307,7 +184,7 @@ impl<V: 'static> Windowed<V> {
         aggregate: impl Fn(V) -> I + Send + Sync + 'static,
     ) -> Aggregated<K, A> {
         let name = self.source.name.clone();
-        let topic = self.source.topic.clone();
+        let inputs = self.source.inputs.clone();
         let source = self.source;
         let windows = self.windows;
 
@@ -322,9 +199,10 @@ impl<V: 'static> Windowed<V> {
 
         Aggregated {
             name,
-            topic,
+            inputs,
             windows: self.windows,
             extent: None,
+            is_row: None,
             decode,
         }
     }
@@ -339,7 +217,7 @@ impl<V: 'static> Sessioned<V> {
         aggregate: impl Fn(V) -> I + Send + Sync + 'static,
     ) -> Aggregated<K, Session<A>> {
         let name = self.source.name.clone();
-        let topic = self.source.topic.clone();
+        let inputs = self.source.inputs.clone();
         let source = self.source;
         let windows = self.sessions.cut_to();
 
@@ -356,9 +234,10 @@ impl<V: 'static> Sessioned<V> {
 
         Aggregated {
             name,
-            topic,
+            inputs,
             windows: self.sessions.cut_to(),
             extent: Some(extent),
+            is_row: None,
             decode,
         }
     }
@@ -374,12 +253,11 @@ impl<K: Key, A: Aggregate> Aggregated<K, A> {
         encode: impl Fn(&Row<K, A>, &mut Output) + Send + Sync + 'static,
     ) -> Pipeline<K, A> {
         Pipeline {
-            late_topic: format!("{}-late", self.topic),
-            dead_letter_topic: format!("{}-dead-letter", self.topic),
             name: self.name,
-            topic: self.topic,
+            inputs: self.inputs,
             windows: self.windows,
             extent: self.extent,
+            is_row: self.is_row,
             decode: self.decode,
             decoder: 0,
             results: Destination {
@@ -473,11 +351,11 @@ impl<K: Key, A: Aggregate> Pipeline<K, A> {
         self
     }
 
-    /// Sets the topics of the side outputs: late records and dead letters.
+    /// Sets the topics of the side outputs, late records and dead letters, for all sources. If there
+    /// are several, the header `source_topic` names a record's topic.
     #[must_use]
     pub fn side_outputs(mut self, late_topic: &str, dead_letter_topic: &str) -> Self {
-        late_topic.clone_into(&mut self.late_topic);
-        dead_letter_topic.clone_into(&mut self.dead_letter_topic);
+        self.inputs.side_outputs(late_topic, dead_letter_topic);
         self
     }
 

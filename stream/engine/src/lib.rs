@@ -76,6 +76,12 @@
 //! [`Sum`], [`Min`], [`Max`], [`Tally`], [`Top`], [`Distinct`], [`DistinctExact`], a tuple of them,
 //! or one of your own. [`Windows::offset`] moves the starts of windows, to the days of a time zone.
 //!
+//! # Several topics
+//!
+//! [`Sourced::and`] adds topics whose events have the same form, [`Sourced::with`] those of another.
+//! [`Windowed::join`] joins two of them by key and window ([`Joined`]). Each has its own decoder, and may
+//! have its own disorder and topics of side outputs.
+//!
 //! # Behind a window
 //!
 //! The sink's function fills the record of a row: key, value and headers. It may
@@ -134,6 +140,7 @@ mod erased;
 mod error;
 mod flow;
 mod frontier;
+mod inputs;
 mod job;
 pub mod json;
 mod metrics;
@@ -161,13 +168,13 @@ mod worker;
 mod worker_progress;
 
 pub use emitted::{Emitted, SourcePartition};
-pub use job::{Aggregated, Job, Passing, Pipeline, Rejected, Sessioned, Sourced, Windowed};
+pub use job::{Aggregated, Either, Job, Passing, Pipeline, Rejected, Sessioned, Sourced, Windowed};
 pub use pane::{EventTimeMs, InvalidWindows, SessionWindows, Windows};
 pub use seen::EventId;
 
 pub use aggregate::{
-    Aggregate, Count, Distinct, DistinctExact, Key, Max, Min, Session, Sessions, Sum, Tally, Top,
-    Value, hash_bytes,
+    Aggregate, Count, Distinct, DistinctExact, Joined, Key, Max, Min, Session, Sessions, Sum,
+    Tally, Top, Value, hash_bytes,
 };
 pub use flow::Row;
 pub use output::Output;

@@ -5,6 +5,7 @@
 
 pub mod counts;
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -183,7 +184,7 @@ impl Metrics {
 
         for partition in &status.partitions {
             self.silence
-                .with_label_values(&[&partition.partition.to_string()])
+                .with_label_values(&[&self.facts().label_of(partition.id())])
                 .set(as_gauge(partition.silence_ms.unwrap_or(0)));
         }
 
@@ -229,13 +230,15 @@ impl Metrics {
     pub(crate) fn describe<K, A>(&self, pipeline: &Pipeline<K, A>) {
         let branches = pipeline.branches().iter().map(String::as_str);
         let views: Vec<&str> = pipeline.views().chain(branches).collect();
-        self.facts().topics = TopicsStatus {
-            input: pipeline.topic.clone(),
+        let mut facts = self.facts();
+        facts.sources = pipeline.inputs.names().map(str::to_owned).collect();
+        facts.topics = TopicsStatus {
+            input: joined(pipeline.inputs.names()),
             input_log_time: String::new(),
             results: pipeline.results.topic.clone(),
             summaries: (!views.is_empty()).then(|| views.join(", ")),
-            late: pipeline.late_topic.clone(),
-            dead_letters: pipeline.dead_letter_topic.clone(),
+            late: joined(pipeline.inputs.late_topics()),
+            dead_letters: joined(pipeline.inputs.dead_letter_topics()),
         };
     }
 
@@ -260,8 +263,11 @@ impl Metrics {
 
     /// Records how far a source has read a partition.
     pub(crate) fn position(&self, position: Position) {
-        self.facts().position(position);
-        let partition = position.partition.to_string();
+        let mut facts = self.facts();
+        facts.position(position);
+        let partition = facts.label_of(position.partition);
+        drop(facts);
+
         self.position
             .with_label_values(&[&partition])
             .set(as_gauge(position.next_offset));
@@ -299,12 +305,12 @@ impl Metrics {
     }
 
     /// Records the ends of the partitions.
-    pub(crate) fn ends(&self, ranges: &[OffsetRange]) {
+    pub(crate) fn ends(&self, ranges: &BTreeMap<u32, OffsetRange>) {
         let mut facts = self.facts();
         facts.ends(ranges, self.records.get(), self.bytes.get());
-        for (partition, lag) in facts.lags() {
+        for (id, lag) in facts.lags() {
             self.lag
-                .with_label_values(&[&partition.to_string()])
+                .with_label_values(&[&facts.label_of(id)])
                 .set(as_gauge(lag));
         }
     }
@@ -386,6 +392,10 @@ impl Metrics {
         self.facts().is_running = false;
         self.running.set(0);
     }
+}
+
+fn joined<'a>(topics: impl IntoIterator<Item = &'a str>) -> String {
+    topics.into_iter().collect::<Vec<_>>().join(", ")
 }
 
 fn as_gauge(value: u64) -> i64 {

@@ -14,6 +14,7 @@ use record_log::{Offset, RecordLog, Signal};
 
 use crate::attempt::{Attempt, Stop};
 use crate::clock::now_ms;
+use crate::inputs::Inputs;
 
 /// The interval at which the monitor checks whether the attempt is to stop.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -55,8 +56,9 @@ enum Turn {
 /// The state of the thread that reads the log's offsets, for as long as the log takes to answer.
 struct Survey {
     log: Arc<dyn RecordLog>,
-    topic: String,
-    partitions: u32,
+    inputs: Inputs,
+    /// The number of partitions of all topics.
+    partitions: usize,
     attempt: Arc<Attempt>,
     /// The positions that were committed to the log last.
     committed: Vec<(u32, Offset)>,
@@ -68,8 +70,8 @@ struct Survey {
 /// If the system cannot start a thread.
 pub fn watch(
     log: Arc<dyn RecordLog>,
-    topic: String,
-    partitions: u32,
+    inputs: Inputs,
+    partitions: usize,
     attempt: Arc<Attempt>,
     stopping: Stopping,
 ) -> Watch {
@@ -79,7 +81,7 @@ pub fn watch(
     };
     let survey = Survey {
         log,
-        topic,
+        inputs,
         partitions,
         attempt,
         committed: Vec::new(),
@@ -205,13 +207,13 @@ impl Survey {
     /// Reads the log's offsets to measure the lag. Returns whether partitions were added.
     fn ask(&mut self) -> bool {
         // Readers and publishers report a log that does not answer.
-        let Ok(ranges) = self.log.offsets(&self.topic) else {
+        let Ok(ranges) = self.inputs.offsets(self.log.as_ref()) else {
             return false;
         };
 
         self.attempt.metrics.ends(&ranges);
         self.commit_positions();
-        ranges.len() > self.partitions as usize
+        ranges.len() > self.partitions
     }
 
     fn commit_positions(&mut self) {
@@ -221,7 +223,7 @@ impl Survey {
             return;
         }
 
-        match self.log.commit(&group, &self.topic, &positions) {
+        match self.inputs.commit(self.log.as_ref(), &group, &positions) {
             Ok(()) => self.committed = positions,
             Err(error) => tracing::debug!(%error, "the log does not take the job's positions"),
         }

@@ -33,8 +33,8 @@ type Open = BTreeMap<usize, Box<dyn Publisher>>;
 pub struct Recovered {
     /// The attempt's number.
     pub number: u64,
-    /// The number of partitions of the topic.
-    pub partitions: u32,
+    /// The number of partitions of each source topic.
+    pub partitions: Vec<u32>,
     /// The manifest that the attempt starts from, published under its number.
     pub adopted: Manifest,
     /// The checkpoint with this process's share of its parts; none if the job is new.
@@ -48,7 +48,7 @@ pub struct Recovered {
 }
 
 impl<K: Key, A: Aggregate> Run<K, A> {
-    /// Begins the next attempt. Returns none if a stop is requested before the topic exists.
+    /// Begins the next attempt. Returns none if a stop is requested before all source topics exist.
     ///
     /// # Errors
     /// [`JobError`].
@@ -66,8 +66,8 @@ impl<K: Key, A: Aggregate> Run<K, A> {
     ) -> Result<Option<Recovered>, JobError> {
         topics::ensure(self.log.as_ref(), &self.pipeline, &self.settings)?;
         let until_end = self.settings.until_end;
-        let partitions =
-            topics::await_partitions(self.log.as_ref(), &self.pipeline.topic, until_end, stop)?;
+        let inputs = &self.pipeline.inputs;
+        let partitions = topics::await_all_partitions(self.log.as_ref(), inputs, until_end, stop)?;
         let Some(partitions) = partitions else {
             return Ok(None);
         };
@@ -105,7 +105,7 @@ impl<K: Key, A: Aggregate> Run<K, A> {
         adopted.publishers_kept = progress.publishers;
         adopted.slots_kept = 0;
 
-        let mesh = lead.begin(partitions, adopted.boundary, &progress).await?;
+        let mesh = lead.begin(&partitions, adopted.boundary, &progress).await?;
         Ok(Some(Recovered {
             number,
             partitions,
@@ -218,7 +218,7 @@ impl<K: Key, A: Aggregate> Run<K, A> {
     }
 
     fn fingerprint(&self) -> Fingerprint {
-        Fingerprint::new(&self.pipeline.topic, &self.pipeline.windows)
+        topics::fingerprint(&self.pipeline.inputs, &self.pipeline.windows)
             .keeping::<K, A>()
             .reaching(stages::reach_ms(&self.pipeline.stages))
             .believing(millis(self.settings.max_future_skew))

@@ -58,7 +58,7 @@ const LONGEST_PARK: Duration = Duration::from_millis(100);
 enum Ending {
     /// The input was read to its end, or a stop was requested.
     Done,
-    /// The topic has more partitions than the attempt started with.
+    /// A source topic has more partitions than the attempt started with.
     PartitionsAdded,
 }
 
@@ -168,7 +168,7 @@ impl<K: Key, A: Aggregate> Run<K, A> {
         tracing::info!(
             attempt = number,
             boundary_ms,
-            partitions = recovered.partitions,
+            partitions = recovered.partitions.iter().sum::<u32>(),
             parts = recovered.adopted.parts.len(),
             parts_read = read.map_or(0, |checkpoint| checkpoint.parts.len()),
             read_bytes = read.map_or(0, Checkpoint::read_bytes),
@@ -186,8 +186,12 @@ impl<K: Key, A: Aggregate> Run<K, A> {
 
         let watch = monitor::watch(
             Arc::clone(&self.log),
-            self.pipeline.topic.clone(),
-            recovered.partitions,
+            self.pipeline.inputs.clone(),
+            recovered
+                .partitions
+                .iter()
+                .map(|count| *count as usize)
+                .sum(),
             Arc::clone(&attempt),
             Stopping {
                 stop: stop.clone(),

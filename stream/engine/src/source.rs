@@ -39,6 +39,7 @@ use crate::cut::Crossing;
 use crate::error::JobError;
 use crate::flow::{ClosedPane, Entry};
 use crate::frontier::boundary_at;
+use crate::inputs::Inputs;
 use crate::milestones::Milestone;
 use crate::pane::EventTimeMs;
 use crate::watermark::Claim;
@@ -61,6 +62,7 @@ pub struct Source<K, A> {
     partitions: Partitions<K, A>,
     /// The closed panes of the checkpoint that this worker sends.
     restored: Vec<ClosedPane<K, A>>,
+    inputs: Inputs,
     workers: SharedProgress,
     /// The boundary up to which results are committed.
     committed: ProbeHandle<EventTimeMs>,
@@ -152,6 +154,7 @@ impl<K: Key, A: Aggregate> Source<K, A> {
         Self {
             partitions,
             restored,
+            inputs: shared.pipeline.inputs.clone(),
             workers,
             committed,
             clock,
@@ -241,8 +244,9 @@ impl<K: Key, A: Aggregate> Source<K, A> {
 
         if let Some(partition) = self.partitions.foreign() {
             self.attempt.fail(JobError::Position(format!(
-                "partition {partition} holds other records than those that the checkpoint has counted: the topic was \
-                 deleted and recreated. Restore it, or start over"
+                "{} holds other records than those that the checkpoint has counted: the topic was \
+                 deleted and recreated. Restore it, or start over",
+                self.inputs.name_of(partition)
             )));
         }
 

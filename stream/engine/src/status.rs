@@ -7,6 +7,7 @@ use std::time::Instant;
 use record_log::{Offset, OffsetRange};
 use serde::Serialize;
 
+use crate::inputs;
 use crate::metrics::counts::BatchCounts;
 use crate::pane::EventTimeMs;
 use crate::source::position::Position;
@@ -101,7 +102,7 @@ impl Status {
 /// The topics of a job.
 #[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
 pub struct TopicsStatus {
-    /// The source topic.
+    /// The source topics, separated by commas.
     pub input: String,
     /// Who sets the times of its records, once known: LogAppendTime or CreateTime.
     pub input_log_time: String,
@@ -109,16 +110,18 @@ pub struct TopicsStatus {
     pub results: String,
     /// The topics of summaries and rankings, separated by commas, if there are any.
     pub summaries: Option<String>,
-    /// The topic of records that came too late.
+    /// The topics of records that came too late, separated by commas.
     pub late: String,
-    /// The topic of records that were rejected.
+    /// The topics of records that were rejected, separated by commas.
     pub dead_letters: String,
 }
 
 /// A partition.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
 pub struct PartitionStatus {
-    /// Its number.
+    /// The place of its topic among the source topics, from 0 on.
+    pub source: usize,
+    /// Its number in its topic.
     pub partition: u32,
     /// The offset to be read next.
     pub next_offset: Offset,
@@ -134,6 +137,13 @@ pub struct PartitionStatus {
     pub silence_ms: Option<u64>,
     /// The time as of which its end was last confirmed.
     pub end_as_of_ms: Option<u64>,
+}
+
+impl PartitionStatus {
+    /// Returns the partition's id.
+    pub(crate) fn id(&self) -> u32 {
+        inputs::id_of(self.source, self.partition)
+    }
 }
 
 /// A worker.
@@ -186,6 +196,8 @@ pub struct Facts {
     pub(crate) job: String,
     pub(crate) is_running: bool,
     pub(crate) topics: TopicsStatus,
+    /// The source topics.
+    pub(crate) sources: Vec<String>,
     pub(crate) checkpoint: Option<CheckpointStatus>,
     pub(crate) commit_took_ms: Option<u128>,
     pub(crate) answer_limit_ms: u64,
@@ -208,6 +220,7 @@ impl Facts {
             job: job.to_owned(),
             is_running: false,
             topics: TopicsStatus::default(),
+            sources: Vec::new(),
             checkpoint: None,
             commit_took_ms: None,
             answer_limit_ms: u64::MAX,
@@ -239,7 +252,8 @@ impl Facts {
     pub fn position(&mut self, position: Position) {
         let status = self.partitions.entry(position.partition).or_default();
         *status = PartitionStatus {
-            partition: position.partition,
+            source: inputs::source_of(position.partition),
+            partition: inputs::partition_of(position.partition),
             next_offset: position.next_offset,
             newest_event_ms: position.newest_event_ms,
             heard_at_ms: position.heard_at_ms,
@@ -270,8 +284,8 @@ impl Facts {
 
         let others: Vec<_> = silent
             .iter()
-            .filter(|it| it.partition != first.partition)
-            .map(|it| it.partition.to_string())
+            .filter(|it| it.id() != first.id())
+            .map(|it| self.label_of(it.id()))
             .collect();
 
         let others = match others.len() {
@@ -292,7 +306,7 @@ impl Facts {
             "partition {} of topic {:?} has given neither a record nor a confirmed end since {}{others}: it is read up to \
              offset {}, and {end}; its broker is away, frozen or not its leader, or an open transaction holds readers back",
             first.partition,
-            self.topics.input,
+            self.sources.get(first.source).map_or("", String::as_str),
             instant(self.heard_ms(first)),
             first.next_offset,
         ))
@@ -301,14 +315,14 @@ impl Facts {
     /// Returns the positions of all partitions.
     pub fn positions(&self) -> impl Iterator<Item = (u32, Offset)> {
         self.partitions
-            .values()
-            .map(|status| (status.partition, status.next_offset))
+            .iter()
+            .map(|(id, status)| (*id, status.next_offset))
     }
 
     /// Records the ends of the partitions, and computes the rates since the last check.
-    pub fn ends(&mut self, ranges: &[OffsetRange], records: u64, bytes: u64) {
-        for (partition, range) in (0..).zip(ranges) {
-            if let Some(status) = self.partitions.get_mut(&partition) {
+    pub fn ends(&mut self, ranges: &BTreeMap<u32, OffsetRange>, records: u64, bytes: u64) {
+        for (id, range) in ranges {
+            if let Some(status) = self.partitions.get_mut(id) {
                 status.end_offset = Some(range.end);
                 status.lag_records = Some(range.end.saturating_sub(status.next_offset));
             }
@@ -326,8 +340,17 @@ impl Facts {
     /// Returns the known lags of the partitions.
     pub fn lags(&self) -> impl Iterator<Item = (u32, u64)> {
         self.partitions
-            .values()
-            .filter_map(|status| Some((status.partition, status.lag_records?)))
+            .iter()
+            .filter_map(|(id, status)| Some((*id, status.lag_records?)))
+    }
+
+    /// Returns a partition's label: its number, and its topic before it if there are several.
+    pub fn label_of(&self, id: u32) -> String {
+        let partition = inputs::partition_of(id);
+        match self.sources.get(inputs::source_of(id)) {
+            Some(topic) if self.sources.len() > 1 => format!("{topic}/{partition}"),
+            _ => partition.to_string(),
+        }
     }
 
     /// Returns the entry of a worker.

@@ -183,7 +183,14 @@ impl<K: Key, A: Aggregate> Contributions<K, A> {
         state.for_each_total(&closed.windows, &mut |window, for_each_key| {
             for (number, view) in Rc::clone(&self.views).iter().enumerate() {
                 let corrections = || state.corrections(window);
-                let Some(totals) = totals(view, window, for_each_key, corrections) else {
+                let rows: &ForEachKey<'_, K, A> = &|each| {
+                    for_each_key(&mut |key, aggregate| {
+                        if self.rules.has_row(aggregate) {
+                            each(key, aggregate);
+                        }
+                    });
+                };
+                let Some(totals) = totals(view, window, rows, corrections) else {
                     continue;
                 };
                 changes.extend(self.replace(arrival, (number, window), totals));
@@ -347,10 +354,10 @@ pub fn summarize<'scope, K: Key, A: Aggregate>(
     let totals = changes
         .as_collection()
         .reduce(move |(number, _window), parts, output| {
-            let parts = parts
-                .iter()
-                .filter(|(_, copies)| *copies > 0)
-                .map(|(totals, _)| *totals);
+            // Workers whose contributions are equal, which have no first keys, are copies of one.
+            let parts = parts.iter().flat_map(|(totals, copies)| {
+                std::iter::repeat_n(*totals, usize::try_from(*copies).unwrap_or(0))
+            });
             output.extend(
                 merging[*number]
                     .merge(parts)

@@ -1,4 +1,4 @@
-//! The topics of a job: creates those that it publishes to, waits for the one that it reads, and
+//! The topics of a job: creates those that it publishes to, waits for those that it reads, and
 //! checks all of them.
 //!
 //! A compacted topic keeps one record of each key. That is right for summaries and rankings, whose
@@ -10,8 +10,11 @@ use std::time::Duration;
 use record_log::{Cleanup, LogError, LogTimeType, RecordLog, TopicDescription, TopicSpec};
 
 use crate::attempt::Stop;
+use crate::checkpoint::manifest::Fingerprint;
 use crate::error::JobError;
+use crate::inputs::Inputs;
 use crate::job::Pipeline;
+use crate::pane::Windows;
 use crate::settings::Settings;
 
 /// The number of partitions of the topics that a job creates.
@@ -40,11 +43,11 @@ pub fn published<K, A>(pipeline: &Pipeline<K, A>, settings: &Settings) -> Vec<To
         retention: settings.results_retention,
     };
 
-    let mut specs = vec![
-        spec(&pipeline.results.topic, Cleanup::Delete),
-        spec(&pipeline.late_topic, Cleanup::Delete),
-        spec(&pipeline.dead_letter_topic, Cleanup::Delete),
-    ];
+    let mut specs = vec![spec(&pipeline.results.topic, Cleanup::Delete)];
+    let inputs = &pipeline.inputs;
+    let sides = inputs.late_topics().into_iter();
+    let sides = sides.chain(inputs.dead_letter_topics());
+    specs.extend(sides.map(|topic| spec(topic, Cleanup::Delete)));
 
     let branches = pipeline.branches().iter();
     specs.extend(branches.map(|topic| spec(topic, Cleanup::Delete)));
@@ -63,13 +66,13 @@ pub fn check<K, A>(
     pipeline: &Pipeline<K, A>,
     settings: &Settings,
 ) -> Result<(), JobError> {
-    let all = [
-        &pipeline.topic,
-        &pipeline.results.topic,
-        &pipeline.late_topic,
-        &pipeline.dead_letter_topic,
-    ];
-    for topic in all.into_iter().chain(pipeline.branches()) {
+    let inputs = &pipeline.inputs;
+    let results = std::iter::once(&*pipeline.results.topic);
+    let results = results.chain(pipeline.branches().iter().map(String::as_str));
+    let sides = inputs.late_topics().into_iter();
+    let sides = sides.chain(inputs.dead_letter_topics());
+
+    for topic in inputs.names().chain(results).chain(sides) {
         let described = match log.describe(topic) {
             Err(error @ LogError::Refused(_)) => {
                 tracing::warn!(topic, %error, "the topic's cleanup.policy cannot be checked");
@@ -78,7 +81,7 @@ pub fn check<K, A>(
             described => described?,
         };
 
-        if *topic == pipeline.topic {
+        if inputs.names().any(|source| source == topic) {
             show(topic, &described);
         }
 
@@ -137,13 +140,35 @@ fn loss(topic: &str, described: &TopicDescription) -> Option<String> {
     ))
 }
 
-/// Returns the number of partitions of the topic. A job that runs without end waits until the topic
-/// exists; none if it is stopped while it waits.
+/// Returns the fingerprint of a job that reads these topics, without types, reach and skew.
+pub fn fingerprint(inputs: &Inputs, windows: &Windows) -> Fingerprint {
+    let mut names = inputs.names();
+    let first = names.next().unwrap_or_default();
+    let more = names.map(str::to_owned).collect();
+
+    Fingerprint::new(first, windows).reading(more)
+}
+
+/// Returns the numbers of partitions of the source topics. A job that runs without end waits until
+/// all topics exist; none if it is stopped while it waits.
 ///
 /// # Errors
-/// [`LogError::UnknownTopic`] if the job is to read to the topic's end and the topic does not
-/// exist; [`LogError::Unavailable`].
-pub fn await_partitions(
+/// [`LogError::UnknownTopic`] if the job is to read to the topics' ends and one does not exist;
+/// [`LogError::Unavailable`].
+pub fn await_all_partitions(
+    log: &dyn RecordLog,
+    inputs: &Inputs,
+    is_to_end: bool,
+    stop: &Stop,
+) -> Result<Option<Vec<u32>>, LogError> {
+    let counts = inputs
+        .names()
+        .map(|topic| await_partitions(log, topic, is_to_end, stop));
+    counts.collect()
+}
+
+/// Returns the number of partitions of a topic, once it exists.
+fn await_partitions(
     log: &dyn RecordLog,
     topic: &str,
     is_to_end: bool,

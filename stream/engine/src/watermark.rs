@@ -59,6 +59,16 @@ pub struct Pace {
     pub idle_after_ms: u64,
 }
 
+impl Pace {
+    /// Returns the limits with this disorder, if there is one.
+    pub fn allowing(self, disorder_ms: Option<u64>) -> Self {
+        Self {
+            disorder_ms: disorder_ms.unwrap_or(self.disorder_ms),
+            ..self
+        }
+    }
+}
+
 /// The watermark of one partition.
 #[derive(Clone, Debug)]
 pub struct Watermark {

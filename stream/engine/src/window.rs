@@ -100,6 +100,7 @@ pub fn close<'scope, K: Key, A: Aggregate>(
             while let Some(first) = agenda.first_entry().filter(|first| *first.key() < boundary) {
                 let (arrival, due) = first.remove_entry();
                 let mut closed = state.close(arrival, due.closed.as_ref());
+                closed.rows.retain(|row| rules.has_row(&row.aggregate));
                 attempt
                     .metrics
                     .windows(worker, closed.rows.len(), state.entries(), state.panes());

@@ -10,6 +10,7 @@ use crate::flow::{ClosedPane, Slots};
 use crate::job::Pipeline;
 use crate::sink::transaction::SinkStart;
 use crate::source::partitions::Partitions;
+use crate::window::rules::WindowRules;
 
 /// The inputs that all workers of a process share.
 pub struct Shared<K, A> {
@@ -25,6 +26,19 @@ pub struct Shared<K, A> {
     pub slots: Slots,
     /// The clock.
     pub clock: Clock,
+}
+
+impl<K, A> Shared<K, A> {
+    /// Returns the rules by which panes become rows.
+    pub fn window_rules(&self) -> WindowRules<A> {
+        WindowRules {
+            windows: self.pipeline.windows,
+            extent: self.pipeline.extent,
+            is_row: self.pipeline.is_row,
+            lateness_ms: self.adopted.lateness_ms(),
+            lineage: self.adopted.lineage.clone(),
+        }
+    }
 }
 
 /// The inputs of one worker.

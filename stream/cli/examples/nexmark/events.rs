@@ -11,6 +11,10 @@ use stream::Rejected;
 
 /// The topic of all events.
 pub const TOPIC: &str = "nexmark";
+/// The topic of persons, for queries that join it with another.
+pub const PERSONS: &str = "nexmark-persons";
+/// The topic of auctions, for queries that join it with another.
+pub const AUCTIONS: &str = "nexmark-auctions";
 
 /// The time of the first event: 100 seconds before midnight, so that a day ends soon.
 pub const FIRST_MS: u64 = 1_436_918_300_000;
@@ -89,6 +93,24 @@ pub fn decode(record: &Record<'_>) -> Result<(u64, Event), Rejected> {
     let value = record.value.unwrap_or_default();
     let event: Event = serde_json::from_slice(value).map_err(Rejected::because)?;
     Ok((event.date_time_ms(), event))
+}
+
+/// Reads a person from a record; none if it is another event.
+pub fn person(record: &Record<'_>) -> Result<Option<(u64, Person)>, Rejected> {
+    let (time_ms, event) = decode(record)?;
+    Ok(match event {
+        Event::Person(person) => Some((time_ms, person)),
+        _ => None,
+    })
+}
+
+/// Reads an auction from a record; none if it is another event.
+pub fn auction(record: &Record<'_>) -> Result<Option<(u64, Auction)>, Rejected> {
+    let (time_ms, event) = decode(record)?;
+    Ok(match event {
+        Event::Auction(auction) => Some((time_ms, auction)),
+        _ => None,
+    })
 }
 
 /// Returns event `number` of the stream with this seed.

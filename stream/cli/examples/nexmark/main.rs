@@ -7,6 +7,9 @@
 //! cargo run -p stream-cli --example nexmark -- --query q5 --job nexmark-q5 --brokers localhost:9092
 //! ```
 //!
+//! Query q8 reads persons and auctions from topics of their own. With `--input`, these are two files, or links to
+//! the one with all events, in a folder: `nexmark-persons` and `nexmark-auctions`.
+//!
 //! `queries.rs` lists the queries that can be said, and why others cannot.
 
 mod events;
@@ -84,6 +87,8 @@ fn sample() -> Vec<SampleRecord> {
 fn main() -> ExitCode {
     Program::<Nexmark>::default()
         .sample(sample)
+        .sample_of(events::PERSONS, sample)
+        .sample_of(events::AUCTIONS, sample)
         .command("generate", "Prints events as NDJSON", generate)
         .main()
 }

@@ -22,8 +22,8 @@ pub struct Trial<'a> {
     pub kafka: &'a Examination,
     pub log: &'a dyn RecordLog,
     pub tool: &'a Tool,
-    /// The topic that is read, if it exists.
-    pub source: Option<&'a str>,
+    /// The topics that are read and exist.
+    pub sources: Vec<&'a str>,
     /// The topics that are published to and exist.
     pub published: Vec<&'a str>,
     /// The beginning of the job's transactional ids; none if it publishes without transactions.
@@ -41,7 +41,7 @@ impl Trial<'_> {
     pub fn check(&self, mut known: Vec<Fault>) -> (Checked, Transactions) {
         let mut detail = Vec::new();
         let has_progress = self.published.contains(&PROGRESS_TOPIC);
-        let read = self.source.into_iter();
+        let read = self.sources.iter().copied();
         for topic in read.chain(has_progress.then_some(PROGRESS_TOPIC)) {
             match self.try_read(topic) {
                 Ok(()) => detail.push(format!("READ on {topic}")),

@@ -13,8 +13,8 @@ use super::tool::{Resource, Right, Tool};
 /// The needs of a job of its topics.
 #[derive(Clone, Debug)]
 pub struct Needs {
-    /// The topic that is read; none if files are read.
-    pub source: Option<String>,
+    /// The topics that are read; none if files are read.
+    pub sources: Vec<String>,
     /// The topics that are published to, as the job creates them.
     pub published: Vec<TopicSpec>,
     /// How long after its end a window is corrected.
@@ -55,9 +55,9 @@ pub fn check(
     let mut checked = Checked::default();
     let mut topics = Topics::default();
     let mut details = Vec::new();
-    let mut source = None;
+    let mut longest: Option<usize> = None;
 
-    if let Some(name) = &needs.source {
+    for name in &needs.sources {
         match state(log, tool, name) {
             State::Missing => checked.faults.push(missing_source(tool, name)),
             State::Denied(fault) => topics.denied.push(fault),
@@ -70,7 +70,7 @@ pub fn check(
                     || vec![undescribed(tool, name)],
                     |described| source_faults(tool, needs, name, described),
                 ));
-                source = described.cloned();
+                longest = longest.max(described.map(|it| it.record_limit.bytes));
             }
         }
     }
@@ -94,7 +94,7 @@ pub fn check(
                     checked.faults.push(undescribed(tool, &spec.name));
                     continue;
                 };
-                let faults = published_faults(tool, needs, spec, &described, source.as_ref());
+                let faults = published_faults(tool, needs, spec, &described, longest);
                 checked.faults.extend(faults);
             }
         }
@@ -227,7 +227,7 @@ fn published_faults(
     needs: &Needs,
     spec: &TopicSpec,
     described: &TopicDescription,
-    source: Option<&TopicDescription>,
+    longest: Option<usize>,
 ) -> Option<Fault> {
     let topic = &spec.name;
     match (spec.cleanup, described.cleanup) {
@@ -245,9 +245,8 @@ fn published_faults(
         _ => {}
     }
 
-    let source = source?;
+    let needed = longest?;
     let takes = described.record_limit.bytes;
-    let needed = source.record_limit.bytes;
     let is_progress = topic == PROGRESS_TOPIC;
     (takes < needed && !is_progress && spec.cleanup == Cleanup::Delete).then(|| {
         let what = format!(

@@ -110,6 +110,7 @@ fn partitions(status: &Status) -> String {
         .unwrap_or(0)
         .max(1);
 
+    let topics: Vec<&str> = status.topics.input.split(", ").collect();
     let row = |partition: &PartitionStatus| {
         let lag = partition.lag_records.unwrap_or(0);
         let bar = format!("<meter min=\"0\" max=\"{most}\" value=\"{lag}\"></meter>");
@@ -118,7 +119,13 @@ fn partitions(status: &Status) -> String {
             .map(|newest| duration(status.now_ms.saturating_sub(newest)));
 
         [
-            partition.partition.to_string(),
+            topics
+                .get(partition.source)
+                .filter(|_| topics.len() > 1)
+                .map_or_else(
+                    || partition.partition.to_string(),
+                    |topic| format!("{topic}/{}", partition.partition),
+                ),
             count(partition.next_offset),
             known_end(partition).map_or_else(unknown, count),
             format!(

@@ -77,8 +77,11 @@ fn is_zero_u64(number: &u64) -> bool {
 /// Settings that must not change while a checkpoint is in use.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Fingerprint {
-    /// The source topic.
+    /// The source topic; the first one if there are several.
     pub topic: String,
+    /// The other source topics, in the order of their sources' numbers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub more_topics: Vec<String>,
     /// The length of windows.
     pub window_ms: u64,
     /// The distance between the starts of windows.
@@ -183,6 +186,7 @@ impl PartitionCut {
             pending: self.pending.clone().unwrap_or_else(none_pending),
             published,
             decoder: self.decoder,
+            disorder_ms: None,
         }
     }
 }
@@ -222,10 +226,11 @@ pub enum ManifestError {
 }
 
 impl Fingerprint {
-    /// Creates the fingerprint of a job, without types and skew.
+    /// Creates the fingerprint of a job that reads one topic, without types and skew.
     pub fn new(topic: &str, windows: &Windows) -> Self {
         Self {
             topic: topic.to_owned(),
+            more_topics: Vec::new(),
             window_ms: windows.size_ms(),
             slide_ms: windows.slide_ms(),
             pane_ms: windows.pane_ms(),
@@ -238,6 +243,21 @@ impl Fingerprint {
             earlier_aggregates: Vec::new(),
             max_future_skew_ms: None,
         }
+    }
+
+    /// Adds further source topics.
+    #[must_use]
+    pub fn reading(self, more_topics: Vec<String>) -> Self {
+        Self {
+            more_topics,
+            ..self
+        }
+    }
+
+    /// Returns the source topics in the order of their sources' numbers.
+    pub fn topics(&self) -> Vec<&str> {
+        let more = self.more_topics.iter().map(String::as_str);
+        std::iter::once(&*self.topic).chain(more).collect()
     }
 
     /// Adds the types: keys of type `K` and aggregates of type `A`.
@@ -285,7 +305,18 @@ impl Fingerprint {
                 });
             }
         };
-        compare("source topic", self.topic.clone(), job.topic.clone());
+        // A source that is added behind the others begins like a partition that is added.
+        let own = self.topics();
+        let of_job = job.topics();
+        if !of_job.starts_with(&own) {
+            let is_one = own.len() == 1 && of_job.len() == 1;
+            let setting = if is_one {
+                "source topic"
+            } else {
+                "source topics"
+            };
+            compare(setting, own.join(", "), of_job.join(", "));
+        }
 
         compare(
             "session gap",

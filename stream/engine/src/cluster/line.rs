@@ -63,8 +63,8 @@ pub enum Message {
     HasRead(Finding),
     /// From process 0: begin from the attempt's first checkpoint.
     Begin {
-        /// The number of partitions of the topic.
-        partitions: u32,
+        /// The number of partitions of each source topic.
+        partitions: Vec<u32>,
         /// The boundary of the checkpoint.
         boundary: EventTimeMs,
         /// The progress of all publishers.

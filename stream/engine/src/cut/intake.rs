@@ -48,7 +48,7 @@ impl Intake {
             anchor: start.anchor,
             is_recognized: start.anchor.is_none(),
             ceilings: start.ceilings,
-            watermark: Watermark::new(rules.pace, start.newest),
+            watermark: Watermark::new(rules.pace.allowing(start.disorder_ms), start.newest),
             open: OpenPanes::default(),
             pending: start.pending,
             published: start.published,

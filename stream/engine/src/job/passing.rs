@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use record_log::Record;
 
-use super::{Decode, Event, Pipeline, Rejected, Sourced};
+use super::sourced::{Event, Sourced};
+use super::{Decode, Pipeline, Rejected};
 use crate::emitted::{Emitted, SourcePartition};
 use crate::error::JobError;
+use crate::inputs::Inputs;
 use crate::output::{Destination, Encode, Output};
 use crate::pane::{EventTimeMs, InvalidWindows, Windows};
 
@@ -44,7 +46,7 @@ use crate::pane::{EventTimeMs, InvalidWindows, Windows};
 /// ```
 pub struct Passing<V> {
     name: String,
-    topic: String,
+    inputs: Inputs,
     interval: Windows,
     flaw: Option<String>,
     values: Values<V>,
@@ -97,7 +99,7 @@ impl<V: 'static> Sourced<V> {
         let decode = self.decode;
         Sourced {
             name: self.name,
-            topic: self.topic,
+            inputs: self.inputs,
             decode: Arc::new(move |record, event| {
                 let mut former = None;
                 decode(record, &mut former)?;
@@ -133,7 +135,7 @@ impl<V: 'static> Sourced<V> {
 
         Ok(Passing {
             name: self.name,
-            topic: self.topic,
+            inputs: self.inputs,
             interval: Windows::tumbling(interval)?,
             flaw,
             values: Arc::new(move |record, each| {
@@ -168,7 +170,7 @@ impl<V: 'static> Passing<V> {
 
         Passing {
             name: self.name,
-            topic: self.topic,
+            inputs: self.inputs,
             interval: self.interval,
             flaw: self.flaw,
             values: Arc::new(move |record, each| {
@@ -213,12 +215,11 @@ impl<V: 'static> Passing<V> {
         let encoders = sinks.into_iter().map(|sink| sink.encode).collect();
 
         Pipeline {
-            late_topic: format!("{}-late", self.topic),
-            dead_letter_topic: format!("{}-dead-letter", self.topic),
             name: self.name,
-            topic: self.topic,
+            inputs: self.inputs,
             windows: self.interval,
             extent: None,
+            is_row: None,
             decode: emitting(self.values, encoders),
             decoder: 0,
             results: Destination {
@@ -283,6 +284,7 @@ impl<K, A> Pipeline<K, A> {
     /// # Errors
     /// [`JobError::Settings`].
     pub(crate) fn validate(&self) -> Result<(), JobError> {
+        self.inputs.validate(&self.name)?;
         let Some(pass_through) = &self.pass_through else {
             return Ok(());
         };

@@ -32,7 +32,7 @@ fn watched() -> Watched {
 fn survey(log: SimulatedLog) -> Survey {
     Survey {
         log: Arc::new(log),
-        topic: "events".to_owned(),
+        inputs: Inputs::of("events"),
         partitions: 2,
         attempt: attempt(),
         committed: Vec::new(),

@@ -2,7 +2,7 @@
 //!
 //! A record that is larger than its topic's limit is carried in part. In this order, as much as fits
 //! is kept: the record's position and the reason (headers `source_partition`, `source_offset`,
-//! `reason`), its key, its own headers, its value. Further headers describe missing parts:
+//! `reason`, and `source_topic` if the job reads several topics), its key, its own headers, its value. Further headers describe missing parts:
 //!
 //! - `value_size`, `value_sha256`: the size in bytes and the SHA-256 in hexadecimal digits of the
 //!   whole value, if the value is cut.
@@ -14,6 +14,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use record_log::Record;
 
 use crate::flow::{Reason, SideOutput};
+use crate::inputs::partition_of;
 
 /// The most that a batch with one record adds to key, value and headers: the batch's head (61
 /// bytes), and the record's length, attributes, time, offset, and the lengths of key, value and
@@ -31,6 +32,8 @@ const NOTE_BYTES: usize = 96;
 
 /// A header of each side output: the record's partition.
 pub const SOURCE_PARTITION: &str = "source_partition";
+/// A header of each side output of a job that reads several topics: the record's topic.
+pub const SOURCE_TOPIC: &str = "source_topic";
 /// A header of each side output: the record's offset.
 pub const SOURCE_OFFSET: &str = "source_offset";
 /// A header of each side output: `late`, or why the record was rejected.
@@ -43,6 +46,18 @@ pub struct SideLimits {
     pub late_bytes: usize,
     /// The limit of the dead-letter topic.
     pub dead_letter_bytes: usize,
+}
+
+impl SideLimits {
+    /// Returns the limits for records that also have the header [`SOURCE_TOPIC`].
+    #[must_use]
+    pub fn leaving_room_for_topic(self, topic: &str) -> Self {
+        let size_bytes = SOURCE_TOPIC.len() + topic.len() + HEADER_OVERHEAD_BYTES;
+        Self {
+            late_bytes: self.late_bytes.saturating_sub(size_bytes),
+            dead_letter_bytes: self.dead_letter_bytes.saturating_sub(size_bytes),
+        }
+    }
 }
 
 impl SideOutput {
@@ -123,7 +138,10 @@ impl SideOutput {
             Reason::Rejected(reason) => reason,
         };
         [
-            (SOURCE_PARTITION, self.partition.to_string().into_bytes()),
+            (
+                SOURCE_PARTITION,
+                partition_of(self.partition).to_string().into_bytes(),
+            ),
             (SOURCE_OFFSET, self.offset.to_string().into_bytes()),
             (REASON, reason.as_bytes().to_vec()),
         ]

@@ -7,12 +7,14 @@ use crate::checkpoint::lineage::{Lineage, Progress};
 use crate::checkpoint::manifest::PartInfo;
 use crate::emitted::Emitted;
 use crate::flow::{ClosedPane, KEY_GROUPS, Reason, Row, SideOutput, group_of};
+use crate::inputs::Inputs;
 use crate::job::{PassThrough, Pipeline};
 use crate::output::{Destination, Encode, Output};
 use crate::pane::EventTimeMs;
 use crate::sink::batch::{Batch, PaneResults};
 use crate::sink::progress::SinkProgress;
 use crate::sink::row_limit::RowLimit;
+use crate::sink::side::SOURCE_TOPIC;
 use crate::sink::sides::{Side, SideQueue};
 
 /// The size after which a transaction takes no further key group.
@@ -30,7 +32,7 @@ pub struct Transactions {
     lineage: Lineage,
     attempt: u64,
     sides: SideQueue,
-    topics: SideTopics,
+    inputs: Inputs,
     /// The side outputs that were taken from the queue and are not published.
     taken: Vec<Side>,
     former: Vec<FormerPart>,
@@ -96,12 +98,6 @@ impl FormerPart {
     }
 }
 
-/// The topics of side outputs.
-struct SideTopics {
-    late: String,
-    dead_letter: String,
-}
-
 /// A transaction that is being filled.
 struct Open {
     progress: SinkProgress,
@@ -147,10 +143,7 @@ impl Transactions {
             lineage: lineage.clone(),
             attempt,
             sides,
-            topics: SideTopics {
-                late: pipeline.late_topic.clone(),
-                dead_letter: pipeline.dead_letter_topic.clone(),
-            },
+            inputs: pipeline.inputs.clone(),
             taken: Vec::new(),
             former,
             rows: RowLimit::of(max_rows),
@@ -214,7 +207,7 @@ impl Transactions {
             return Ok(false);
         }
         for side in &self.taken {
-            send_side(self.publisher.as_mut(), &side.output, &self.topics)?;
+            send_side(self.publisher.as_mut(), &side.output, &self.inputs)?;
         }
 
         let mut open = Open::of(&self.progress);
@@ -249,7 +242,7 @@ impl Transactions {
         let owed = outputs.iter().skip(published).take(self.rows.now());
 
         for output in owed {
-            send_side(self.publisher.as_mut(), output, &self.topics)?;
+            send_side(self.publisher.as_mut(), output, &self.inputs)?;
             open.records += 1;
             *count += 1;
         }
@@ -389,20 +382,23 @@ fn first_of_each(places: &[Place]) -> Vec<usize> {
 fn send_side(
     publisher: &mut dyn Publisher,
     output: &SideOutput,
-    topics: &SideTopics,
+    inputs: &Inputs,
 ) -> Result<(), PublishError> {
+    let input = inputs.of_id(output.partition);
+    let topic = inputs.source_topic_of(input);
+    let topic = topic.map(|topic| (SOURCE_TOPIC, topic.as_bytes()));
     let origin = output.origin();
     let own = output
         .headers
         .iter()
         .map(|(name, value)| (&**name, &**value));
     let origin = origin.iter().map(|(name, value)| (*name, &**value));
-    let headers: Vec<(&str, &[u8])> = own.chain(origin).collect();
+    let headers: Vec<(&str, &[u8])> = own.chain(topic).chain(origin).collect();
 
     publisher.send(NewRecord {
         topic: match output.reason {
-            Reason::Late => &topics.late,
-            Reason::Rejected(_) => &topics.dead_letter,
+            Reason::Late => &input.late_topic,
+            Reason::Rejected(_) => &input.dead_letter_topic,
         },
         partition: None,
         key: output.key.as_deref(),

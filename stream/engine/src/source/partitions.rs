@@ -10,6 +10,7 @@ use timely::scheduling::activate::SyncActivator;
 use crate::aggregate::{Aggregate, Key};
 use crate::cut::{Anchor, Crossing, Cut, Intake, Reading, Verdict};
 use crate::flow::{ClosedPane, Entry, Reason, SideOutput};
+use crate::inputs;
 use crate::job::{Admission, Decode, Rejected};
 use crate::metrics::counts::BatchCounts;
 use crate::pane::{EventTimeMs, Windows};
@@ -33,7 +34,7 @@ const END_LIMIT_MS: u64 = 5_000;
 const INTERVAL_BYTES: usize = 32 << 20;
 
 /// The limits on reading.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Limits {
     /// The job's windows.
     pub windows: Windows,
@@ -41,14 +42,28 @@ pub struct Limits {
     pub is_passing: bool,
     /// How far stages reach behind a window.
     pub reach_ms: u64,
-    /// Whether the topic may lose single records, including the anchors (compaction).
-    pub may_lose_anchors: bool,
+    /// The limits of each source topic.
+    pub of_inputs: Arc<[InputLimits]>,
     /// The number of panes that a worker may have that contain something and are not committed.
     pub max_open_panes: usize,
-    /// The limits for records of the topics of side outputs.
-    pub sides: SideLimits,
     /// The number of horizons above which reading waits until results are committed.
     pub max_horizons: usize,
+}
+
+/// The limits on reading one of the source topics.
+#[derive(Clone, Copy, Debug)]
+pub struct InputLimits {
+    /// Whether the topic may lose single records, including the anchors (compaction).
+    pub may_lose_anchors: bool,
+    /// The limits for records of the topics of its side outputs.
+    pub sides: SideLimits,
+}
+
+impl Limits {
+    /// Returns the limits of the topic that a partition belongs to.
+    fn of_input(&self, partition: u32) -> InputLimits {
+        self.of_inputs[inputs::source_of(partition)]
+    }
 }
 
 /// The partitions of one worker.
@@ -419,7 +434,8 @@ impl<K: Key, A: Aggregate> Partitions<K, A> {
             self.side_bytes_per_record = per_record;
         }
         self.intake.skip_to(partition, polled.next_offset.min(end));
-        is_foreign |= !self.limits.may_lose_anchors && self.intake.misses_anchor(partition);
+        let may_lose_anchors = self.limits.of_input(partition).may_lose_anchors;
+        is_foreign |= !may_lose_anchors && self.intake.misses_anchor(partition);
         self.foreign = self.foreign.or(is_foreign.then_some(partition));
 
         let is_end_news = polled.end_as_of_ms > self.intake.end_as_of_ms(partition);
@@ -492,7 +508,8 @@ impl<K: Key, A: Aggregate> RecordAdmission<'_, '_, K, A> {
     }
 
     fn publish(&mut self, reason: Reason, horizon: EventTimeMs) {
-        let output = SideOutput::of(self.record, reason, self.limits.sides);
+        let limits = self.limits.of_input(self.record.partition).sides;
+        let output = SideOutput::of(self.record, reason, limits);
         *self.side_bytes += output.size_bytes();
         self.sides.push(output, horizon);
     }

@@ -14,6 +14,7 @@ fn position(partition: u32, next_offset: Offset, newest_event_ms: Option<EventTi
 
 fn facts() -> Facts {
     let mut facts = Facts::new("counts");
+    facts.sources = vec!["orders".to_owned()];
     facts.attempt_began(3, 500);
     facts.position(position(0, 40, Some(900)));
     facts.position(position(2, 7, None));
@@ -26,11 +27,8 @@ fn facts() -> Facts {
 #[test]
 fn a_status_is_what_the_facts_come_to_at_a_moment() {
     let mut facts = facts();
-    facts.ends(
-        &[50, 60, 5].map(|end| OffsetRange { start: 0, end }),
-        47,
-        470,
-    );
+    let ends = (0..).zip([50, 60, 5].map(|end| OffsetRange { start: 0, end }));
+    facts.ends(&ends.collect(), 47, 470);
 
     let status = facts.status(
         BatchCounts {

@@ -1,6 +1,6 @@
 //! The rules by which panes become rows, the same for windows and for their summaries.
 
-use crate::aggregate::Aggregate;
+use crate::aggregate::{Aggregate, IsRow};
 use crate::checkpoint::lineage::Lineage;
 use crate::flow::Row;
 use crate::pane::{EventTimeMs, Windows};
@@ -13,6 +13,8 @@ pub struct WindowRules<A> {
     pub windows: Windows,
     /// The times of the first and last event in an aggregate, if the job's windows are sessions.
     pub extent: Option<Extent<A>>,
+    /// Whether a key with an aggregate has a row; none if each key has one.
+    pub is_row: Option<IsRow<A>>,
     /// The time after its end for which a window is kept for corrections.
     pub lateness_ms: u64,
     /// The lines of history, which determine revisions.
@@ -20,6 +22,11 @@ pub struct WindowRules<A> {
 }
 
 impl<A: Aggregate> WindowRules<A> {
+    /// Returns whether a key with this aggregate has a row.
+    pub fn has_row(&self, aggregate: &A) -> bool {
+        self.is_row.is_none_or(|is_row| is_row(aggregate))
+    }
+
     /// Returns the revision of a window's row or totals on the job's line of history, where
     /// `revision` is the one counted by the window itself.
     pub fn revision(&self, window_start: EventTimeMs, revision: u32) -> u32 {

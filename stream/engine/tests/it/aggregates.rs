@@ -184,7 +184,7 @@ fn emitted(world: &World) -> BTreeMap<(u64, u64), Emitted> {
 }
 
 fn recounted(world: &World, of_so_many: u64) -> BTreeMap<(u64, u64), Emitted> {
-    let late = world.side_outputs("events-late");
+    let late = world.side_outputs("late");
     let mut values: BTreeMap<(u64, u64), Vec<(u64, u64)>> = BTreeMap::new();
     for (position, event) in &world.records {
         let Some((key, time)) = event.filter(|_| !late.contains(position)) else {

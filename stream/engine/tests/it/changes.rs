@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use rand::RngExt;
-use stream::{Aggregate, Count, Job, JobError, Max, Settings, Stop, Sum, Windows};
+use stream::{Settings, Windows};
 
-use crate::oracle::{World, decode, random, settings, windows};
+use crate::oracle::{Form, World, random, settings, windows};
 
 #[test]
 fn a_lateness_that_changes_between_starts_corrupts_no_window() {
@@ -38,44 +38,42 @@ fn a_lateness_that_changes_between_starts_corrupts_no_window() {
     assert!(corrected > 60 && late > 60, "{corrected} and {late}");
 }
 
-/// Returns the message with which a job that keeps `A` is rejected where another kept `Max`.
-fn refused<A: Aggregate>(aggregate: fn(u64) -> A) -> Option<String> {
-    let world = World::new(Windows::tumbling(Duration::from_millis(10)).unwrap(), 1);
-    let run = |job: Result<(), JobError>| job.map_err(|error| error.to_string());
-    let settings = Settings::default();
-    let first = pipeline(&world, Max);
-
-    run(world
-        .run_of(first, world.log.clone(), &settings)
-        .run(&Stop::default()))
-    .unwrap();
-
-    let second = pipeline(&world, aggregate);
-    run(world
-        .run_of(second, world.log.clone(), &settings)
-        .run(&Stop::default()))
-    .err()
-}
-
-fn pipeline<A: Aggregate>(world: &World, aggregate: fn(u64) -> A) -> stream::Pipeline<u64, A> {
-    Job::new("counts")
-        .source("events", decode)
-        .window(world.windows)
-        .aggregate(move |key: u64| [(key, aggregate(key))])
-        .sink("counts", |_, _| {})
-}
-
 #[test]
 fn another_kind_of_aggregate_is_refused_by_name() {
-    let sentence = refused(Sum).unwrap();
-    assert!(
-        sentence.contains("the aggregate type was \"max u64\" and is now \"sum\""),
-        "{sentence}"
-    );
+    let windows = Windows::tumbling(Duration::from_millis(10)).unwrap();
+    let of_two = |form| {
+        let mut world = World::new(windows, 1).and(1);
+        world.form = form;
+        world
+    };
+    let settings = Settings::default();
 
-    assert!(sentence.contains("start-over"), "{sentence}");
-    assert!(refused(|_| Count(1)).is_some_and(|sentence| sentence.contains("now \"count\"")));
-    assert_eq!(refused(Max), None);
+    for (form, other, named) in [
+        (
+            Form::Joined,
+            Form::Counting,
+            "was \"joined (count, count)\" and is now \"count\"",
+        ),
+        (
+            Form::Counting,
+            Form::Joined,
+            "was \"count\" and is now \"joined (count, count)\"",
+        ),
+    ] {
+        let mut world = of_two(form);
+        world.put(0, &[(1, 5)]);
+        world.run(&settings).unwrap();
+
+        world.form = other;
+        let sentence = world.run(&settings).unwrap_err().to_string();
+        assert!(sentence.contains("the aggregate type"), "{sentence}");
+        assert!(sentence.contains(named), "{sentence}");
+        assert!(sentence.contains("start-over"), "{sentence}");
+
+        world.form = form;
+        world.run(&settings).unwrap();
+        world.check();
+    }
 }
 
 #[test]

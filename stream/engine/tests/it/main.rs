@@ -15,6 +15,7 @@ mod drain;
 mod fallback;
 mod fate;
 mod hang;
+mod joined;
 mod log_times;
 mod misbehaviour;
 mod mortal;

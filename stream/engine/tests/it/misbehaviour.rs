@@ -10,11 +10,11 @@ use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, RngExt};
 use record_log::simulated::{Call, Fault};
-use record_log::{Cleanup, Offset, RecordLog};
+use record_log::{Cleanup, Offset};
 use stream::internals::PartitionCut;
 use stream::{JobError, Settings, Stop, Windows};
 
-use crate::oracle::{World, random};
+use crate::oracle::{SECOND, World, place, random};
 
 /// Polls of a partition that return nothing.
 const MAX_SILENT_POLLS: u32 = 3;
@@ -64,8 +64,9 @@ pub struct Misbehaving {
     is_compacted: bool,
     /// Whether a job may continue from an older checkpoint than the newest.
     falls_back: bool,
-    /// The end of each partition when the last life ended. No life has read a record at or after it.
-    ends: Vec<Offset>,
+    /// The end of each partition when the last life ended, by its id. No life has read a record at or
+    /// after it.
+    ends: BTreeMap<u32, Offset>,
     drawn: BTreeMap<Misbehaviour, u64>,
 }
 
@@ -74,13 +75,14 @@ impl Misbehaving {
     pub fn new(world: &World, falls_back: bool, random: &mut SmallRng) -> Self {
         let is_compacted = random.random_bool(0.3);
         if is_compacted {
-            world.log.clean_up_by("events", Cleanup::Compact);
+            let topics = world.topics().iter();
+            topics.for_each(|topic| world.log.clean_up_by(topic, Cleanup::Compact));
         }
 
         Self {
             is_compacted,
             falls_back,
-            ends: Vec::new(),
+            ends: BTreeMap::new(),
             drawn: BTreeMap::new(),
         }
     }
@@ -111,13 +113,12 @@ impl Misbehaving {
 
     /// Lets the log behave again.
     pub fn end(&mut self, world: &World) {
-        for partition in 0..world.partitions() {
-            world.log.silence("events", partition, 0);
-            world.log.hold_back("events", partition, None);
+        for (topic, partition) in world.ids().into_iter().map(place) {
+            world.log.silence(topic, partition, 0);
+            world.log.hold_back(topic, partition, None);
         }
 
-        let ranges = world.log.offsets("events").unwrap();
-        self.ends = ranges.iter().map(|range| range.end).collect();
+        self.ends = world.ends();
     }
 
     /// Returns how often each misbehaviour was drawn.
@@ -135,62 +136,69 @@ impl Misbehaving {
     }
 
     fn misbehave(&self, misbehaviour: Misbehaviour, world: &mut World, random: &mut SmallRng) {
-        let partition = random.random_range(0..world.partitions());
+        let ids = world.ids();
+        let id = ids[random.random_range(0..ids.len())];
+        let (topic, partition) = place(id);
         let mut polls = || random.random_range(1..=MAX_SILENT_POLLS);
 
         match misbehaviour {
-            Misbehaviour::CutOff => world.log.silence("events", partition, polls()),
-            Misbehaviour::Frozen => (0..world.partitions())
-                .for_each(|partition| world.log.silence("events", partition, polls())),
-            Misbehaviour::OpenTransaction => hold_back(world, partition, random),
+            Misbehaviour::CutOff => world.log.silence(topic, partition, polls()),
+            Misbehaviour::Frozen => ids
+                .into_iter()
+                .map(place)
+                .for_each(|(topic, partition)| world.log.silence(topic, partition, polls())),
+            Misbehaviour::OpenTransaction => hold_back(world, id, random),
             Misbehaviour::AbortedTransaction => {
-                world
-                    .log
-                    .abort("events", partition, random.random_range(0..5));
+                world.log.abort(topic, partition, random.random_range(0..5));
             }
             Misbehaviour::CompactedGap => self.compact_unread(world, random),
             Misbehaviour::AnchorCompacted => compact_anchors(world),
             Misbehaviour::Expired => expire(world),
             Misbehaviour::PartitionAdded => world.add_partition(),
-            Misbehaviour::Oversize => publish_oversize(world, partition, random),
+            Misbehaviour::Oversize => publish_oversize(world, id, random),
         }
     }
 
     /// Takes records away that no life has read. They are in no result.
     fn compact_unread(&self, world: &mut World, random: &mut SmallRng) {
-        let read_to = |partition: u32| self.ends.get(partition as usize).copied().unwrap_or(0);
+        let read_to = |id: &u32| self.ends.get(id).copied().unwrap_or(0);
         let unread: Vec<(u32, Offset)> = world
             .records
             .keys()
-            .filter(|(partition, offset)| *offset >= read_to(*partition))
+            .filter(|(id, offset)| *offset >= read_to(id))
             .copied()
             .collect();
 
         let count = random.random_range(0..=unread.len().min(5));
-        for (partition, offset) in unread.sample(random, count) {
-            world.log.compact_away("events", *partition, *offset);
-            world.records.remove(&(*partition, *offset));
+        for (id, offset) in unread.sample(random, count) {
+            let (topic, partition) = place(*id);
+            world.log.compact_away(topic, partition, *offset);
+            world.records.remove(&(*id, *offset));
         }
     }
 }
 
 /// Holds a partition's readers back from an offset that no checkpoint has passed.
-fn hold_back(world: &World, partition: u32, random: &mut SmallRng) {
+fn hold_back(world: &World, id: u32, random: &mut SmallRng) {
     let cut = newest_cuts(world)
         .iter()
-        .find(|cut| cut.partition == partition)
+        .find(|cut| cut.partition == id)
         .map_or(0, |cut| cut.cut);
-    let end = world.log.offsets("events").unwrap()[partition as usize].end;
+    let end = world.ends()[&id];
     let from = random.random_range(cut..=end.max(cut));
-    world.log.hold_back("events", partition, Some(from));
+    let (topic, partition) = place(id);
+    world.log.hold_back(topic, partition, Some(from));
 }
 
 /// Publishes records that are no events and events that are probably late, all larger than the topics of side outputs
 /// take.
-fn publish_oversize(world: &mut World, partition: u32, random: &mut SmallRng) {
+fn publish_oversize(world: &mut World, id: u32, random: &mut SmallRng) {
     world.prepare(&Settings::default());
-    for topic in ["events-late", "events-dead-letter"] {
-        world.log.limit_records(topic, SIDE_LIMIT_BYTES);
+    for topic in world.topics() {
+        for kind in ["late", "dead-letter"] {
+            let topic = format!("{topic}-{kind}");
+            world.log.limit_records(&topic, SIDE_LIMIT_BYTES);
+        }
     }
 
     let padding = "x".repeat(3 * SIDE_LIMIT_BYTES);
@@ -203,7 +211,7 @@ fn publish_oversize(world: &mut World, partition: u32, random: &mut SmallRng) {
         )
     });
     let values = malformed.chain(early.collect::<Vec<_>>()).collect();
-    world.put_values(partition, values);
+    world.put_values(id, values);
 }
 
 fn compact_anchors(world: &World) {
@@ -212,18 +220,16 @@ fn compact_anchors(world: &World) {
             .anchor
             .filter(|anchor| anchor.offset < first_needed(&cut));
         if let Some(anchor) = anchor {
-            world
-                .log
-                .compact_away("events", cut.partition, anchor.offset);
+            let (topic, partition) = place(cut.partition);
+            world.log.compact_away(topic, partition, anchor.offset);
         }
     }
 }
 
 fn expire(world: &World) {
     for cut in newest_cuts(world) {
-        world
-            .log
-            .expire("events", cut.partition, first_needed(&cut));
+        let (topic, partition) = place(cut.partition);
+        world.log.expire(topic, partition, first_needed(&cut));
     }
 }
 
@@ -245,7 +251,8 @@ fn newest_cuts(world: &World) -> Vec<PartitionCut> {
 /// whether the checkpoint had a record by which that can be noticed.
 pub fn recreate(world: &mut World, settings: &Settings, random: &mut SmallRng) -> bool {
     let cuts = newest_cuts(world);
-    if !cuts.iter().any(|cut| cut.anchor.is_some()) {
+    let mut of_first = cuts.iter().filter(|cut| cut.partition < SECOND);
+    if !of_first.any(|cut| cut.anchor.is_some()) {
         return false;
     }
 

@@ -21,10 +21,21 @@ use stream::{
 };
 
 pub use check::Summary;
-pub use counting::{decode, write};
+pub use counting::{decode, identified, write};
 
-use crate::{passing, staged};
+use crate::{joined, passing, staged};
 use counting::{parse, parse_id, pipeline};
+
+/// The topics of a world. The second one exists only in worlds of two.
+const TOPICS: [&str; 2] = ["events", "more-events"];
+
+/// The first id of a partition of the second topic.
+pub const SECOND: u32 = 1 << 20;
+
+/// Returns the topic of a partition with this id, and its number there.
+pub fn place(id: u32) -> (&'static str, u32) {
+    (TOPICS[(id / SECOND) as usize], id % SECOND)
+}
 
 /// What the job of a world does.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -35,6 +46,10 @@ pub enum Form {
     Passing,
     /// It counts by key and window, and has stages behind the window.
     Staged,
+    /// It counts both topics by key and window, and joins the counts.
+    Joined,
+    /// It does the same for keys that only the first topic has, too.
+    LeftJoined,
 }
 
 /// The environment of a test: a log, a store of checkpoints, and the records that were published.
@@ -45,12 +60,12 @@ pub struct World {
     pub objects: Arc<InMemory>,
     pub windows: Windows,
     pub form: Form,
-    /// Key and event time of each record, by partition and offset; none for a record that cannot be
+    /// Key and event time of each record, by the partition's id and offset; none for a record that cannot be
     /// decoded.
     pub records: BTreeMap<(u32, u64), Option<(u64, u64)>>,
     /// Whether some records are published twice.
     pub has_copies: bool,
-    /// The event id of each record, by partition and offset.
+    /// The event id of each record, by the partition's id and offset.
     ids: BTreeMap<(u32, u64), u64>,
     /// Whether results may have been committed more than once, always with the same content.
     pub may_repeat: bool,
@@ -61,7 +76,10 @@ pub struct World {
     pub malformed: f64,
     /// The share of events that are behind others.
     pub behind: f64,
-    times: Vec<u64>,
+    /// Whether the second topic was added when the first one had been read.
+    had_one_topic: bool,
+    /// The time that events have reached, by the partition's id.
+    times: BTreeMap<u32, u64>,
 }
 
 impl World {
@@ -79,7 +97,7 @@ impl World {
         };
         log.ensure_topics(&[topic]).unwrap();
 
-        let times = vec![0; partitions as usize];
+        let times = (0..partitions).map(|id| (id, 0)).collect();
         let objects = Arc::default();
         let records = BTreeMap::new();
 
@@ -96,8 +114,36 @@ impl World {
             is_filtered: false,
             malformed: 0.03,
             behind: 0.5,
+            had_one_topic: false,
             times,
         }
+    }
+
+    /// Adds an empty second topic of `partitions` partitions, which the job reads, too.
+    #[must_use]
+    pub fn and(mut self, partitions: u32) -> Self {
+        let topic = TopicSpec {
+            name: TOPICS[1].to_owned(),
+            partitions,
+            cleanup: Cleanup::Delete,
+            retention: Duration::from_secs(3600),
+        };
+        self.log.ensure_topics(&[topic]).unwrap();
+        self.had_one_topic = !self.records.is_empty();
+        self.times
+            .extend((0..partitions).map(|it| (SECOND + it, 0)));
+        self
+    }
+
+    /// Returns whether the world's job joins its topics.
+    pub fn is_joined(&self) -> bool {
+        matches!(self.form, Form::Joined | Form::LeftJoined)
+    }
+
+    /// Returns the topics.
+    pub fn topics(&self) -> &'static [&'static str] {
+        let has_second = self.times.keys().any(|id| *id >= SECOND);
+        &TOPICS[..1 + usize::from(has_second)]
     }
 
     /// Publishes `count` records. Event time advances in each partition; some records are out of
@@ -109,43 +155,40 @@ impl World {
             .publisher("generator", Delivery::Transactional)
             .unwrap();
 
+        let ids = self.ids();
         let mut written: Vec<(u32, String)> = Vec::new();
         for _ in 0..count {
-            let partition = random.random_range(0..self.times.len());
-            self.times[partition] += *[0, 0, 1, 2, 9].choose(random).unwrap();
+            let id = ids[random.random_range(0..ids.len())];
+            let reached = self.times.get_mut(&id).unwrap();
+            *reached += *[0, 0, 1, 2, 9].choose(random).unwrap();
+            let reached = *reached;
             let behind = if random.random_bool(self.behind) {
                 *[0, 0, 3, 7, 7, 25, 90].choose(random).unwrap()
             } else {
                 0
             };
 
-            let event = (
-                random.random_range(0..7),
-                self.times[partition].saturating_sub(behind),
-            );
+            let event = (random.random_range(0..7), reached.saturating_sub(behind));
 
             let value = if random.random_bool(self.malformed) {
                 "?".to_owned()
             } else {
                 format!("{} {} {}", event.0, event.1, random.next_u64())
             };
-            let mut record = (u32::try_from(partition).unwrap(), value);
+            let mut record = (id, value);
 
             if self.has_copies && random.random_bool(0.1) {
                 record = written.choose(random).cloned().unwrap_or(record);
             }
             written.push(record.clone());
 
-            let (partition, value) = record;
-            let key = None;
-            let value = Some(value.as_bytes());
-
+            let (topic, partition) = place(record.0);
             publisher
                 .send(NewRecord {
-                    topic: "events",
+                    topic,
                     partition: Some(partition),
-                    key,
-                    value,
+                    key: None,
+                    value: Some(record.1.as_bytes()),
                     headers: &[],
                 })
                 .unwrap();
@@ -171,7 +214,8 @@ impl World {
     }
 
     /// Publishes records with these values to a partition.
-    pub fn put_values(&mut self, partition: u32, values: Vec<String>) {
+    pub fn put_values(&mut self, id: u32, values: Vec<String>) {
+        let (topic, partition) = place(id);
         let mut publisher = self
             .log
             .publisher("generator", Delivery::Transactional)
@@ -179,7 +223,7 @@ impl World {
 
         for value in values {
             let record = NewRecord {
-                topic: "events",
+                topic,
                 partition: Some(partition),
                 key: None,
                 value: Some(value.as_bytes()),
@@ -194,15 +238,19 @@ impl World {
 
     /// Records everything that was published.
     fn note(&mut self) {
-        for record in self.log.records("events") {
+        let records = (0..).zip(self.topics()).flat_map(|(source, topic)| {
+            let records = self.log.records(topic).into_iter();
+            records.map(move |record| (source * SECOND + record.partition, record))
+        });
+        for (id, record) in records.collect::<Vec<_>>() {
             let value = record.value.as_deref().unwrap();
-            let position = (record.partition, record.offset);
+            let position = (id, record.offset);
             let event = parse(value).map(|(time, key)| (key, time));
             let event = event.filter(|(_, time)| *time >= self.windows.offset_ms());
             self.records.insert(position, event);
-            let own_id = 1 << 63 | u64::from(record.partition) << 40 | record.offset;
-            let id = parse_id(value).unwrap_or(own_id);
-            self.ids.insert(position, id);
+            let own_id = 1 << 63 | u64::from(id) << 40 | record.offset;
+            let event_id = parse_id(value).unwrap_or(own_id);
+            self.ids.insert(position, event_id);
         }
     }
 
@@ -241,22 +289,34 @@ impl World {
         job
     }
 
-    /// Returns the number of partitions.
-    pub fn partitions(&self) -> u32 {
-        u32::try_from(self.times.len()).unwrap()
+    /// Returns the ids of the partitions.
+    pub fn ids(&self) -> Vec<u32> {
+        self.times.keys().copied().collect()
     }
 
-    /// Adds an empty partition, whose events are as old as those of the others were at first.
+    /// Returns the end of each partition, by its id.
+    pub fn ends(&self) -> BTreeMap<u32, u64> {
+        let end = |id: u32| {
+            let (topic, partition) = place(id);
+            self.log.offsets(topic).unwrap()[partition as usize].end
+        };
+        self.ids().into_iter().map(|id| (id, end(id))).collect()
+    }
+
+    /// Adds an empty partition to the first topic, whose events are as old as those of the others were
+    /// at first.
     pub fn add_partition(&mut self) {
-        self.times.push(0);
-        self.log.grow("events", self.partitions());
+        let partitions = self.times.range(..SECOND).count();
+        let added = u32::try_from(partitions).unwrap();
+        self.times.insert(added, 0);
+        self.log.grow("events", added + 1);
     }
 
-    /// Deletes the topic and creates it again, a while later.
+    /// Deletes the first topic and creates it again, a while later.
     pub fn recreate_topic(&mut self) {
         self.clock_ms.fetch_add(1_000_000, Ordering::SeqCst);
         self.log.recreate("events");
-        self.records.clear();
+        self.records.retain(|(id, _), _| *id >= SECOND);
     }
 
     /// Creates the counting job over this world, for the process with the handle `log`.
@@ -266,7 +326,7 @@ impl World {
 
     /// Defines the counting job of this world.
     pub fn pipeline(&self) -> Pipeline<u64, Count> {
-        pipeline(self.windows, self.is_filtered)
+        pipeline(self.windows, self.is_filtered, self.topics().len() > 1)
     }
 
     /// Creates another job over this world.
@@ -319,7 +379,14 @@ impl World {
                 let pipeline = staged::stages(self.pipeline());
                 run(self.run_of(pipeline, log, settings), store)
             }
-            Form::Passing => run(self.run_of(passing::pipeline(), log, settings), store),
+            Form::Passing => {
+                let pipeline = passing::pipeline(self.topics().len() > 1);
+                run(self.run_of(pipeline, log, settings), store)
+            }
+            Form::Joined | Form::LeftJoined => {
+                let pipeline = joined::pipeline(self.windows, self.form == Form::LeftJoined);
+                run(self.run_of(pipeline, log, settings), store)
+            }
         }
     }
 

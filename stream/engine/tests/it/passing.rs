@@ -5,27 +5,36 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rand::RngExt;
+use rand::rngs::SmallRng;
 use record_log::Record;
 use record_log::simulated::SimulatedLog;
 use stream::{
-    Emitted, Job, JobError, Passing, Pipeline, Run, Settings, SourcePartition, Stop, Windows,
+    Emitted, Job, JobError, Passing, Pipeline, Run, Settings, SourcePartition, Sourced, Stop,
+    Windows,
 };
 
 use crate::cluster::Processes;
 use crate::crashes::{Life, any_fault, live};
-use crate::oracle::{Form, World, decode, random, settings, write};
+use crate::oracle::{Form, SECOND, World, decode, random, settings, write};
 
 /// A value of the job: the record's partition, offset and key, and the number of its copy.
 type Copy = (u32, u64, u64, u64);
 
-fn sourced() -> Passing<Copy> {
-    let decoded = |record: &Record<'_>| {
-        let (time, key) = decode(record)?;
-        Ok((time, (record.partition, record.offset, key)))
+/// Defines what is read of one topic or two. Values have the ids of partitions.
+fn sourced(has_two_topics: bool) -> Passing<Copy> {
+    let decoded = |first_id: u32| {
+        move |record: &Record<'_>| {
+            let (time, key) = decode(record)?;
+            Ok((time, (first_id + record.partition, record.offset, key)))
+        }
     };
     let interval = Duration::from_millis(10);
-    let passing = Job::new("counts")
-        .source("events", decoded)
+    let mut source = Job::new("counts").source("events", decoded(0));
+    if has_two_topics {
+        source = source.and(Sourced::of("more-events", decoded(SECOND)));
+    }
+
+    let passing = source
         .filter(|(_, _, key)| *key != 3)
         .map(|(partition, offset, key)| (partition, offset, 10 * key))
         .without_window(interval);
@@ -42,13 +51,13 @@ fn copies(key: u64) -> u64 {
 
 /// Defines a job that publishes some records of this world twice and some not at all, and the second
 /// copies to another topic as well.
-pub fn pipeline() -> Pipeline<SourcePartition, Emitted> {
+pub fn pipeline(has_two_topics: bool) -> Pipeline<SourcePartition, Emitted> {
     let encode = |(partition, offset, key, copy): &Copy, output: &mut stream::Output| {
         output.key.extend(partition.to_string().bytes());
         write(&[(*partition).into(), *offset, *copy, *key], output);
     };
 
-    sourced()
+    sourced(has_two_topics)
         .branch("second-copies", move |value, output| {
             encode(value, output);
             if value.3 != 1 {
@@ -85,15 +94,12 @@ pub fn check(world: &World, may_repeat: bool) {
         second(&expected)
     );
 
-    let dead = world.side_outputs("events-dead-letter");
-    assert!(may_repeat || dead.len() == world.log.records("events-dead-letter").len());
+    let dead = world.side_outputs("dead-letter");
+    assert!(may_repeat || dead.len() == world.side_records("dead-letter").len());
     for (position, event) in &world.records {
         assert_eq!(event.is_none(), dead.contains(position), "{position:?}");
     }
-    assert!(
-        world.log.records("events-late").is_empty(),
-        "nothing is late"
-    );
+    assert!(world.side_records("late").is_empty(), "nothing is late");
 }
 
 /// Returns the rows of a topic by source partition, in the order in which they were published; each
@@ -112,22 +118,25 @@ fn published(world: &World, topic: &str, may_repeat: bool) -> BTreeMap<u64, Vec<
     rows
 }
 
-fn world(partitions: u32) -> World {
+fn world(random: &mut SmallRng) -> World {
     let windows = Windows::tumbling(Duration::from_millis(10)).unwrap();
-    let mut world = World::new(windows, partitions);
+    let mut world = World::new(windows, random.random_range(1..=4));
+    if random.random_bool(0.5) {
+        world = world.and(random.random_range(1..=3));
+    }
     world.form = Form::Passing;
     world
 }
 
 fn job(world: &World, log: SimulatedLog, settings: &Settings) -> Run<SourcePartition, Emitted> {
-    world.run_of(pipeline(), log, settings)
+    world.run_of(pipeline(world.topics().len() > 1), log, settings)
 }
 
 #[test]
 fn each_record_is_published_once_and_in_order_by_any_workers() {
     for seed in 1..=30 {
         let mut random = random(seed);
-        let mut world = world(random.random_range(1..=5));
+        let mut world = world(&mut random);
 
         for _ in 0..random.random_range(1..=4) {
             world.publish(random.random_range(0..300), &mut random);
@@ -144,7 +153,7 @@ fn whatever_call_a_job_without_a_window_dies_at_each_record_is_there_once() {
     let mut deaths = 0;
     for seed in 1..=40 {
         let mut random = random(seed);
-        let mut world = world(random.random_range(1..=4));
+        let mut world = world(&mut random);
         let first = settings(&mut random);
 
         for _ in 0..random.random_range(2..=5) {
@@ -171,7 +180,7 @@ fn whichever_of_several_processes_dies_each_record_is_there_once() {
     let mut again = 0;
     for seed in 1..=10 {
         let mut random = random(seed);
-        let mut world = world(random.random_range(1..=4));
+        let mut world = world(&mut random);
         let first = settings(&mut random);
 
         for _ in 0..2 {
@@ -199,7 +208,7 @@ fn whichever_of_several_processes_dies_each_record_is_there_once() {
 
 #[test]
 fn what_has_no_window_is_named_where_one_is_needed() {
-    let world = world(1);
+    let world = world(&mut random(1));
     let refused = |pipeline| {
         let run = world.run_of(pipeline, world.log.clone(), &Settings::default());
         let Err(JobError::Settings(sentence)) = run.run(&Stop::default()) else {
@@ -208,7 +217,7 @@ fn what_has_no_window_is_named_where_one_is_needed() {
         sentence
     };
 
-    let ranked = pipeline().top("tops", 1, |one, other| one.cmp(&other), |_, _| {});
+    let ranked = pipeline(false).top("tops", 1, |one, other| one.cmp(&other), |_, _| {});
     assert!(refused(ranked).contains("no window, so it has no totals, ranking or stage"));
 
     let identified = Job::new("counts")

@@ -126,7 +126,7 @@ fn a_checkpoint_whose_offsets_expired_is_refused() {
 
     let said = refusal(&world, &settings);
     assert!(
-        said.contains("partition 1 of \"events\"") && said.contains("expired"),
+        said.contains("partition 1 of topic \"events\"") && said.contains("expired"),
         "{said}"
     );
     assert!(said.contains("Restore it, or start over"), "{said}");

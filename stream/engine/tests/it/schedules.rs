@@ -60,6 +60,8 @@ fn live(world: &World, settings: &Settings, fate: &Arc<Fate>) -> End {
 #[derive(Clone, Copy)]
 struct History {
     form: Form,
+    /// The number of partitions of the second topic, if there is one.
+    second_topic: Option<u32>,
     lateness_ms: u64,
     first: usize,
     second: usize,
@@ -68,6 +70,7 @@ struct History {
 /// A history that is long enough for old parts to be deleted.
 const SHORT: History = History {
     form: Form::Counting,
+    second_topic: None,
     lateness_ms: 10,
     first: 30,
     second: 90,
@@ -75,19 +78,28 @@ const SHORT: History = History {
 /// A history in which parts are merged, and merged parts are deleted.
 const LONG: History = History {
     form: Form::Counting,
+    second_topic: None,
     lateness_ms: 100,
     first: 90,
     second: 300,
 };
 
-/// A short history of a job with stages behind its window.
+/// A short history of a job with stages behind the window of two topics.
 const STAGED: History = History {
     form: Form::Staged,
+    second_topic: Some(1),
     ..SHORT
 };
-/// A short history of a job without a window.
+/// A short history of a job without a window that reads two topics.
 const PASSING: History = History {
     form: Form::Passing,
+    second_topic: Some(1),
+    ..SHORT
+};
+/// A short history of a job that joins two topics.
+const JOINED: History = History {
+    form: Form::LeftJoined,
+    second_topic: Some(1),
     ..SHORT
 };
 /// The call that these two jobs make only in a long history.
@@ -114,6 +126,9 @@ fn happens(doom: Doom, history: History) -> bool {
         2,
     );
     world.form = history.form;
+    if let Some(partitions) = history.second_topic {
+        world = world.and(partitions);
+    }
 
     let settings = Settings {
         disorder: ms(7),
@@ -210,6 +225,13 @@ fn whichever_call_fails_or_kills_a_job_with_stages_its_rows_are_right() {
     sweep(&LOG_CALLS, &Blow::DEATHS, STAGED);
     sweep(&early_calls(), &Blow::DEATHS, STAGED);
     sweep(&LATE_CALLS, &Blow::DEATHS, LONG_STAGED);
+}
+
+#[test]
+fn whichever_call_fails_or_kills_a_job_of_two_topics_their_join_is_right() {
+    sweep(&LOG_CALLS, &Blow::DEATHS, JOINED);
+    sweep(&LOG_CALLS, &[Blow::LoseReply], JOINED);
+    sweep(&early_calls(), &Blow::DEATHS, JOINED);
 }
 
 /// Returns the calls on the store that a job makes in a short history, too.
@@ -345,11 +367,10 @@ fn schedule(seed: u64) -> Happened {
     let mut random = random(seed);
     let kind = Kind::any(&mut random);
     let mut world = World::new(windows(&mut random), random.random_range(1..=4));
-    if world.windows.offset_ms() == 0 && random.random_bool(0.4) {
-        world.form = Form::Passing;
-    } else if random.random_bool(0.4) {
-        world.form = Form::Staged;
+    if random.random_bool(0.6) {
+        world = world.and(random.random_range(1..=3));
     }
+    world.form = any_form(&world, &mut random);
     world.may_repeat = kind == Kind::AtLeastOnce;
     world.has_copies = random.random_bool(0.5);
     world.is_filtered = random.random_bool(0.4);
@@ -414,6 +435,18 @@ fn schedule(seed: u64) -> Happened {
         recreated: is_recreated.into(),
         misbehaviours: misbehaving.drawn(),
     }
+}
+
+/// Draws what the job of a world does.
+fn any_form(world: &World, random: &mut SmallRng) -> Form {
+    if world.windows.offset_ms() == 0 && random.random_bool(0.3) {
+        return Form::Passing;
+    }
+
+    let forms = [Form::Counting, Form::Staged, Form::Joined, Form::LeftJoined];
+    // A join needs two topics.
+    let count = if world.topics().len() > 1 { 4 } else { 2 };
+    forms[random.random_range(0..count)]
 }
 
 /// Makes the log lose the progress of all publishers, or of randomly drawn ones.

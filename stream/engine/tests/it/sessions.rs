@@ -176,8 +176,8 @@ impl Visits {
 
     /// Returns key, first and last event, and count of all sessions, in order.
     fn recounted(&self) -> Vec<(u64, u64, u64, u64)> {
-        let late = self.world.side_outputs("events-late");
-        let dead = self.world.side_outputs("events-dead-letter");
+        let late = self.world.side_outputs("late");
+        let dead = self.world.side_outputs("dead-letter");
         let mut events: Vec<(u64, u64)> = Vec::new();
 
         for (position, event) in &self.world.records {

@@ -2,7 +2,8 @@
 
 use crate::checkpoint::inspect::prune::Plan;
 use crate::checkpoint::inspect::survey::{Listed, Shown, Verified};
-use crate::checkpoint::manifest::{Manifest, PartInfo};
+use crate::checkpoint::manifest::{Fingerprint, Manifest, PartInfo};
+use crate::inputs;
 use crate::units::{duration, instant, size};
 
 /// Formats the table of all checkpoints.
@@ -78,7 +79,7 @@ pub fn show(shown: &Shown) -> String {
         ["job".to_owned(), manifest.job.clone()],
         ["attempt".to_owned(), manifest.attempt.to_string()],
         ["boundary".to_owned(), instant(manifest.boundary)],
-        ["topic".to_owned(), fingerprint.topic.clone()],
+        ["topic".to_owned(), fingerprint.topics().join(", ")],
         match fingerprint.session_gap_ms.map(duration) {
             None => [
                 "windows".to_owned(),
@@ -114,6 +115,16 @@ pub fn show(shown: &Shown) -> String {
     )
 }
 
+/// Returns a partition's number, and its topic before it if there are several.
+fn label(fingerprint: &Fingerprint, id: u32) -> String {
+    let topics = fingerprint.topics();
+    let partition = inputs::partition_of(id);
+    match topics.get(inputs::source_of(id)) {
+        Some(topic) if topics.len() > 1 => format!("{topic}/{partition}"),
+        _ => partition.to_string(),
+    }
+}
+
 fn partitions(manifest: &Manifest) -> String {
     let head = ["PARTITION", "RESUME", "CUT", "NEWEST EVENT"].map(str::to_owned);
     let rows = manifest.partitions.iter().map(|cut| {
@@ -121,7 +132,7 @@ fn partitions(manifest: &Manifest) -> String {
             .newest
             .map_or_else(|| "–".to_owned(), |newest| instant(newest.event_ms));
         [
-            cut.partition.to_string(),
+            label(&manifest.fingerprint, cut.partition),
             cut.resume.to_string(),
             cut.cut.to_string(),
             newest,

@@ -33,8 +33,8 @@ pub enum Instruction {
 
 /// The start that all processes agree on.
 pub struct Agreement {
-    /// The number of partitions of the topic.
-    pub partitions: u32,
+    /// The number of partitions of each source topic.
+    pub partitions: Vec<u32>,
     /// The boundary of the attempt's first checkpoint.
     pub boundary: EventTimeMs,
     /// The progress of all publishers.

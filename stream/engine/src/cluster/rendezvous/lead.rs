@@ -160,7 +160,7 @@ impl<'a> Lead<'a> {
     /// [`ClusterError::Line`].
     pub async fn begin(
         mut self,
-        partitions: u32,
+        partitions: &[u32],
         boundary: EventTimeMs,
         progress: &SinkProgress,
     ) -> Result<Option<Mesh>, ClusterError> {
@@ -169,7 +169,7 @@ impl<'a> Lead<'a> {
         };
 
         self.send(&Message::Begin {
-            partitions,
+            partitions: partitions.to_vec(),
             boundary,
             progress: Box::new(progress.clone()),
         })

@@ -97,12 +97,15 @@ fn a_partition_that_a_restart_waits_for_is_read_however_much_the_others_hold_ope
         windows,
         is_passing: false,
         reach_ms: 0,
-        may_lose_anchors: false,
+        of_inputs: [InputLimits {
+            may_lose_anchors: false,
+            sides: SideLimits {
+                late_bytes: 1_000,
+                dead_letter_bytes: 1_000,
+            },
+        }]
+        .into(),
         max_open_panes: 2,
-        sides: SideLimits {
-            late_bytes: 1_000,
-            dead_letter_bytes: 1_000,
-        },
         max_horizons: 100,
     };
 

@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use record_log::simulated::StoredRecord;
 use stream::Count;
 use stream::internals::part;
 
 use super::counting::is_skipped;
-use super::{Form, World};
-use crate::{passing, staged};
+use super::{Form, SECOND, World};
+use crate::{joined, passing, staged};
 
 /// A row of the results: window start, key, revision and count.
 type Row = (u64, u64, u32, u64);
@@ -93,11 +94,11 @@ impl World {
         if self.form == Form::Passing {
             return passing::check(self, self.may_repeat);
         }
-        for topic in ["events-late", "events-dead-letter"] {
+        for kind in ["late", "dead-letter"] {
             assert_eq!(
-                self.side_outputs(topic).len(),
-                self.log.records(topic).len(),
-                "a record is in {topic} twice"
+                self.side_outputs(kind).len(),
+                self.side_records(kind).len(),
+                "a record is in a topic of {kind} twice"
             );
         }
         self.check_results(false);
@@ -115,9 +116,10 @@ impl World {
         if self.form == Form::Passing {
             return passing::check(self, true);
         }
-        let late = self.side_outputs("events-late");
-        let dead = self.side_outputs("events-dead-letter");
+        let late = self.side_outputs("late");
+        let dead = self.side_outputs("dead-letter");
         let mut expected: BTreeMap<(u64, u64), u64> = BTreeMap::new();
+        let mut of_second = expected.clone();
         let mut counted = BTreeSet::new();
 
         for (position, event) in &self.records {
@@ -134,11 +136,20 @@ impl World {
                 continue;
             }
 
+            let is_second = self.is_joined() && position.0 >= SECOND;
+            let of_topic = if is_second {
+                &mut of_second
+            } else {
+                &mut expected
+            };
             for window in self.windows_of(time) {
-                *expected.entry((window, key)).or_default() += 1;
+                *of_topic.entry((window, key)).or_default() += 1;
             }
         }
 
+        if self.is_joined() {
+            return joined::check(self, &expected, &of_second);
+        }
         if self.form == Form::Staged {
             staged::check(self, &expected, may_fall_back);
         }
@@ -161,6 +172,11 @@ impl World {
             // It keeps nothing of what is committed.
             return;
         }
+        let counts = if self.is_joined() {
+            joined::counts_of_part
+        } else {
+            counts_of_part
+        };
         let Some(newest) = self.objects_in("manifests").pop() else {
             return;
         };
@@ -170,14 +186,13 @@ impl World {
         let mut kept: BTreeMap<(u64, u64), u64> = BTreeMap::new();
         for info in &manifest.parts {
             let bytes = self.bytes(&self.part(&info.name));
-            let panes = part::read::<u64, Count>(&bytes, info.last + 1).unwrap();
-            for entry in panes.iter().flat_map(|pane| &pane.entries) {
-                *kept.entry((entry.pane, entry.key)).or_default() += entry.aggregate.0;
+            for (pane, key, count) in counts(&bytes, info.last + 1) {
+                *kept.entry((pane, key)).or_default() += count;
             }
         }
         kept.retain(|(pane, _), _| *pane >= from);
 
-        let late = self.side_outputs("events-late");
+        let late = self.side_outputs("late");
         let mut expected: BTreeMap<(u64, u64), u64> = BTreeMap::new();
         let mut counted = BTreeSet::new();
         for (position, event) in &self.records {
@@ -252,28 +267,49 @@ impl World {
             .collect()
     }
 
-    /// Returns the source positions of the records in a late or dead-letter topic.
-    pub fn side_outputs(&self, topic: &str) -> BTreeSet<(u32, u64)> {
+    /// Returns the records of the side outputs of a kind, `late` or `dead-letter`, each with the
+    /// number of its source.
+    pub fn side_records(&self, kind: &str) -> Vec<(u32, StoredRecord)> {
+        let topics = (0..).zip(self.topics());
+        let of_topic = |(source, topic): (u32, &&str)| {
+            let records = self.log.records(&format!("{topic}-{kind}")).into_iter();
+            records.map(move |record| (source, record))
+        };
+        topics.flat_map(of_topic).collect()
+    }
+
+    /// Returns the source positions of the side outputs of a kind.
+    ///
+    /// # Panics
+    /// If one does not name the topic that it was read from, or names one where there is only one.
+    pub fn side_outputs(&self, kind: &str) -> BTreeSet<(u32, u64)> {
         let mut side_outputs = BTreeSet::new();
-        for record in self.log.records(topic) {
+        for (source, record) in self.side_records(kind) {
             let header = |name: &str| {
-                let value = record
-                    .headers
-                    .iter()
-                    .find(|(header, _)| header == name)
-                    .unwrap()
-                    .1
-                    .clone();
-                String::from_utf8(value).unwrap().parse::<u64>().unwrap()
+                let header = record.headers.iter().find(|(header, _)| header == name);
+                header.map(|(_, value)| String::from_utf8(value.clone()).unwrap())
             };
-            side_outputs.insert((
-                u32::try_from(header("source_partition")).unwrap(),
-                header("source_offset"),
-            ));
+            let number = |name: &str| header(name).unwrap().parse::<u64>().unwrap();
+            let topic =
+                (self.topics().len() > 1).then(|| self.topics()[source as usize].to_owned());
+            let is_former = self.had_one_topic && source == 0 && header("source_topic").is_none();
+            assert!(is_former || header("source_topic") == topic, "{topic:?}");
+
+            let partition = u32::try_from(number("source_partition")).unwrap();
+            side_outputs.insert((source * SECOND + partition, number("source_offset")));
         }
 
         side_outputs
     }
+}
+
+/// Returns the pane, key and count of each entry of a part's panes before `until`.
+fn counts_of_part(bytes: &[u8], until: u64) -> Vec<(u64, u64, u64)> {
+    let panes = part::read::<u64, Count>(bytes, until).unwrap();
+    let entries = panes.into_iter().flat_map(|pane| pane.entries);
+    entries
+        .map(|entry| (entry.pane, entry.key, entry.aggregate.0))
+        .collect()
 }
 
 /// Parses numbers that are separated by spaces.

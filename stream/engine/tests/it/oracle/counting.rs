@@ -1,7 +1,7 @@
 //! The job that is compared with the recount, and how its records are written and read.
 
 use record_log::Record;
-use stream::{Count, Job, Output, Pipeline, Rejected, Windows};
+use stream::{Count, Job, Output, Pipeline, Rejected, Sourced, Windows};
 
 /// Returns whether a filtered job skips rows with this count.
 pub fn is_skipped(count: u64) -> bool {
@@ -14,13 +14,14 @@ fn rank((key, count): (&u64, &Count), (other, than): (&u64, &Count)) -> std::cmp
 }
 
 /// Defines a job that counts by key, totals each window with its first three keys, and publishes the
-/// first two keys of each window that have more than one event.
-pub fn pipeline(windows: Windows, is_filtered: bool) -> Pipeline<u64, Count> {
-    Job::new("counts")
-        .source("events", |record| {
-            let (time, key) = decode(record)?;
-            Ok((time, (key, record.value.and_then(parse_id))))
-        })
+/// first two keys of each window that have more than one event. It reads one topic or two.
+pub fn pipeline(windows: Windows, is_filtered: bool, has_two_topics: bool) -> Pipeline<u64, Count> {
+    let mut source = Job::new("counts").source("events", identified);
+    if has_two_topics {
+        source = source.and(Sourced::of("more-events", identified));
+    }
+
+    source
         .identified_by(|(_, id)| id.map(Into::into))
         .window(windows)
         .aggregate(|(key, _): (u64, Option<u64>)| [(key, Count(1))])
@@ -66,6 +67,12 @@ pub fn pipeline(windows: Windows, is_filtered: bool) -> Pipeline<u64, Count> {
             let numbers = [ranked.window_start, rank, revision, ranked.key, count];
             write(&numbers, output);
         })
+}
+
+/// Decodes a record into its event time, its key, and the event's id if it has one.
+pub fn identified(record: &Record<'_>) -> Result<(u64, (u64, Option<u64>)), Rejected> {
+    let (time, key) = decode(record)?;
+    Ok((time, (key, record.value.and_then(parse_id))))
 }
 
 /// Decodes a record into its event time and its key.

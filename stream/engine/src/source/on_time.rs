@@ -18,7 +18,7 @@ use crate::seen::EventId;
 const MOST: usize = 64;
 
 /// Events of one partition, in the order of their offsets.
-pub struct OnTime<K, A> {
+pub struct OnTimeRun<K, A> {
     events: Vec<Event>,
     /// The keys and aggregates of all events, in order.
     values: Vec<(K, A)>,
@@ -34,7 +34,7 @@ struct Event {
     verdict: Verdict,
 }
 
-impl<K, A> Default for OnTime<K, A> {
+impl<K, A> Default for OnTimeRun<K, A> {
     fn default() -> Self {
         Self {
             events: Vec::new(),
@@ -43,7 +43,7 @@ impl<K, A> Default for OnTime<K, A> {
     }
 }
 
-impl<K: Key, A: Aggregate> OnTime<K, A> {
+impl<K: Key, A: Aggregate> OnTimeRun<K, A> {
     /// Returns whether the events must be decided about before another one is added.
     #[inline]
     pub fn is_full(&self) -> bool {
@@ -143,7 +143,7 @@ mod tests {
     }
 
     fn settle(
-        events: &mut OnTime<u64, Count>,
+        events: &mut OnTimeRun<u64, Count>,
         intake: &mut Intake,
         found: &mut Vec<(Verdict, Vec<u64>)>,
     ) {
@@ -166,7 +166,7 @@ mod tests {
             let mut one = intake(start.clone(), id_bytes);
             let mut together = intake(start, id_bytes);
 
-            let mut events = OnTime::default();
+            let mut events = OnTimeRun::default();
             let mut expected = Vec::new();
             let mut found = Vec::new();
             for offset in 0..400 {

@@ -18,7 +18,7 @@ use crate::seen::EventId;
 use crate::sink::side::SideLimits;
 use crate::sink::sides::SideQueue;
 use crate::source::fold::Fold;
-use crate::source::on_time::OnTime;
+use crate::source::on_time::OnTimeRun;
 use crate::source::position::Position;
 use crate::units::instant;
 use crate::watermark::Claim;
@@ -76,7 +76,7 @@ pub struct Partitions<K, A> {
     ends: Option<BTreeMap<u32, Offset>>,
     open: Open<K, A>,
     /// Empty between polls.
-    on_time: OnTime<K, A>,
+    on_time: OnTimeRun<K, A>,
     sides: SideQueue,
     /// The bytes of side outputs per record in the last batch.
     side_bytes_per_record: usize,
@@ -158,7 +158,7 @@ impl<K: Key, A: Aggregate> Partitions<K, A> {
             limits,
             ends: None,
             open,
-            on_time: OnTime::default(),
+            on_time: OnTimeRun::default(),
             sides,
             side_bytes_per_record: 1,
             sent: BTreeSet::new(),
@@ -456,7 +456,7 @@ struct RecordAdmission<'a, 'r, K, A> {
     reading: Reading,
     intake: &'a mut Intake,
     open: &'a mut Open<K, A>,
-    on_time: &'a mut OnTime<K, A>,
+    on_time: &'a mut OnTimeRun<K, A>,
     sides: &'a SideQueue,
     limits: &'a Limits,
     batch: &'a mut BatchCounts,
@@ -586,7 +586,7 @@ impl<K: Key, A: Aggregate> Open<K, A> {
     fn settle(
         &mut self,
         partition: u32,
-        events: &mut OnTime<K, A>,
+        events: &mut OnTimeRun<K, A>,
         intake: &mut Intake,
         limits: &Limits,
         batch: &mut BatchCounts,

@@ -304,3 +304,11 @@ fn a_topic_of_progress_lost_under_a_living_job_repeats_no_row() {
         lose_under_a_living_job(&broker, "native", loss);
     }
 }
+
+#[test]
+fn a_lost_topic_of_progress_is_named_under_the_first_protocol_of_transactions() {
+    let Some(broker) = Broker::open("3.9.1", &[]) else {
+        return;
+    };
+    lose_under_a_living_job(&broker, "native", Loss::Deleted);
+}

@@ -140,37 +140,46 @@ impl Session {
         let id = self.transactional_id.clone().unwrap_or_default();
         let identity = self.identity;
         let mut pause = FIRST_PAUSE;
+        let mut refused: Option<Stop> = None;
 
         loop {
-            let answered = self
-                .ask(
-                    ADD_PARTITIONS,
-                    deadline,
-                    |output| ask_add(output, &id, identity, partitions),
-                    read_added,
-                )
-                .map_err(Stop::from)?;
-
-            let Some(refused) = worst(&answered) else {
-                return Ok(());
+            let asked = self.ask(
+                ADD_PARTITIONS,
+                deadline,
+                |output| ask_add(output, &id, identity, partitions),
+                read_added,
+            );
+            let answered = match asked {
+                Ok(answered) => answered,
+                // An answer that is missed because time is up explains less than the refusal before it.
+                Err(error) => {
+                    let before = refused.filter(|_| deadline.is_over());
+                    return Err(before.unwrap_or_else(|| error.into()));
+                }
             };
 
-            let (code, topic) = refused;
-            if !code.is_passing() {
-                let about = match code {
-                    Code::TOPIC_AUTHORIZATION_FAILED | Code::INVALID_TOPIC_EXCEPTION => {
-                        About::Topic { topic }
-                    }
-                    _ => self.about(),
-                };
-                return Err(stop(code, about, None));
+            let Some((code, topic)) = worst(&answered) else {
+                return Ok(());
+            };
+            let stop = self.not_added(code, topic);
+            if !code.is_passing() || deadline.is_over() {
+                return Err(stop);
             }
 
-            if deadline.is_over() {
-                return Err(self.refused(ADD_PARTITIONS, code).into());
-            }
+            refused = Some(stop);
             self.forget_coordinator_if(code);
             wait(&mut pause, deadline);
+        }
+    }
+
+    /// Returns why a partition of a topic was not added.
+    fn not_added(&mut self, code: Code, topic: &str) -> Stop {
+        match code {
+            Code::TOPIC_AUTHORIZATION_FAILED
+            | Code::INVALID_TOPIC_EXCEPTION
+            | Code::UNKNOWN_TOPIC_OR_PARTITION => stop(code, About::Topic { topic }, None),
+            code if code.is_passing() => self.refused(ADD_PARTITIONS, code).into(),
+            code => stop(code, self.about(), None),
         }
     }
 

@@ -3,9 +3,9 @@
 //! glibc gives a program eight arenas for each core. Threads that allocate in one and free in another, as the workers of a
 //! job do with each other's entries, leave holes in all of them. It also raises the size from which a block is a mapping
 //! of its own to 32 MiB, so that the tables of a closed pane leave holes, too. With one arena for each core and mappings from
-//! 1 MiB on, the job of `bench throughput` holds a quarter less memory than with mappings from 4 MiB on, for 4 % more CPU time:
-//! each mapping is filled with zeros when it is touched. With mappings from 512 KiB on it holds a tenth less again, but takes
-//! 16 % more.
+//! 1 MiB on, the job of `bench throughput` held about a quarter less memory than with mappings from 4 MiB on. With mappings from
+//! 512 KiB on it held a tenth less again, but took clearly more CPU time: each mapping is filled with zeros when it is touched.
+//! Both are from two runs of each on a busy machine.
 
 /// The size from which a block is a mapping of its own, which returns to the system as soon as it is free.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]

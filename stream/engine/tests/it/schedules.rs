@@ -197,10 +197,9 @@ fn sweep(calls: &[&'static str], blows: &[Blow], history: History) {
                 })
                 .count()
         };
-        assert!(
-            blows.iter().map(times).sum::<usize>() > 0,
-            "a job has to {call}"
-        );
+        if blows.iter().map(times).sum::<usize>() == 0 {
+            meet(call, blows, history);
+        }
     }
 }
 

@@ -46,7 +46,7 @@ use crate::settings::SettingsFlags;
 /// # struct Line { #[command(flatten)] job: stream_cli::JobSettings<Visits> }
 /// # let settings = Line::parse_from(flags).job;
 /// assert_eq!((&*settings.job, settings.settings.workers), ("visits", 4));
-/// assert_eq!(settings.define()?.source_topic(), "visits-of-today");
+/// assert_eq!(settings.define()?.source_topics(), ["visits-of-today"]);
 /// # Ok::<(), JobError>(())
 /// ```
 ///

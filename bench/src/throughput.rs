@@ -339,7 +339,7 @@ struct Place<'a> {
     folder: &'a Path,
 }
 
-/// The measurements so far by what was measured, and the topics of the results.
+/// The measurements so far, by program and client, and the topics of the results.
 #[derive(Default)]
 struct Measured {
     runs: BTreeMap<String, Vec<Ended>>,

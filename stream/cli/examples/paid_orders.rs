@@ -1,4 +1,4 @@
-//! Computes, every ten minutes, what was paid of each order: a join of two topics by key and window.
+//! Computes, every ten minutes, the sum paid for each order: a join of two topics by key and window.
 //!
 //! ```text
 //! cargo run -p stream-cli --example paid_orders                                on sample records in memory

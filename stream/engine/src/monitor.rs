@@ -153,7 +153,7 @@ impl Watched {
         }
     }
 
-    /// Returns what has changed since the last call.
+    /// Returns the changes since the last call.
     fn turn(&mut self, now_ms: u64) -> Option<Turn> {
         let unanswered = self.attempt.metrics.status(now_ms).unanswered;
         let was_unanswered = std::mem::replace(&mut self.is_unanswered, unanswered.is_some());

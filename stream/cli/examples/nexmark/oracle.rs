@@ -362,7 +362,7 @@ fn newest(log: &SimulatedLog, topic: &str) -> (Results, usize) {
     (results, replaced)
 }
 
-/// Runs the job of a query to the end of what is published, and returns the topic of its results. All
+/// Runs the job of a query to the end of the published events, and returns the topic of its results. All
 /// events are counted.
 fn run(log: &SimulatedLog, query: Query, workers: u16, checkpoints: &str) -> String {
     let settings = Settings {

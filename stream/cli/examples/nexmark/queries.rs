@@ -13,10 +13,10 @@
 //! | q17 | statistics of each auction's bids of a day | `q17` |
 //! | q18 | a person's last bid for each auction | `q18`; of each day |
 //! | q19 | the ten highest bids of each auction | `q19`; of each day |
-//! | q10 | all bids, in files by minute | cannot be said: results go to topics |
-//! | q3, q20, q23 | joins of all auctions with all persons or bids | cannot be said: two topics are joined by key and window, and these joins have no window, so their state has no end |
-//! | q4, q6, q9 | the winning bid of each auction, which lasts until its own expiry | cannot be said: windows do not depend on the event |
-//! | q13 | a join with a table in a file | cannot be said as a table; a function of `aggregate` may look up what it was given at start |
+//! | q10 | all bids, in files by minute | cannot be expressed: results go to topics |
+//! | q3, q20, q23 | joins of all auctions with all persons or bids | cannot be expressed: two topics are joined by key and window, and these joins have no window, so their state has no end |
+//! | q4, q6, q9 | the winning bid of each auction, which lasts until its own expiry | cannot be expressed: windows do not depend on the event |
+//! | q13 | a join with a table in a file | cannot be expressed as a table; a function of `aggregate` may look up what it was given at start |
 
 use std::cmp::Reverse;
 use std::fmt::Display;

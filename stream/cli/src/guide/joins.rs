@@ -13,7 +13,7 @@
 //! [`Sourced::with`](stream::Sourced::with) adds a source whose values have another type, and
 //! [`Windowed::join`](stream::Windowed::join) or [`left_join`](stream::Windowed::left_join) joins the
 //! two. Each side is an aggregate by key, as in any job. This job publishes, for each order, its amount
-//! and what was paid within its ten minutes:
+//! and the sum paid within its ten minutes:
 //!
 //! ```
 //! use std::time::Duration;
@@ -80,8 +80,8 @@
 //!
 //! - The promises are those of a job with one topic: each event is counted once, whatever dies, and late
 //!   events of either side correct the rows.
-//! - Event time is as far as all partitions of all topics are. A topic without new records holds nobody
-//!   back once its brokers have confirmed its end. A topic that is read more slowly is waited for.
+//! - Event time is as far as all partitions of all topics are. A topic without new records does not delay
+//!   the job once its brokers have confirmed its end. The job waits for a topic that is read more slowly.
 //! - A row of an inner join appears when both sides have events of its key. If a late event completes it,
 //!   its first revision is greater than 0.
 //! - A row has the events of a side merged. For a pair for each event, keep them in an aggregate such as

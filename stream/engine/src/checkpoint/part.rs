@@ -276,7 +276,7 @@ mod tests {
             assert!(verify(&part[..length]).is_err(), "length {length}");
         }
 
-        // Too short for a version, with the checksum of what is there.
+        // Too short for a version; the checksum is right.
         let mut short = MAGIC.to_vec();
         short.extend(crc32fast::hash(MAGIC).to_le_bytes());
         assert!(matches!(verify(&short), Err(PartError::NotAPart)));

@@ -186,7 +186,7 @@ impl Intake {
     }
 
     /// Notes an event whose time is accepted, and returns its pane, if the event is on time and was not
-    /// read before a restart. Then only its id and what was published decide about it:
+    /// read before a restart. Then only its id and the published results decide about it:
     /// [`admit_on_time`](Self::admit_on_time).
     #[inline]
     pub fn on_time(&mut self, reading: &Reading, event_ms: EventTimeMs) -> Option<EventTimeMs> {

@@ -185,7 +185,7 @@ mod tests {
         }
     }
 
-    /// Whether and when a set is sealed changes nothing about what is new.
+    /// Sealing a set, early or late, does not change which ids are new.
     #[test]
     fn a_sealed_set_knows_its_ids_and_takes_further_ones() {
         let mut rng = StdRng::seed_from_u64(3);

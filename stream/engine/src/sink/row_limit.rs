@@ -1,4 +1,4 @@
-//! The limit for the rows of a transaction, which follows what the log takes within a transaction's time limit.
+//! The limit for the rows of a transaction, which follows the number that the log takes within a transaction's time limit.
 //!
 //! Brokers abort a transaction at its time limit, and the same rows would take as long again. So the limit is halved
 //! after a failure. It grows by an eighth with each success: a limit that doubled would exceed the time limit again with

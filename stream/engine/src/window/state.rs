@@ -123,7 +123,7 @@ impl<K: Key, A: Aggregate> WindowState<K, A> {
         fold.for_each(&mut push);
     }
 
-    /// Returns what is kept of a range of panes, of which those that are packed are given as well.
+    /// Returns the kept state of a range of panes, some of which are given in packed form.
     fn pieces<'a>(
         &'a self,
         panes: Range<EventTimeMs>,

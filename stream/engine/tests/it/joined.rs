@@ -80,7 +80,7 @@ pub fn counts_of_part(bytes: &[u8], until: u64) -> Vec<(u64, u64, u64)> {
         .collect()
 }
 
-/// Compares what is published with the counts of both topics by window and key.
+/// Compares the published rows with the counts of both topics by window and key.
 ///
 /// # Panics
 /// If they differ.
@@ -304,7 +304,7 @@ fn a_source_that_is_added_last_is_read_and_others_are_refused_by_name() {
     world.run(&settings).unwrap();
     world.check();
 
-    // Its events begin long before what is read of the first topic: some are late.
+    // Its events begin long before those of the first topic: some are late.
     let mut world = world.and(2);
     world.publish(200, &mut random);
     world.run(&settings).unwrap();

@@ -455,7 +455,7 @@ fn schedule(seed: u64) -> Happened {
     }
 }
 
-/// Draws what the job of a world does.
+/// Draws the form of a world's job.
 fn any_form(world: &World, random: &mut SmallRng) -> Form {
     if world.windows.offset_ms() == 0 && random.random_bool(0.3) {
         return Form::Passing;

@@ -226,7 +226,7 @@ impl Followed {
     }
 }
 
-/// Reads what there is, and checks its order.
+/// Reads the available records, and checks their order.
 fn poll(reader: &mut dyn Reader, read: &mut u64) -> Polled {
     let polled = reader.poll(0, 1_000, &mut |record| {
         let value = std::str::from_utf8(record.value.unwrap()).unwrap();

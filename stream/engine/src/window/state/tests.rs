@@ -1,4 +1,4 @@
-//! Tests of windows: their rows and corrections, and what is kept of panes.
+//! Tests of windows: their rows and corrections, and the kept state of panes.
 
 mod sliding;
 

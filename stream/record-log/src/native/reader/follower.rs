@@ -7,7 +7,7 @@
 //!      └──── it fails, or lags, or is old ───┘
 //! ```
 //!
-//! - A follower's end may lag, so it is never an end of the partition. Only the leader dates ends. It is asked when the
+//! - A follower's end may lag, so it is never an end of the partition. Only the leader dates ends, by a request whenever the
 //!   follower has nothing more ([`Replica::wants_end`]).
 //! - After a failure of the follower, the leader is read for a while without the client's rack, or it would name the same
 //!   follower again and send no records.

@@ -155,7 +155,7 @@ impl Slot {
         is_led && self.replica.wants_end()
     }
 
-    /// The follower cannot be read from: the leader is read, which shows what is wrong if it is not the follower.
+    /// The follower cannot be read from: the leader is read, and its error is shown if the follower was not the cause.
     pub fn leave_follower(&mut self) {
         self.replica.avoid(Instant::now());
     }

@@ -75,7 +75,7 @@ impl Steward {
         }
     }
 
-    /// Returns what is to be done next; none if there is nothing.
+    /// Returns the next action; none if there is nothing to do.
     fn task(&self, state: &State) -> Option<Task> {
         let sources = state.slots.iter().filter_map(Slot::source);
         let mut unserved = sources.filter(|node| !self.fetchers.contains(node));

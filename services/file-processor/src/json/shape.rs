@@ -1,8 +1,14 @@
 //! The shape of a document: its depth, the names in its rows, and the number of its values. Pure.
+//!
+//! An object that has a name twice is an error, as it is in a request: two readers of it may see
+//! different values.
 
+use std::collections::HashSet;
+use std::collections::hash_map::RandomState;
 use std::fmt;
+use std::hash::BuildHasher;
 
-use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Value, json};
 
 use crate::finding::shortened;
@@ -11,6 +17,13 @@ use crate::finding::shortened;
 const KEYS_SHOWN: usize = 64;
 /// Number of characters kept of each name.
 const KEY_CHARS_SHOWN: usize = 64;
+/// Largest number of names in an object and the objects around it: their hashes are held in memory.
+const MAX_OPEN_NAMES: usize = 1_000_000;
+
+/// The error of an object with more than [`MAX_OPEN_NAMES`].
+pub(super) const TOO_MANY_NAMES: &str = "more names in one object than can be compared";
+/// The beginning of the error that names a duplicate.
+pub(super) const NAME_TWICE: &str = "a name twice in one object: ";
 
 /// The shape of all documents walked so far.
 #[derive(Default)]
@@ -27,6 +40,10 @@ pub(super) struct Shape {
     /// their first occurrence.
     keys: Vec<String>,
     has_more_keys: bool,
+    /// Number of names in the objects that are being walked.
+    open_names: usize,
+    /// Hashes the names. Its seed is drawn, so that no file can be made whose names collide.
+    hash: RandomState,
 }
 
 impl Shape {
@@ -59,6 +76,21 @@ impl Shape {
             self.has_more_keys = true;
         }
     }
+
+    /// Adds a name of an object to those that it has already.
+    fn note_name<E: Error>(&mut self, names: &mut HashSet<u64>, name: &str) -> Result<(), E> {
+        self.open_names += 1;
+        if self.open_names > MAX_OPEN_NAMES {
+            return Err(E::custom(TOO_MANY_NAMES));
+        }
+
+        if names.insert(self.hash.hash_one(name)) {
+            Ok(())
+        } else {
+            let name = shortened(name, KEY_CHARS_SHOWN);
+            Err(E::custom(format_args!("{NAME_TWICE}{name:?}")))
+        }
+    }
 }
 
 /// Walks one value.
@@ -72,6 +104,8 @@ pub(super) struct Walk<'a> {
 
 impl<'a> Walk<'a> {
     pub(super) fn new(shape: &'a mut Shape) -> Self {
+        // A line that is not JSON leaves its objects open.
+        shape.open_names = 0;
         Self {
             shape,
             depth: 0,
@@ -161,9 +195,11 @@ impl<'de> Visitor<'de> for Walk<'_> {
 
     fn visit_map<A: MapAccess<'de>>(mut self, mut fields: A) -> Result<(), A::Error> {
         self.enter("object");
+        let mut names = HashSet::new();
         while fields
             .next_key_seed(Key {
                 shape: self.shape,
+                names: &mut names,
                 is_row: self.is_row,
             })?
             .is_some()
@@ -175,6 +211,7 @@ impl<'de> Visitor<'de> for Walk<'_> {
             })?;
         }
 
+        self.shape.open_names -= names.len();
         Ok(())
     }
 }
@@ -182,6 +219,8 @@ impl<'de> Visitor<'de> for Walk<'_> {
 /// Reads the name of a field.
 struct Key<'a> {
     shape: &'a mut Shape,
+    /// The hashes of the names that its object has already.
+    names: &'a mut HashSet<u64>,
     is_row: bool,
 }
 
@@ -200,10 +239,10 @@ impl Visitor<'_> for Key<'_> {
         f.write_str("a name")
     }
 
-    fn visit_str<E>(self, name: &str) -> Result<(), E> {
+    fn visit_str<E: Error>(self, name: &str) -> Result<(), E> {
         if self.is_row {
             self.shape.note_key(name);
         }
-        Ok(())
+        self.shape.note_name(self.names, name)
     }
 }

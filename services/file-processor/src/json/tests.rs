@@ -143,3 +143,63 @@ fn only_so_many_keys_are_kept() {
         (64, &json!(true))
     );
 }
+
+#[test]
+fn a_name_twice_in_one_object_is_refused_at_any_depth() {
+    for text in [
+        r#"{"a": 1, "b": 2, "a": 1}"#,
+        r#"[{"b": 1}, {"b": {"c": [{"a": 1, "\u0061": 2}]}}]"#,
+        "{\"a\": {\"a\": 1},\n \"a\": 2}",
+    ] {
+        let refused = refusal(document(text.as_bytes()));
+        assert_eq!(refused.reason, Reason::Malformed, "{text}");
+        assert!(
+            refused.detail.contains(r#"keep one: "a" at line"#),
+            "{}",
+            refused.detail
+        );
+    }
+
+    // The same name in another object is another field.
+    document(br#"{"a": {"a": [{"a": 1}, {"a": 2}]}, "b": {"a": 3}, "A": 4}"#).unwrap();
+}
+
+#[test]
+fn a_line_with_a_name_twice_is_a_bad_row() {
+    let summary = lines(b"{\"a\": 1}\n{\"b\": 1, \"b\": 2}\n{\"a\": 2}\n")
+        .unwrap()
+        .summary;
+
+    assert_eq!(summary["bad_rows"], json!(1));
+    assert_eq!(summary["first_bad"][0]["line"], json!(2));
+    let problem = summary["first_bad"][0]["problem"].as_str().unwrap();
+    assert!(problem.contains(r#"keep one: "b""#), "{problem}");
+}
+
+#[test]
+fn a_million_names_of_open_objects_are_compared_and_no_more() {
+    let object = |names: u32| {
+        let fields: Vec<String> = (0..names).map(|name| format!("\"{name}\":0")).collect();
+        format!("{{{}}}", fields.join(","))
+    };
+
+    let most = object(1_000_000);
+    let refused = refusal(document(format!("{{\"a\":{most}}}").as_bytes()));
+    assert_eq!(refused.reason, Reason::TooLarge);
+    assert!(
+        refused.detail.contains("a million names"),
+        "{}",
+        refused.detail
+    );
+
+    // Objects beside each other do not add up, nor do lines that end within an object.
+    let half = object(500_001);
+    document(format!("[[{half},{half}]]").as_bytes()).unwrap();
+
+    let mut shape = Shape::default();
+    for text in [half.trim_end_matches('}'), &half] {
+        let mut line = Deserializer::from_str(text);
+        let walked = Walk::new(&mut shape).deserialize(&mut line);
+        assert_eq!(walked.is_ok(), text == half);
+    }
+}

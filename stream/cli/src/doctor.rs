@@ -131,6 +131,7 @@ fn open(records: &LogFlags) -> Result<Kafka, LogError> {
     let tool = Tool {
         brokers: records.brokers.clone(),
         principal: examination.principal().map(str::to_owned),
+        is_iam: examination.token_source() == Some("msk-iam"),
     };
     Ok(Kafka {
         examination,

@@ -143,7 +143,8 @@ pub struct LogFlags {
     /// or put one property on each line of the variable
     ///
     /// --client native takes: security.protocol; sasl.mechanism (PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER),
-    /// sasl.username, sasl.password, sasl.oauthbearer.token.file and sasl.oauthbearer.token.source=google (its own); ssl.ca.location, ssl.certificate.location,
+    /// sasl.username, sasl.password, sasl.oauthbearer.token.file and sasl.oauthbearer.token.source (its own: google, or
+    /// msk-iam for Amazon MSK, with sasl.oauthbearer.token.region); ssl.ca.location, ssl.certificate.location,
     /// ssl.key.location (or .pem), ssl.endpoint.identification.algorithm; client.id; socket.timeout.ms,
     /// socket.connection.setup.timeout.ms, socket.keepalive.enable, socket.send.buffer.bytes,
     /// socket.receive.buffer.bytes; fetch.wait.max.ms, fetch.min.bytes, fetch.max.bytes, max.partition.fetch.bytes,

@@ -280,6 +280,11 @@ fn not_logged_in(tool: &Tool, mechanism: Option<&str>, error: &LogError) -> Faul
         (Some(_), Some(command)) => {
             format!("--property sasl.password=PASSWORD with the right one, or set it by {command}")
         }
+        (Some("OAUTHBEARER"), None) if tool.is_iam => {
+            "credentials of AWS whose identity may kafka-cluster:Connect; `aws sts get-caller-identity` shows it on \
+             this machine"
+                .to_owned()
+        }
         (Some("OAUTHBEARER"), None) => "a token that the broker's validator accepts".to_owned(),
         (Some(_), None) => {
             "--property sasl.username=USER --property sasl.password=PASSWORD".to_owned()

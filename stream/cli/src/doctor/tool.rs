@@ -1,4 +1,4 @@
-//! The commands of Kafka's own tools that repair a fault.
+//! The commands of Kafka's own tools that repair a fault, and the actions of IAM where that holds the rights.
 
 use record_log::{Cleanup, TopicSpec};
 
@@ -9,6 +9,8 @@ pub struct Tool {
     pub brokers: String,
     /// The user that the job logs in as, if that is known.
     pub principal: Option<String>,
+    /// IAM of AWS holds the rights, and no ACL of Kafka does.
+    pub is_iam: bool,
 }
 
 /// A right of Kafka's authorizer.
@@ -42,6 +44,10 @@ impl Right<'_> {
 
 impl Tool {
     pub fn grant(&self, right: Right<'_>) -> String {
+        if self.is_iam {
+            return granted_by_iam(right);
+        }
+
         let brokers = &self.brokers;
         let principal = self.principal.as_deref().unwrap_or("PRINCIPAL");
         let operation = right.operation;
@@ -98,5 +104,70 @@ impl Tool {
                  --add-config '{mechanism}=[password=PASSWORD]'"
             )
         })
+    }
+}
+
+/// Returns the actions and the resource for a policy of the job's role. Kafka's names of rights are those of its tool for
+/// ACLs.
+fn granted_by_iam(right: Right<'_>) -> String {
+    let actions = match (right.operation, right.resource) {
+        ("Read", _) => "kafka-cluster:ReadData",
+        ("Describe", _) => "kafka-cluster:DescribeTopic",
+        ("DescribeConfigs", _) => "kafka-cluster:DescribeTopicDynamicConfiguration",
+        (_, Resource::Topic(_)) => "kafka-cluster:WriteData",
+        (_, Resource::TransactionalIds(_)) => {
+            "kafka-cluster:DescribeTransactionalId, kafka-cluster:AlterTransactionalId"
+        }
+    };
+    let resource = match right.resource {
+        Resource::Topic(topic) => format!("topic/CLUSTER/*/{topic}"),
+        Resource::TransactionalIds(prefix) => format!("transactional-id/CLUSTER/*/{prefix}*"),
+    };
+    format!(
+        "in an IAM policy of the job's role, allow {actions} on arn:aws:kafka:REGION:ACCOUNT:{resource}"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Resource, Right, Tool};
+
+    fn tool(is_iam: bool) -> Tool {
+        Tool {
+            brokers: "kafka-1:9098".to_owned(),
+            principal: None,
+            is_iam,
+        }
+    }
+
+    #[test]
+    fn a_right_is_granted_where_rights_are_held() {
+        let orders = Resource::Topic("orders");
+        let ids = Resource::TransactionalIds("job-sink-");
+        for (operation, resource, action, named) in [
+            ("Read", orders, ":ReadData", "topic/CLUSTER/*/orders"),
+            ("Write", orders, ":WriteData", "topic/CLUSTER/*/orders"),
+            ("Describe", orders, ":DescribeTopic on", "orders"),
+            ("DescribeConfigs", orders, ":DescribeTopicDynamic", "orders"),
+            (
+                "Write",
+                ids,
+                ":AlterTransactionalId",
+                "-id/CLUSTER/*/job-sink-*",
+            ),
+        ] {
+            let right = Right {
+                operation,
+                resource,
+            };
+            let by_iam = tool(true).grant(right);
+            for part in [action, named] {
+                assert!(by_iam.contains(part), "{part:?} in {by_iam}");
+            }
+
+            let by_acl = tool(false).grant(right);
+            let option = format!("--operation {operation}");
+            assert!(by_acl.starts_with("kafka-acls.sh") && by_acl.contains(&option));
+        }
     }
 }

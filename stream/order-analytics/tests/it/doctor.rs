@@ -3,6 +3,7 @@
 
 mod connections;
 mod findings;
+mod iam;
 mod kafka;
 mod rights;
 mod topics;

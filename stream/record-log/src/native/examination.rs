@@ -16,6 +16,7 @@ use super::api::{
 use super::cluster::Cluster;
 use super::errors::log_error;
 use super::fault::{Certificate, TlsRefusal};
+use super::login::Login;
 use super::network::{Address, SocketOptions, dial};
 use super::publisher::{Trial, TrialError, try_out};
 use super::settings::{Refused, Settings};
@@ -72,6 +73,7 @@ pub struct Examination {
 struct Connecting {
     principal: Option<String>,
     mechanism: Option<&'static str>,
+    token_source: Option<&'static str>,
 }
 
 impl Examination {
@@ -97,6 +99,7 @@ impl Examination {
         let connection = Connecting {
             principal: login.and_then(|login| login.user().map(str::to_owned)),
             mechanism: login.map(|login| login.mechanism().name()),
+            token_source: login.and_then(Login::token_source),
         };
         let known = settings.brokers.iter().map(BrokerAddress::of).collect();
         let cluster = Arc::new(Cluster::new(settings.access, settings.brokers));
@@ -139,6 +142,11 @@ impl Examination {
     /// Returns the mechanism of the login; none without a login.
     pub fn mechanism(&self) -> Option<&'static str> {
         self.connection.mechanism
+    }
+
+    /// Returns the source of the tokens that the login is by (`sasl.oauthbearer.token.source`); none without one.
+    pub fn token_source(&self) -> Option<&'static str> {
+        self.connection.token_source
     }
 
     /// Returns how long a transaction may live.

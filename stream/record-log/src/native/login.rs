@@ -4,19 +4,23 @@
 //! Invariants: no secret is shown by `Debug` or in an error.
 
 mod google;
+mod issuer;
+#[cfg(feature = "msk-iam")]
+mod msk;
 mod scram;
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use aws_lc_rs::rand;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
-use self::google::GoogleError;
-pub(super) use self::google::server as google_server;
+use self::google::Google;
+pub(super) use self::issuer::Secret;
+use self::issuer::{IssueError, Issuer};
 use self::scram::{First, Hash, Proven, ScramError};
-use super::network::Address;
 use crate::clock::system_now_ms;
 
 /// The most challenges in an exchange. SCRAM has two.
@@ -33,12 +37,18 @@ pub(super) enum Mechanism {
     OauthBearer,
 }
 
-/// A text that is not shown.
-#[derive(Clone, Eq, PartialEq)]
-pub(super) struct Secret(pub String);
+/// The places that `sasl.oauthbearer.token.source` names.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum TokenSource {
+    /// `google`: the metadata server of Google.
+    Google,
+    /// `msk-iam`: credentials of AWS.
+    #[cfg(feature = "msk-iam")]
+    MskIam,
+}
 
 /// The identity that is proven to each broker.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug)]
 pub(super) enum Login {
     /// A user name and its password, by PLAIN or SCRAM.
     Password {
@@ -48,8 +58,8 @@ pub(super) enum Login {
     },
     /// A bearer token from a file, read anew for each login. The program that writes the file keeps it fresh.
     Token { file: PathBuf },
-    /// A bearer token of the service account that the metadata server of Google names.
-    Google { server: Address },
+    /// A bearer token of an issuer, a new one for each login.
+    Issued(TokenSource, Arc<dyn Issuer>),
 }
 
 /// An exchange with one broker, after its first message.
@@ -86,8 +96,8 @@ pub(super) enum LoginError {
     },
     #[error("cannot be given a token: the file {} of sasl.oauthbearer.token.file is empty, or holds more than a token", file.display())]
     NoToken { file: PathBuf },
-    #[error("cannot be given a token of Google: {0}")]
-    Google(#[from] GoogleError),
+    #[error("cannot be given a token of {0}")]
+    Issuer(#[from] IssueError),
     #[error("cannot be logged in to: this machine has no random numbers")]
     NoRandomNumbers,
 }
@@ -116,16 +126,42 @@ impl fmt::Display for Mechanism {
     }
 }
 
-impl fmt::Debug for Secret {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("(not shown)")
-    }
-}
-
 impl LoginError {
     /// A later login may succeed.
     pub fn is_passing(&self) -> bool {
-        matches!(self, Self::Google(error) if error.is_passing())
+        matches!(self, Self::Issuer(error) if error.is_passing)
+    }
+}
+
+impl TokenSource {
+    /// The sources of this build.
+    pub const ALL: &[Self] = &[
+        Self::Google,
+        #[cfg(feature = "msk-iam")]
+        Self::MskIam,
+    ];
+
+    /// The source's name in the settings.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Google => "google",
+            #[cfg(feature = "msk-iam")]
+            Self::MskIam => "msk-iam",
+        }
+    }
+
+    /// Returns the login by this source's tokens. Only AWS has regions.
+    pub fn login(self, region: Option<String>) -> Login {
+        let issuer: Arc<dyn Issuer> = match self {
+            Self::Google => Arc::new(Google::of_environment()),
+            #[cfg(feature = "msk-iam")]
+            Self::MskIam => Arc::new(msk::Msk::new(region)),
+        };
+        Login::Issued(self, issuer)
+    }
+
+    pub fn has_regions(self) -> bool {
+        self != Self::Google
     }
 }
 
@@ -133,7 +169,7 @@ impl Login {
     pub fn mechanism(&self) -> Mechanism {
         match self {
             Self::Password { mechanism, .. } => *mechanism,
-            Self::Token { .. } | Self::Google { .. } => Mechanism::OauthBearer,
+            Self::Token { .. } | Self::Issued(..) => Mechanism::OauthBearer,
         }
     }
 
@@ -141,7 +177,15 @@ impl Login {
     pub fn user(&self) -> Option<&str> {
         match self {
             Self::Password { user, .. } => Some(user),
-            Self::Token { .. } | Self::Google { .. } => None,
+            Self::Token { .. } | Self::Issued(..) => None,
+        }
+    }
+
+    /// The source of the tokens; none if the user has a password, or the token is in a file.
+    pub fn token_source(&self) -> Option<&'static str> {
+        match self {
+            Self::Password { .. } | Self::Token { .. } => None,
+            Self::Issued(source, _) => Some(source.name()),
         }
     }
 
@@ -155,9 +199,7 @@ impl Login {
                 "the token in {}: write a fresh one that the broker's validator accepts",
                 file.display()
             ),
-            Self::Google { server } => format!(
-                "the service account that the metadata server {server} names: grant it roles/managedkafka.client"
-            ),
+            Self::Issued(_, issuer) => issuer.remedy(),
         }
     }
 
@@ -176,8 +218,8 @@ impl Login {
             },
             // RFC 7628.
             Self::Token { file } => (State::Waiting, bearer(&token(file)?)),
-            Self::Google { server } => {
-                let token = Secret(google::token(server, system_now_ms())?);
+            Self::Issued(_, issuer) => {
+                let token = issuer.token(system_now_ms())?;
                 (State::Waiting, bearer(&token))
             }
         };
@@ -203,7 +245,7 @@ impl Exchange<'_> {
                 Ok(None)
             }
             // A broker that refuses a token sends the reason before it fails the login.
-            (Login::Token { .. } | Login::Google { .. }, State::Waiting) if !answer.is_empty() => {
+            (Login::Token { .. } | Login::Issued(..), State::Waiting) if !answer.is_empty() => {
                 self.state = State::TokenRefused(text(answer)?.to_owned());
                 Ok(Some(vec![1]))
             }

@@ -53,7 +53,7 @@ impl Client {
 /// A broker that ends with this value. Its data stays until then.
 pub struct Broker {
     pub folder: TempDir,
-    jars: PathBuf,
+    pub jars: PathBuf,
     child: Option<Child>,
     port: u16,
 }
@@ -86,7 +86,7 @@ impl Broker {
         let file = folder.path().join("server.properties");
         std::fs::write(&file, settings).unwrap();
 
-        let mut storage = java(&jars, "kafka.tools.StorageTool");
+        let mut storage = java(&[&jars.join("*")], "kafka.tools.StorageTool");
         storage.args(["format", "-t", CLUSTER_ID, "-c"]).arg(&file);
         run(storage.args(format));
 
@@ -130,7 +130,7 @@ log.dirs={}/log
             .append(true)
             .open(self.folder.path().join("output"))
             .unwrap();
-        let child = java(&self.jars, "kafka.Kafka")
+        let child = java(&[&self.jars.join("*"), &self.classes()], "kafka.Kafka")
             .arg(self.folder.path().join("server.properties"))
             .stdout(output.try_clone().unwrap())
             .stderr(output)
@@ -170,7 +170,12 @@ log.dirs={}/log
 
     /// Runs one of Kafka's tools.
     pub fn tool(&self, class: &str, arguments: &[&str]) {
-        run(java(&self.jars, class).args(arguments));
+        run(java(&[&self.jars.join("*")], class).args(arguments));
+    }
+
+    /// Classes of the test's own that settings of the broker may name.
+    pub fn classes(&self) -> PathBuf {
+        self.folder.path().join("classes")
     }
 
     /// Waits for the listener: brokers listen before they can answer every request, and callers wait for the rest.
@@ -262,7 +267,7 @@ fn cached_folders() -> Vec<PathBuf> {
         .collect()
 }
 
-fn java(jars: &Path, class: &str) -> Command {
+fn java(places: &[&Path], class: &str) -> Command {
     let mut java = Command::new("java");
     java.args([
         "-Xms64m",
@@ -273,7 +278,7 @@ fn java(jars: &Path, class: &str) -> Command {
         "-cp",
     ]);
 
-    java.arg(jars.join("*")).arg(class);
+    java.arg(std::env::join_paths(places).unwrap()).arg(class);
     java
 }
 

@@ -187,7 +187,8 @@ impl SecuredKafka {
     }
 }
 
-fn job(arguments: &[&str], brokers: &str, properties: &[String]) -> Command {
+/// A command of the job on these brokers, with these properties.
+pub fn job(arguments: &[&str], brokers: &str, properties: &[String]) -> Command {
     let properties = properties.iter();
     let mut command = Command::new(env!("CARGO_BIN_EXE_order-analytics"));
     command

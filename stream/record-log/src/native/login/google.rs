@@ -18,6 +18,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64_URL;
 use serde::Deserialize;
 
+use super::issuer::{IssueError, Issuer, Secret};
 use crate::native::network::{Address, Socket, SocketOptions, dial};
 
 /// The variable by which Google's own libraries find another metadata server.
@@ -30,9 +31,15 @@ const LIMIT: Duration = Duration::from_secs(5);
 /// Tokens have some two thousand bytes.
 const LONGEST_ANSWER: u64 = 64 << 10;
 
+/// Issues tokens of the service account that a metadata server names.
+#[derive(Debug)]
+pub(super) struct Google {
+    server: Address,
+}
+
 /// The reason why there is no token. It continues "cannot be given a token of Google: ".
 #[derive(Debug, thiserror::Error)]
-pub(in crate::native) enum GoogleError {
+enum GoogleError {
     #[error("the metadata server {server} does not answer: {source}")]
     Unreachable { server: Address, source: io::Error },
     #[error(
@@ -61,10 +68,33 @@ struct AccessToken {
     expires_in: u64,
 }
 
-/// Returns the metadata server that this process uses.
-pub(in crate::native) fn server() -> Address {
-    let named = std::env::var(HOST_VARIABLE).unwrap_or_default();
-    server_named(&named)
+impl Google {
+    /// Issues tokens of the metadata server that this process uses.
+    pub fn of_environment() -> Self {
+        let named = std::env::var(HOST_VARIABLE).unwrap_or_default();
+        Self {
+            server: server_named(&named),
+        }
+    }
+}
+
+impl Issuer for Google {
+    fn token(&self, now_ms: u64) -> Result<Secret, IssueError> {
+        token(&self.server, now_ms)
+            .map(Secret)
+            .map_err(|error| IssueError {
+                issuer: "Google",
+                is_passing: error.is_passing(),
+                source: Box::new(error),
+            })
+    }
+
+    fn remedy(&self) -> String {
+        format!(
+            "the service account that the metadata server {} names: grant it roles/managedkafka.client",
+            self.server
+        )
+    }
 }
 
 fn server_named(named: &str) -> Address {
@@ -83,7 +113,7 @@ fn server_named(named: &str) -> Address {
 }
 
 /// Gets a token for brokers, as of `now_ms`.
-pub(super) fn token(server: &Address, now_ms: u64) -> Result<String, GoogleError> {
+fn token(server: &Address, now_ms: u64) -> Result<String, GoogleError> {
     let answer = get(server, &format!("{ACCOUNT}/token"))?;
     let token: AccessToken =
         serde_json::from_str(&answer).map_err(|source| GoogleError::NoToken {

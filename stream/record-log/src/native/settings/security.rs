@@ -4,15 +4,17 @@ use std::path::PathBuf;
 
 use super::files::{Pem, authorities, certificates, key};
 use super::{Refused, boolean, refused};
-use crate::native::login::{Login, Mechanism, Secret, google_server};
-use crate::native::network::Address;
+use crate::native::login::{Login, Mechanism, Secret, TokenSource};
 use crate::native::tls::{Identity, Names};
 
 /// The file that a bearer token is read from: librdkafka has no such property.
 pub(super) const TOKEN_FILE: &str = "sasl.oauthbearer.token.file";
 
-/// Where a bearer token comes from, if not from a file: `google`. librdkafka has no such property either.
+/// Where a bearer token comes from, if not from a file: `google` or `msk-iam`. librdkafka has no such property either.
 pub(super) const TOKEN_SOURCE: &str = "sasl.oauthbearer.token.source";
+
+/// The region of AWS that tokens are signed for, if it is not the default chain's. librdkafka has no such property either.
+pub(super) const TOKEN_REGION: &str = "sasl.oauthbearer.token.region";
 
 /// `security.protocol`.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -32,8 +34,8 @@ pub(super) struct Security {
     user: Option<String>,
     password: Option<Secret>,
     token_file: Option<PathBuf>,
-    /// The metadata server of Google; none if tokens do not come from there.
-    google: Option<Address>,
+    token_source: Option<TokenSource>,
+    token_region: Option<String>,
     authorities: Option<Pem>,
     certificate: Option<Pem>,
     key: Option<Pem>,
@@ -94,8 +96,8 @@ impl Security {
                 self.password = Some(Secret(password.to_owned()));
             }
             TOKEN_FILE => self.token_file = Some(PathBuf::from(value)),
-            TOKEN_SOURCE if value == "google" => self.google = Some(google_server()),
-            TOKEN_SOURCE => return Err(refused(name, value, "google")),
+            TOKEN_SOURCE => self.token_source = Some(token_source(name, value)?),
+            TOKEN_REGION => self.token_region = Some(value.to_owned()),
             "ssl.ca.location" => self.authorities = Some(Pem::file("ssl.ca.location", value)),
             "ssl.ca.pem" => self.authorities = Some(Pem::text("ssl.ca.pem", value)),
             "ssl.certificate.location" => {
@@ -147,7 +149,8 @@ impl Security {
             ("sasl.username", self.user.is_some()),
             ("sasl.password", self.password.is_some()),
             (TOKEN_FILE, self.token_file.is_some()),
-            (TOKEN_SOURCE, self.google.is_some()),
+            (TOKEN_SOURCE, self.token_source.is_some()),
+            (TOKEN_REGION, self.token_region.is_some()),
         ];
         let set = of_logins.into_iter().find(|(_, is_set)| *is_set);
         if let (Some((name, _)), false) = (set, self.protocol.has_login()) {
@@ -187,17 +190,20 @@ impl Security {
             .ok_or_else(|| missing("sasl.mechanism", self.protocol.setting()))?;
         let because = || format!("sasl.mechanism={mechanism}");
 
+        let of_passwords = [
+            ("sasl.username", self.user.is_some()),
+            ("sasl.password", self.password.is_some()),
+        ];
+        let of_tokens = [
+            (TOKEN_FILE, self.token_file.is_some()),
+            (TOKEN_SOURCE, self.token_source.is_some()),
+            (TOKEN_REGION, self.token_region.is_some()),
+        ];
         let unused = match mechanism {
-            Mechanism::OauthBearer => [
-                ("sasl.username", self.user.is_some()),
-                ("sasl.password", self.password.is_some()),
-            ],
-            _ => [
-                (TOKEN_FILE, self.token_file.is_some()),
-                (TOKEN_SOURCE, self.google.is_some()),
-            ],
+            Mechanism::OauthBearer => &of_passwords[..],
+            _ => &of_tokens,
         };
-        if let Some((name, _)) = unused.into_iter().find(|(_, is_set)| *is_set) {
+        if let Some((name, _)) = unused.iter().find(|(_, is_set)| *is_set) {
             return Err(Refused::NoEffect {
                 name,
                 because: because(),
@@ -220,16 +226,25 @@ impl Security {
 
     /// A token comes from one place.
     fn bearer(&self, because: String) -> Result<Login, Refused> {
-        match (self.token_file.clone(), self.google.clone()) {
+        let has_regions = self.token_source.is_some_and(TokenSource::has_regions);
+        if self.token_region.is_some() && !has_regions {
+            return Err(Refused::NoEffect {
+                name: TOKEN_REGION,
+                because,
+                remedy: "sasl.oauthbearer.token.source to msk-iam",
+            });
+        }
+
+        match (self.token_file.clone(), self.token_source) {
             (Some(file), None) => Ok(Login::Token { file }),
-            (None, Some(server)) => Ok(Login::Google { server }),
+            (None, Some(source)) => Ok(source.login(self.token_region.clone())),
             (None, None) => Err(Refused::Missing {
                 name: TOKEN_FILE,
                 because,
             }),
-            (Some(_), Some(_)) => Err(Refused::NoEffect {
+            (Some(_), Some(source)) => Err(Refused::NoEffect {
                 name: TOKEN_FILE,
-                because: format!("{TOKEN_SOURCE}=google"),
+                because: format!("{TOKEN_SOURCE}={}", source.name()),
                 remedy: "only one of them",
             }),
         }
@@ -273,6 +288,20 @@ fn mechanism(name: &str, value: &str) -> Result<Mechanism, Refused> {
     let is_meant = |mechanism: &Mechanism| value.eq_ignore_ascii_case(mechanism.name());
     let found = Mechanism::ALL.into_iter().find(is_meant);
     found.ok_or_else(|| refused(name, value, Mechanism::ALL.map(Mechanism::name).join(", ")))
+}
+
+fn token_source(name: &str, value: &str) -> Result<TokenSource, Refused> {
+    let mut sources = TokenSource::ALL.iter().copied();
+    let found = sources.find(|source| source.name() == value);
+    found.ok_or_else(|| {
+        let names = TokenSource::ALL.iter().map(|source| source.name());
+        let taken = names.collect::<Vec<_>>().join(", ");
+        let lacks = match cfg!(feature = "msk-iam") {
+            true => "",
+            false => "; for msk-iam, build with `--features record-log/msk-iam`",
+        };
+        refused(name, value, format!("{taken}{lacks}"))
+    })
 }
 
 /// librdkafka takes an empty value for none, too.

@@ -62,6 +62,7 @@ fn properties_without_effect_are_refused_by_name() {
         ("ssl.key.location", "own.key"),
         ("ssl.endpoint.identification.algorithm", "none"),
         ("sasl.oauthbearer.token.file", "token"),
+        ("sasl.oauthbearer.token.region", "eu-central-1"),
     ] {
         let refused = refusal(&[plain, (name, value)]);
         assert!(
@@ -97,6 +98,13 @@ fn a_bearer_token_comes_from_one_place() {
         let given = settings(&with("OAUTHBEARER", &[property])).unwrap();
         let login = given.access.login.unwrap();
         assert!(login.remedy().contains(expected), "{}", login.remedy());
+    }
+
+    // Only AWS has regions.
+    let region = ("sasl.oauthbearer.token.region", "eu-central-1");
+    for other in [file, google] {
+        let refused = refusal(&with("OAUTHBEARER", &[other, region]));
+        assert!(refused.contains("token.source to msk-iam"), "{refused}");
     }
 
     let both = refusal(&with("OAUTHBEARER", &[file, google]));

@@ -60,7 +60,7 @@ pub struct SettingsFlags {
     pub idle_after: Duration,
 
     /// How long a partition may give neither a record nor a confirmed end before the job reports
-    /// itself not ready and names the partition
+    /// itself not ready and names the partition, and how long the log may take no results
     #[arg(long, env = "TIDEMARK_ANSWER_LIMIT", default_value = "10s", value_parser = humantime::parse_duration)]
     pub answer_limit: Duration,
 
@@ -69,7 +69,7 @@ pub struct SettingsFlags {
     #[arg(long, env = "TIDEMARK_STEP_LIMIT", default_value = "1m", value_parser = humantime::parse_duration)]
     pub step_limit: Duration,
 
-    /// Memory of each worker for event ids, by which an event that is in the log twice is counted
+    /// Memory of each worker for event ids, by which an event that is in a partition twice is counted
     /// once. Ids are held while their window can change; if more memory is needed, the ids of the
     /// oldest windows are dropped. 0 turns this off
     #[arg(

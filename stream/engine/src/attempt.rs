@@ -1,5 +1,6 @@
 //! One attempt of the job: the state that the workers of a process share, and the attempt's end.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -90,6 +91,8 @@ pub struct Attempt {
     stop: Stop,
     draining: AtomicBool,
     drained: AtomicBool,
+    /// The furthest progress of results that each of the process's workers has committed.
+    furthest: Mutex<BTreeMap<u32, u64>>,
     failure: Mutex<Option<JobError>>,
 }
 
@@ -103,6 +106,7 @@ impl Attempt {
             stop,
             draining: AtomicBool::new(false),
             drained: AtomicBool::new(false),
+            furthest: Mutex::default(),
             failure: Mutex::new(None),
         }
     }
@@ -151,6 +155,20 @@ impl Attempt {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take()
+    }
+
+    /// Notes the furthest progress of results that a worker has committed, as a number.
+    pub fn note_committed(&self, worker: usize, furthest: u64) {
+        let publisher = u32::try_from(worker).expect("there are few workers");
+        let mut all = self.furthest.lock().unwrap_or_else(PoisonError::into_inner);
+        all.insert(publisher, furthest);
+    }
+
+    /// Returns the furthest progress of results that each worker of this process has committed in this
+    /// attempt.
+    pub fn furthest(&self) -> BTreeMap<u32, u64> {
+        let all = self.furthest.lock().unwrap_or_else(PoisonError::into_inner);
+        all.clone()
     }
 
     /// Returns a guard that ends the attempt if the thread that holds it panics. Otherwise the

@@ -65,7 +65,8 @@ pub fn build<K: Key, A: Aggregate>(
 
     let writer = RowWriter::of(pipeline);
     let transactions = Transactions::new(own.sink, pipeline, &adopted.lineage);
-    let committer = |activator| Committer::start(transactions, writer, attempt.clone(), activator);
+    let of_worker = (attempt.clone(), worker.index());
+    let committer = |activator| Committer::start(transactions, writer, of_worker, activator);
     let views: Rc<[_]> = pipeline.views.clone().into();
 
     worker.dataflow_named(&pipeline.name, |scope| {

@@ -378,6 +378,19 @@ impl Metrics {
         self.facts().commit_took_ms = Some(took.as_millis());
     }
 
+    /// Records that the log did not take what a worker publishes.
+    pub(crate) fn not_published(&self, worker: usize, reason: impl Display) {
+        let reason = reason.to_string();
+        let mut facts = self.facts();
+        facts.not_published(worker, now_ms(), reason.clone());
+        facts.trouble(now_ms(), reason);
+    }
+
+    /// Records that the log took what a worker publishes.
+    pub(crate) fn published(&self, worker: usize) {
+        self.facts().published(worker);
+    }
+
     /// Records that an attempt has begun.
     pub(crate) fn attempt_began(&self, number: u64) {
         let began_at_ms = now_ms();

@@ -1,10 +1,11 @@
 //! Watches over an attempt for events that no worker sees: stop requests, the lag of reading, added
-//! partitions, and partitions that no longer answer.
+//! partitions, partitions that no longer answer, and topics that compaction begins to empty.
 //!
 //! It also commits the job's positions to the log, under a consumer group with the job's name. They
 //! are for tools that show consumer groups and their lag. A job continues from its checkpoint, and
 //! never reads these positions back.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
@@ -15,11 +16,25 @@ use record_log::{Offset, RecordLog, Signal};
 use crate::attempt::{Attempt, Stop};
 use crate::clock::now_ms;
 use crate::inputs::Inputs;
+use crate::topics;
 
 /// The interval at which the monitor checks whether the attempt is to stop.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// The interval at which the monitor reads the log's offsets.
 const ASK_EVERY: Duration = Duration::from_secs(5);
+
+/// The number of looks at the offsets after which the monitor looks at the topics' policies.
+const LOOKS: u32 = 12;
+
+/// The topics of a job.
+pub struct Topics {
+    /// Those that the job reads.
+    pub inputs: Inputs,
+    /// The number of their partitions when the attempt began.
+    pub partitions: usize,
+    /// Those that must keep every record, unless the job may go on without.
+    pub kept: Vec<String>,
+}
 
 /// The stop of a job, and its time limit for committing closed windows.
 #[derive(Clone)]
@@ -41,14 +56,14 @@ pub struct Watch {
 /// The state of the thread that notices stops and silence. It never waits for the log.
 struct Watched {
     attempt: Arc<Attempt>,
-    /// Whether some partition did not answer at the last check.
+    /// Whether the log did not answer at the last check.
     is_unanswered: bool,
 }
 
-/// A change in whether all partitions answer.
+/// A change in whether the log answers.
 #[derive(Debug, Eq, PartialEq)]
 enum Turn {
-    /// Some do not; with the sentence that names them.
+    /// It does not; with the sentence that names the partitions or the reason.
     Silent(String),
     Answered,
 }
@@ -56,12 +71,14 @@ enum Turn {
 /// The state of the thread that reads the log's offsets, for as long as the log takes to answer.
 struct Survey {
     log: Arc<dyn RecordLog>,
-    inputs: Inputs,
-    /// The number of partitions of all topics.
-    partitions: usize,
+    topics: Topics,
     attempt: Arc<Attempt>,
     /// The positions that were committed to the log last.
     committed: Vec<(u32, Offset)>,
+    /// The number of looks at the offsets.
+    looks: u32,
+    /// The topics whose loss of records was logged.
+    losing: BTreeSet<String>,
 }
 
 /// Starts the watch.
@@ -70,8 +87,7 @@ struct Survey {
 /// If the system cannot start a thread.
 pub fn watch(
     log: Arc<dyn RecordLog>,
-    inputs: Inputs,
-    partitions: usize,
+    topics: Topics,
     attempt: Arc<Attempt>,
     stopping: Stopping,
 ) -> Watch {
@@ -81,10 +97,11 @@ pub fn watch(
     };
     let survey = Survey {
         log,
-        inputs,
-        partitions,
+        topics,
         attempt,
         committed: Vec::new(),
+        looks: 0,
+        losing: BTreeSet::new(),
     };
 
     start(watched, survey, stopping, ASK_EVERY)
@@ -141,14 +158,14 @@ impl Watched {
         }
     }
 
-    /// Logs once when partitions stop answering, and once when all answer again.
+    /// Logs once when the log stops answering, and once when it answers again.
     fn note_silence(&mut self, now_ms: u64) {
         match self.turn(now_ms) {
             Some(Turn::Silent(sentence)) => {
                 tracing::warn!("not ready: {sentence}");
                 self.attempt.metrics.trouble(sentence);
             }
-            Some(Turn::Answered) => tracing::info!("ready: all partitions answer again"),
+            Some(Turn::Answered) => tracing::info!("ready: the log answers again"),
             None => {}
         }
     }
@@ -206,14 +223,35 @@ impl Survey {
 
     /// Reads the log's offsets to measure the lag. Returns whether partitions were added.
     fn ask(&mut self) -> bool {
+        self.looks += 1;
+        if self.looks.is_multiple_of(LOOKS) {
+            self.note_losses();
+        }
+
         // Readers and publishers report a log that does not answer.
-        let Ok(ranges) = self.inputs.offsets(self.log.as_ref()) else {
+        let Ok(ranges) = self.topics.inputs.offsets(self.log.as_ref()) else {
             return false;
         };
 
         self.attempt.metrics.ends(&ranges);
         self.commit_positions();
-        ranges.len() > self.partitions
+        ranges.len() > self.topics.partitions
+    }
+
+    /// Names the topics that lose records by compaction since the attempt began: their policy was
+    /// checked then. Each is logged once, and stays a trouble for as long as it loses records.
+    fn note_losses(&mut self) {
+        for topic in &self.topics.kept {
+            let Some(loss) = topics::loss_now(self.log.as_ref(), topic) else {
+                self.losing.remove(topic);
+                continue;
+            };
+
+            if self.losing.insert(topic.clone()) {
+                tracing::error!(topic, "{loss}");
+            }
+            self.attempt.metrics.trouble(loss);
+        }
     }
 
     fn commit_positions(&mut self) {
@@ -223,7 +261,8 @@ impl Survey {
             return;
         }
 
-        match self.inputs.commit(self.log.as_ref(), &group, &positions) {
+        let inputs = &self.topics.inputs;
+        match inputs.commit(self.log.as_ref(), &group, &positions) {
             Ok(()) => self.committed = positions,
             Err(error) => tracing::debug!(%error, "the log does not take the job's positions"),
         }

@@ -22,8 +22,9 @@ use crate::dataflow;
 use crate::error::JobError;
 use crate::job::Pipeline;
 use crate::metrics::Metrics;
-use crate::monitor::{self, Stopping};
+use crate::monitor::{self, Stopping, Topics};
 use crate::settings::Settings;
+use crate::topics;
 use crate::watchdog::Steps;
 use crate::worker::{Own, Shared};
 
@@ -186,12 +187,7 @@ impl<K: Key, A: Aggregate> Run<K, A> {
 
         let watch = monitor::watch(
             Arc::clone(&self.log),
-            self.pipeline.inputs.clone(),
-            recovered
-                .partitions
-                .iter()
-                .map(|count| *count as usize)
-                .sum(),
+            self.topics(&recovered.partitions),
             Arc::clone(&attempt),
             Stopping {
                 stop: stop.clone(),
@@ -222,6 +218,21 @@ impl<K: Key, A: Aggregate> Run<K, A> {
         } else {
             Ending::Done
         })
+    }
+
+    /// Returns the topics to watch over, where the source topics have these numbers of partitions.
+    fn topics(&self, partitions: &[u32]) -> Topics {
+        let kept = if self.settings.allow_compaction {
+            Vec::new()
+        } else {
+            topics::kept(&self.pipeline)
+        };
+
+        Topics {
+            inputs: self.pipeline.inputs.clone(),
+            partitions: partitions.iter().map(|count| *count as usize).sum(),
+            kept,
+        }
     }
 
     /// Runs the workers until they are done or the attempt is over.

@@ -69,14 +69,14 @@ pub struct Settings {
     pub idle_after: Duration,
 
     /// How long a partition may give neither a record nor a confirmed end before the job reports
-    /// itself not ready and names the partition
+    /// itself not ready and names the partition, and how long the log may take no results
     pub answer_limit: Duration,
 
     /// How long a worker may take for one step before it counts as hung, and the process ends so
     /// that its supervisor starts it again
     pub step_limit: Duration,
 
-    /// Memory of each worker for event ids, by which an event that is in the log twice is counted
+    /// Memory of each worker for event ids, by which an event that is in a partition twice is counted
     /// once. Ids are held while their window can change; if more memory is needed, the ids of the
     /// oldest windows are dropped. A size of 0 turns this off
     pub event_id_memory: ByteSize,

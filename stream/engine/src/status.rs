@@ -83,7 +83,7 @@ pub struct Status {
     /// The duration of the last commit of results.
     pub commit_took_ms: Option<u128>,
     /// The reasons why the job is not ready although it is running: partitions that give neither records nor
-    /// confirmed ends.
+    /// confirmed ends, or a log that takes no results.
     pub unanswered: Option<String>,
     /// The last problems, the newest first.
     pub troubles: Vec<Trouble>,
@@ -207,6 +207,8 @@ pub struct Facts {
     restarts: u64,
     partitions: BTreeMap<u32, PartitionStatus>,
     workers: BTreeMap<usize, WorkerStatus>,
+    /// By worker, since when the log has not taken what it publishes, and the last reason.
+    unpublished: BTreeMap<usize, (u64, String)>,
     /// The time at which the offsets were checked last, and the records and bytes read until then.
     looked: Option<(Instant, u64, u64)>,
     rates: Option<(u64, u64)>,
@@ -230,6 +232,7 @@ impl Facts {
             restarts: 0,
             partitions: BTreeMap::new(),
             workers: BTreeMap::new(),
+            unpublished: BTreeMap::new(),
             looked: None,
             rates: None,
             troubles: VecDeque::new(),
@@ -245,6 +248,7 @@ impl Facts {
         // Partitions may be distributed in another way.
         self.partitions.clear();
         self.workers.clear();
+        self.unpublished.clear();
         is_restart
     }
 
@@ -310,6 +314,34 @@ impl Facts {
             instant(self.heard_ms(first)),
             first.next_offset,
         ))
+    }
+
+    /// Records that the log did not take what a worker publishes. A failure lasts until the worker
+    /// has [published](Self::published).
+    pub fn not_published(&mut self, worker: usize, at_ms: u64, reason: String) {
+        let (_, last) = self
+            .unpublished
+            .entry(worker)
+            .or_insert((at_ms, String::new()));
+        *last = reason;
+    }
+
+    /// Records that the log took what a worker publishes.
+    pub fn published(&mut self, worker: usize) {
+        self.unpublished.remove(&worker);
+    }
+
+    /// Returns a sentence about the worker whose output the log has not taken for the longest time, if
+    /// that is too long.
+    fn unpublished(&self, now_ms: u64) -> Option<String> {
+        let (since_ms, reason) = self.unpublished.values().min()?;
+        let is_too_long = now_ms.saturating_sub(*since_ms) > self.answer_limit_ms;
+        is_too_long.then(|| {
+            format!(
+                "the log has not taken what the job publishes since {}: {reason}",
+                instant(*since_ms)
+            )
+        })
     }
 
     /// Returns the positions of all partitions.
@@ -419,7 +451,10 @@ impl Facts {
             workers: self.workers.values().copied().collect(),
             checkpoint: self.checkpoint.map(aged),
             commit_took_ms: self.commit_took_ms,
-            unanswered: self.unanswered(now_ms).filter(|_| self.is_running),
+            unanswered: self
+                .unanswered(now_ms)
+                .or_else(|| self.unpublished(now_ms))
+                .filter(|_| self.is_running),
             troubles: self.troubles.iter().cloned().collect(),
         }
     }

@@ -57,6 +57,19 @@ pub fn published<K, A>(pipeline: &Pipeline<K, A>, settings: &Settings) -> Vec<To
     specs
 }
 
+/// Returns the topics that must keep every record: those of source records, results and side
+/// outputs.
+pub fn kept<K, A>(pipeline: &Pipeline<K, A>) -> Vec<String> {
+    let inputs = &pipeline.inputs;
+    let results = std::iter::once(&*pipeline.results.topic);
+    let results = results.chain(pipeline.branches().iter().map(String::as_str));
+    let sides = inputs.late_topics().into_iter();
+    let sides = sides.chain(inputs.dead_letter_topics());
+
+    let all = inputs.names().chain(results).chain(sides);
+    all.map(str::to_owned).collect()
+}
+
 /// Rejects topics that lose records by compaction, and logs the properties of the source topic.
 ///
 /// # Errors
@@ -67,12 +80,7 @@ pub fn check<K, A>(
     settings: &Settings,
 ) -> Result<(), JobError> {
     let inputs = &pipeline.inputs;
-    let results = std::iter::once(&*pipeline.results.topic);
-    let results = results.chain(pipeline.branches().iter().map(String::as_str));
-    let sides = inputs.late_topics().into_iter();
-    let sides = sides.chain(inputs.dead_letter_topics());
-
-    for topic in inputs.names().chain(results).chain(sides) {
+    for topic in &kept(pipeline) {
         let described = match log.describe(topic) {
             Err(error @ LogError::Refused(_)) => {
                 tracing::warn!(topic, %error, "the topic's cleanup.policy cannot be checked");
@@ -124,6 +132,12 @@ pub fn may_lose_records(log: &dyn RecordLog, topic: &str) -> Result<bool, LogErr
         Err(LogError::Refused(_)) => Ok(true),
         described => Ok(described?.cleanup != Cleanup::Delete),
     }
+}
+
+/// Returns a sentence about the records that the topic loses by compaction from now on, with the
+/// remedy; none if it loses none, or if the log does not describe it now.
+pub fn loss_now(log: &dyn RecordLog, topic: &str) -> Option<String> {
+    loss(topic, &log.describe(topic).ok()?)
 }
 
 /// Returns a sentence about the records that the topic loses, with the remedy; none if it loses none.

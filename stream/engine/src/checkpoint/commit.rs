@@ -287,7 +287,8 @@ impl Writer {
 
         match ledger.plan(boundary, boundary_at(committed)) {
             ManifestPlan::Nothing => advance(capability, boundary),
-            ManifestPlan::Write(manifest) => {
+            ManifestPlan::Write(mut manifest) => {
+                manifest.furthest.extend(attempt.furthest());
                 let store = store.clone();
                 let written = (*manifest).clone();
                 let write = async move {

@@ -1,6 +1,7 @@
 //! The manifest of a checkpoint: one small JSON object that lists everything that belongs to the
 //! checkpoint.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -51,6 +52,11 @@ pub struct Manifest {
     /// Rows of later panes can be made from the parts; parts of earlier panes may be missing.
     #[serde(default, skip_serializing_if = "is_zero_u64")]
     pub committed: EventTimeMs,
+    /// The furthest progress of results that publishers are known to have committed, as a number, by
+    /// publisher. The log holds this progress or a further one, or has lost it. Publishers of other
+    /// processes than the writer's have the progress that the attempt found.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub furthest: BTreeMap<u32, u64>,
     /// How far back the parts are complete; none in manifests of programs that did not record it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory: Option<Memory>,

@@ -295,9 +295,10 @@ fn branch_off(manifest: Manifest, line: u32, from: EventTimeMs, until: EventTime
 
 /// Compares the manifest that is to be adopted with the progress that all publishers carry.
 ///
-/// A publisher that should carry a progress and carries none may have committed anything before the
-/// boundary. Everything that is not known to be committed is committed again on a new line, so that
-/// it replaces the earlier results. `progress_topic` is named in the log.
+/// A publisher that should carry a progress and carries none, or an older one than the manifest
+/// notes, may have committed anything before the boundary. Everything that is not known to be
+/// committed is committed again on a new line, so that it replaces the earlier results.
+/// `progress_topic` is named in the log.
 ///
 /// # Errors
 /// [`RecoverError::CheckpointsLost`], [`RecoverError::ProgressLost`].
@@ -307,8 +308,13 @@ pub fn reconcile(
     progress_topic: Option<&str>,
 ) -> Result<Manifest, RecoverError> {
     let line = adopted.lineage.line();
-    let is_lost = is_progress_lost(&adopted, carried);
+    let older = with_older_progress(&adopted, carried);
+    let is_lost = is_progress_lost(&adopted, carried) || !older.is_empty();
     let adopted = compare(adopted, carried.progress.furthest())?;
+    let adopted = Manifest {
+        furthest: carried.furthest.clone(),
+        ..adopted
+    };
 
     if !is_lost || adopted.lineage.line() > line {
         return Ok(adopted);
@@ -321,10 +327,11 @@ pub fn reconcile(
     }
 
     tracing::error!(
-        publishers = ?carried.without,
+        without = ?carried.without,
+        ?older,
         topic = progress_topic,
-        "the progress of publishers is missing: its topic was deleted, recreated or emptied. Results are replaced by \
-         higher revisions; keep the topic, with cleanup.policy=compact"
+        "the progress of publishers is missing, or older than the checkpoint: its topic was deleted, recreated, emptied or \
+         restored. Results are replaced by higher revisions; keep the topic, with cleanup.policy=compact"
     );
 
     let boundary = adopted.boundary;
@@ -342,6 +349,16 @@ fn is_progress_lost(adopted: &Manifest, carried: &Carried) -> bool {
     }
     // An earlier version wrote the manifest: it committed once its first checkpoint was durable.
     adopted.boundary > 0 && carried.progress.furthest().is_none()
+}
+
+/// Returns the publishers whose progress is older than the one that they are known to have committed.
+fn with_older_progress(adopted: &Manifest, carried: &Carried) -> Vec<u32> {
+    let is_older = |(publisher, known): &(&u32, &u64)| {
+        let found = carried.furthest.get(publisher);
+        found.is_some_and(|found| found < *known)
+    };
+    let older = adopted.furthest.iter().filter(is_older);
+    older.map(|(publisher, _)| *publisher).collect()
 }
 
 /// Compares the manifest with the furthest progress of results.
@@ -483,6 +500,7 @@ pub fn adopt(
         publishers_kept: 0,
         slots_kept: 0,
         committed: 0,
+        furthest: BTreeMap::new(),
         memory: None,
         merges: 0,
         partitions: Vec::new(),

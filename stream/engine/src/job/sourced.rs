@@ -193,8 +193,8 @@ impl<V: 'static> Sourced<V> {
         self.map(Either::Left).and(others.map(Either::Right))
     }
 
-    /// Counts each event once: of records with the same id, key and event time, only the first is
-    /// counted. An id is held while its window can change, if
+    /// Counts each event once: of records with the same id and event time in one partition, only the
+    /// first is counted. Events in different partitions are different ones. An id is held while its window can change, if
     /// [`Settings::event_id_memory`](crate::Settings::event_id_memory) suffices.
     #[must_use]
     pub fn identified_by(

@@ -6,6 +6,7 @@ use record_log::{Cleanup, TopicSpec};
 use super::*;
 use crate::metrics::Metrics;
 use crate::source::position::Position;
+use crate::status::Trouble;
 
 fn attempt() -> Arc<Attempt> {
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -32,10 +33,15 @@ fn watched() -> Watched {
 fn survey(log: SimulatedLog) -> Survey {
     Survey {
         log: Arc::new(log),
-        inputs: Inputs::of("events"),
-        partitions: 2,
+        topics: Topics {
+            inputs: Inputs::of("events"),
+            partitions: 2,
+            kept: vec!["events".to_owned()],
+        },
         attempt: attempt(),
         committed: Vec::new(),
+        looks: 0,
+        losing: BTreeSet::new(),
     }
 }
 
@@ -233,6 +239,32 @@ fn a_survey_that_panics_fails_the_attempt() {
     });
     assert!(run.join().is_err());
     assert!(attempt.failure().is_some());
+}
+
+#[test]
+fn a_topic_that_compaction_begins_to_empty_is_named_for_as_long_as_it_does() {
+    let log = log();
+    let mut survey = survey(log.clone());
+    let mut troubles_after = |looks| {
+        for _ in 0..looks {
+            assert!(!survey.ask());
+        }
+        let troubles = survey.attempt.metrics.status(0).troubles;
+        let named = |trouble: &Trouble| trouble.message.contains("cleanup.policy=compact,");
+        let count = troubles.iter().filter(|trouble| named(trouble)).count();
+        (count, survey.losing.len())
+    };
+    assert_eq!(troubles_after(LOOKS), (0, 0));
+
+    log.clean_up_by("events", Cleanup::Compact);
+    assert_eq!(troubles_after(LOOKS - 1), (0, 0));
+    assert_eq!(troubles_after(1), (1, 1));
+    assert_eq!(troubles_after(LOOKS), (1, 1), "one trouble");
+
+    log.clean_up_by("events", Cleanup::Delete);
+    assert_eq!(troubles_after(LOOKS), (1, 0), "a trouble of the past");
+    log.clean_up_by("events", Cleanup::Compact);
+    assert_eq!(troubles_after(LOOKS), (1, 1));
 }
 
 #[test]

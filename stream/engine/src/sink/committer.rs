@@ -59,11 +59,11 @@ const LAST_DELAY: Duration = Duration::from_secs(2);
 const SIDES_EVERY: Duration = Duration::from_millis(100);
 
 impl<K: Key, A: Aggregate> Committer<K, A> {
-    /// Starts the thread for one worker.
+    /// Starts the thread for one worker of an attempt, by its number.
     pub fn start(
         transactions: Transactions,
         writer: RowWriter<K, A>,
-        attempt: Arc<Attempt>,
+        (attempt, worker): (Arc<Attempt>, usize),
         activator: SyncActivator,
     ) -> Self {
         let (sender, receiver) = channel();
@@ -80,6 +80,7 @@ impl<K: Key, A: Aggregate> Committer<K, A> {
             transactions,
             writer,
             attempt,
+            worker,
             committed: Arc::clone(&committed),
             activator,
         };
@@ -122,6 +123,8 @@ struct Thread<K, A> {
     transactions: Transactions,
     writer: RowWriter<K, A>,
     attempt: Arc<Attempt>,
+    /// The number of the worker.
+    worker: usize,
     committed: Arc<AtomicU64>,
     activator: SyncActivator,
 }
@@ -160,6 +163,9 @@ impl<K: Key, A: Aggregate> Thread<K, A> {
         if is_published {
             Milestone::Committed.log(boundary);
             self.attempt.metrics.committed(begun.elapsed());
+            if let Some(furthest) = self.transactions.furthest() {
+                self.attempt.note_committed(self.worker, furthest);
+            }
             self.committed.store(boundary, Ordering::Release);
 
             // A worker that is gone belongs to an attempt that is over.
@@ -184,7 +190,10 @@ impl<K: Key, A: Aggregate> Thread<K, A> {
             let before = self.transactions.committed();
             let cause = match publish(&mut self.transactions) {
                 Err(PublishError::NotPublished(cause)) => cause,
-                outcome => return outcome,
+                outcome => {
+                    self.attempt.metrics.published(self.worker);
+                    return outcome;
+                }
             };
 
             // A log that takes shorter transactions is slow, and not away.
@@ -193,7 +202,7 @@ impl<K: Key, A: Aggregate> Thread<K, A> {
             }
 
             tracing::warn!(%cause, delay_ms = delay.as_millis(), "{what} not published, retrying");
-            self.attempt.metrics.trouble(&cause);
+            self.attempt.metrics.not_published(self.worker, &cause);
             self.transactions.shorten();
 
             std::thread::sleep(delay);

@@ -61,10 +61,11 @@ impl Opening<'_> {
             progress.publishers = publishers;
             publisher.commit(&progress.to_bytes())?;
         }
-        let without = if progress.is_kept { vec![] } else { vec![0] };
+        let mut carried = Carried::default();
+        carried.note(0, progress);
         Ok(Publishers {
             open: BTreeMap::from([(0, publisher)]),
-            carried: Carried { progress, without },
+            carried,
         })
     }
 
@@ -79,15 +80,12 @@ impl Opening<'_> {
         for (number, (publisher, found)) in numbers.iter().zip(self.open(numbers.clone())?) {
             // The progress of a former slot is in publisher 0 since the first attempt of this
             // version.
-            match found {
-                Some(PublisherProgress::Sink(progress)) if progress.is_kept => {
-                    all.carried.progress.merge(*progress);
-                }
-                _ => all
-                    .carried
-                    .without
-                    .push(u32::try_from(*number).expect("few publishers")),
-            }
+            let progress = match found {
+                Some(PublisherProgress::Sink(progress)) if progress.is_kept => *progress,
+                _ => SinkProgress::default(),
+            };
+            let own = u32::try_from(*number).expect("few publishers");
+            all.carried.note(own, progress);
             all.open.insert(*number, publisher);
         }
 

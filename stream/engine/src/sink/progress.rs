@@ -69,6 +69,8 @@ pub struct Carried {
     pub progress: SinkProgress,
     /// The publishers that carry no progress, or one that may expire.
     pub without: Vec<u32>,
+    /// The furthest progress of results in what each of the other publishers carries, as a number.
+    pub furthest: BTreeMap<u32, u64>,
 }
 
 /// The newest checkpoint's record of a job's publishers.
@@ -172,10 +174,22 @@ impl FormerSlot {
 }
 
 impl Carried {
+    /// Adds the progress that a publisher carries.
+    pub fn note(&mut self, publisher: u32, progress: SinkProgress) {
+        if progress.is_kept {
+            let furthest = progress.furthest().unwrap_or(0);
+            self.furthest.insert(publisher, furthest);
+        } else {
+            self.without.push(publisher);
+        }
+        self.progress.merge(progress);
+    }
+
     /// Merges the progress of other publishers into this.
     pub fn merge(&mut self, others: Self) {
         self.progress.merge(others.progress);
         self.without.extend(others.without);
+        self.furthest.extend(others.furthest);
     }
 }
 

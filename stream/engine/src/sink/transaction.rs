@@ -231,6 +231,13 @@ impl Transactions {
         self.committed
     }
 
+    /// Returns the furthest progress of results that these transactions have committed, as a number;
+    /// none if there were none.
+    pub fn furthest(&self) -> Option<u64> {
+        let furthest = self.progress.furthest();
+        furthest.filter(|_| self.committed > 0)
+    }
+
     /// Publishes side outputs of one part of an earlier version.
     fn publish_former(&mut self) -> Result<(), PublishError> {
         let Some(FormerPart { name, outputs }) = self.former.last() else {

@@ -111,6 +111,33 @@ fn a_partition_that_is_silent_for_too_long_is_named_until_it_answers() {
 }
 
 #[test]
+fn a_log_that_takes_no_results_for_too_long_is_named_until_it_does() {
+    let mut facts = Facts::new("counts");
+    facts.attempt_began(3, 500);
+    facts.answer_limit_ms = 10_000;
+    let unanswered =
+        |facts: &Facts, now_ms| facts.status(BatchCounts::default(), now_ms).unanswered;
+
+    facts.not_published(1, 1_000, "the first reason".to_owned());
+    facts.not_published(0, 2_000, "of another worker".to_owned());
+    facts.not_published(1, 9_000, "too few replicas".to_owned());
+    assert_eq!(unanswered(&facts, 11_000), None);
+    let sentence = unanswered(&facts, 11_001).unwrap();
+    let expected = "the log has not taken what the job publishes since 1970-01-01T00:00:01.000Z: too few replicas";
+    assert_eq!(sentence, expected);
+
+    facts.published(1);
+    assert_eq!(unanswered(&facts, 12_000), None);
+    assert!(
+        unanswered(&facts, 12_001)
+            .unwrap()
+            .contains("of another worker")
+    );
+    facts.attempt_began(4, 12_002);
+    assert_eq!(unanswered(&facts, 99_000), None, "it may take them now");
+}
+
+#[test]
 fn another_attempt_is_a_restart_and_knows_nothing_of_partitions_yet() {
     let mut facts = facts();
     assert!(facts.attempt_began(5, 600));

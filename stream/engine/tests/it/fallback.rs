@@ -1,11 +1,12 @@
-//! The newest checkpoint is damaged or gone: the job continues from an older one, and replaces what
-//! it cannot repeat.
+//! The newest checkpoint is damaged or gone, or the log has gone back to an older progress: the job
+//! replaces what it cannot repeat.
 
 use std::time::Duration;
 
 use object_store::path::Path;
 use rand::RngExt;
 use rand::rngs::SmallRng;
+use record_log::{Delivery, RecordLog};
 use stream::internals::{Fingerprint, recover};
 use stream::{CheckpointStore, JobError, RecoverError, Settings, Windows};
 
@@ -206,4 +207,53 @@ fn start_over(world: &World, windows: &Windows) {
         &Fingerprint::new("events", windows),
     ))
     .unwrap();
+}
+
+/// Returns the progress that the publishers of two workers carry, by their ids.
+fn carried(world: &World) -> Vec<(String, Vec<u8>)> {
+    let of_worker = |worker| {
+        let id = format!("counts-sink-{worker}");
+        let publisher = world.log.publisher(&id, Delivery::Transactional).unwrap();
+        let progress = publisher.progress().unwrap().to_vec();
+        (id, progress)
+    };
+    [0, 1].map(of_worker).into()
+}
+
+#[test]
+fn progress_that_is_older_than_a_checkpoint_knows_repeats_no_row() {
+    let mut replaced = 0;
+    for seed in 1..=20 {
+        let mut random = random(seed);
+        let mut world = World::new(windows(&mut random), 2);
+        let settings = Settings {
+            workers: 2,
+            ..lenient(settings(&mut random))
+        };
+        world.publish(100, &mut random);
+        world.run(&settings).unwrap();
+        let older = carried(&world);
+        for _ in 0..2 {
+            world.publish(100, &mut random);
+            world.run(&settings).unwrap();
+        }
+
+        // The topic of progress, or one partition of it, comes back from a copy.
+        let untouched = random.random_range(0..2);
+        println!("seed {seed}: {untouched} publishers keep their progress, {settings:?}");
+        for (id, progress) in &older[untouched..] {
+            let mut publisher = world.log.publisher(id, Delivery::Transactional).unwrap();
+            publisher.commit(progress).unwrap();
+        }
+
+        world.publish(50, &mut random);
+        for _ in 0..2 {
+            world.run(&settings).unwrap();
+            world.check_but_for_repeated_side_outputs();
+        }
+        let line = world.highest_revision() / 1_000_000;
+        assert!(line <= 1, "once is enough");
+        replaced += line;
+    }
+    assert!(replaced > 10, "{replaced} jobs replaced results");
 }

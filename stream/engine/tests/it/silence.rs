@@ -1,12 +1,13 @@
 //! Partitions whose broker does not answer, or whose readers are held back by an open transaction:
-//! event time waits for them, the job reports it, and no record is late when they answer again.
+//! event time waits for them, the job reports it, and no record is late when they answer again. A
+//! log that takes no results is reported in the same way.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use record_log::simulated::SimulatedLog;
+use record_log::simulated::{Call, Fault, SimulatedLog};
 use record_log::{Cleanup, Delivery, NewRecord, RecordLog, TopicSpec};
 use stream::{Count, Metrics, Run, Settings, Stop, Windows, system_clock};
 
@@ -171,4 +172,34 @@ fn an_open_transaction_makes_nothing_late_and_is_named() {
         },
         |log| log.hold_back("events", 0, None),
     );
+}
+
+#[test]
+fn a_log_that_takes_no_results_makes_the_job_not_ready() {
+    let (mut live, mut job) = Live::new();
+    let is_full = Arc::new(AtomicBool::new(false));
+    let full = Arc::clone(&is_full);
+    job.log = Arc::new(live.world.log.process(move |call| match call {
+        Call::Commit { .. } if full.load(Ordering::SeqCst) => Fault::Unavailable,
+        _ => Fault::None,
+    }));
+
+    let stop = Stop::default();
+    thread::scope(|scope| {
+        scope.spawn(|| job.run(&stop).unwrap());
+        live.steps(50);
+        live.wait_until(|live| live.records() == 100);
+        assert_eq!(live.unanswered(), None);
+
+        is_full.store(true, Ordering::SeqCst);
+        live.steps(150);
+        live.wait_until(|live| live.unanswered().is_some());
+        let sentence = live.unanswered().unwrap();
+        let expected = "the log has not taken what the job publishes since";
+        assert!(sentence.starts_with(expected), "{sentence}");
+
+        is_full.store(false, Ordering::SeqCst);
+        live.wait_until(|live| live.unanswered().is_none());
+        stop.request();
+    });
 }

@@ -1,7 +1,9 @@
 //! The same input gives the same windows, for any number of workers, partitions and restarts.
 
+use std::time::Duration;
+
 use rand::RngExt;
-use stream::Settings;
+use stream::{Settings, Windows};
 
 use crate::oracle::{World, random, settings, windows};
 
@@ -50,4 +52,27 @@ fn a_job_that_goes_on_with_other_workers_corrects_what_comes_late_and_repeats_no
         corrected > 10,
         "late records are among the inputs: {corrected} of 40 runs corrected a window"
     );
+}
+
+#[test]
+fn copies_are_one_event_in_a_partition_and_two_in_two_partitions() {
+    let event = || vec!["7 105 55".to_owned(); 2];
+    for workers in 1..=3 {
+        let windows = Windows::tumbling(Duration::from_millis(10)).unwrap();
+        let mut world = World::new(windows, 2);
+        let settings = Settings {
+            workers,
+            ..Settings::default()
+        };
+
+        // The second life reads the ids of the first one again.
+        for _ in 0..2 {
+            for partition in [0, 1] {
+                world.put_values(partition, event());
+            }
+            world.run(&settings).unwrap();
+            let counts: Vec<_> = world.committed().into_iter().collect();
+            assert_eq!(counts, [((100, 7), 2)], "{workers} workers");
+        }
+    }
 }

@@ -24,6 +24,7 @@ fn ledger_of(windows: Windows) -> Ledger {
         publishers_kept: 0,
         slots_kept: 0,
         committed: 0,
+        furthest: BTreeMap::new(),
         memory: None,
         merges: 0,
         partitions: vec![],

@@ -38,6 +38,7 @@ fn manifest() -> Manifest {
         publishers_kept: 0,
         slots_kept: 0,
         committed: 0,
+        furthest: BTreeMap::new(),
         memory: None,
         merges: 0,
         partitions: vec![cut],
@@ -60,6 +61,7 @@ fn nothing_that_a_manifest_can_hold_is_lost() {
         publishers_kept: 3,
         slots_kept: 4,
         committed: 59_000,
+        furthest: BTreeMap::from([(0, 58_001), (2, 1 << 48)]),
         merges: 5,
         memory: Some(Memory::inferred(&windows, 60_000, &manifest().parts)),
         ..manifest()

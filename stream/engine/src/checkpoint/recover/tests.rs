@@ -94,6 +94,7 @@ fn carried(furthest: Option<u64>) -> Carried {
     Carried {
         progress: SinkProgress::default().with_former_slots(slots),
         without: Vec::new(),
+        furthest: BTreeMap::new(),
     }
 }
 
@@ -135,6 +136,29 @@ fn a_publisher_without_the_progress_that_it_committed_is_a_branch() {
 }
 
 #[test]
+fn a_publisher_whose_progress_is_older_than_the_manifest_knows_is_a_branch_once() {
+    let found = |known: &[(u32, u64)], found: &[(u32, u64)]| {
+        let adopted = Manifest {
+            publishers_kept: 2,
+            furthest: known.iter().copied().collect(),
+            ..manifest(2, 100)
+        };
+        let carried = Carried {
+            furthest: found.iter().copied().collect(),
+            ..carried(Some(91))
+        };
+        let reconciled = reconcile(adopted, &carried, None).unwrap();
+        assert_eq!(reconciled.furthest, carried.furthest, "it is noted");
+        reconciled.lineage.branches().to_vec()
+    };
+    assert_eq!(found(&[(0, 91), (1, 81)], &[(0, 91), (1, 91)]), []);
+    assert_eq!(found(&[(0, 91), (1, 81)], &[(0, 91), (1, 80)]), LOST);
+    assert_eq!(found(&[], &[(0, 91)]), [], "an earlier program's manifest");
+    let one_worker_less = found(&[(0, 91), (1, 81)], &[(0, 91)]);
+    assert_eq!(one_worker_less, [], "its publisher is opened anyhow");
+}
+
+#[test]
 fn a_former_slot_without_the_progress_that_it_committed_is_a_branch() {
     let branches = |slots_kept, boundary, slots: &[FormerSlot]| {
         let adopted = Manifest {
@@ -145,6 +169,7 @@ fn a_former_slot_without_the_progress_that_it_committed_is_a_branch() {
         let carried = Carried {
             progress: SinkProgress::default().with_former_slots(slots.to_vec()),
             without: vec![0, 1],
+            ..Carried::default()
         };
         branches_of(adopted, &carried)
     };

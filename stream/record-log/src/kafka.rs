@@ -13,6 +13,7 @@ pub(crate) mod admin;
 mod client;
 mod ends;
 mod errors;
+mod identity;
 mod native;
 pub(crate) mod progress;
 mod publisher;

@@ -1,5 +1,6 @@
 //! A job with topics of its own on the brokers that the environment names.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -121,23 +122,22 @@ impl Shop {
 
     /// Publishes orders of these users as [`Shop::publish`] does, without transactions and without progress.
     pub fn produce(&self, users: &[u64]) {
+        for user in users {
+            let number = self.orders.fetch_add(1, Ordering::SeqCst);
+            self.produce_raw(order(*user, number).as_bytes());
+        }
+    }
+
+    /// Publishes a record with this value, without transactions.
+    pub fn produce_raw(&self, value: &[u8]) {
         let producer: BaseProducer = ClientConfig::new()
             .set("bootstrap.servers", &self.brokers)
             .create()
             .unwrap();
 
-        for user in users {
-            let number = self.orders.fetch_add(1, Ordering::SeqCst);
-            let input = self.input();
-            let key = user.to_string();
-            let value = order(*user, number);
-            let record = BaseRecord::to(&input)
-                .partition(0)
-                .key(&key)
-                .payload(&value);
-            producer.send(record).unwrap();
-        }
-
+        let input = self.input();
+        let record = BaseRecord::to(&input).partition(0).key("7").payload(value);
+        producer.send(record).unwrap();
         producer.flush(PATIENCE).unwrap();
     }
 
@@ -172,12 +172,43 @@ impl Shop {
             .run(&Stop::default())
     }
 
+    /// Runs the job in a process of its own until it has read the whole topic, and returns what it logged.
+    pub fn run_apart(&self, settings: &[&str]) -> String {
+        let output = Command::new(env!("CARGO_BIN_EXE_order-analytics"))
+            .args(["--brokers", &self.brokers])
+            .args(self.arguments(settings))
+            .output()
+            .unwrap();
+
+        let logged = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        assert!(output.status.success(), "{}: {logged}", self.name);
+        logged
+    }
+
     /// All rows that the job has published, in their order.
     pub fn rows(&self) -> Vec<WindowCount> {
         self.found(&self.topic("results"))
             .into_iter()
             .map(|found| serde_json::from_slice(&found.value.unwrap()).unwrap())
             .collect()
+    }
+
+    /// The user and the count of each window, each of which has one user.
+    ///
+    /// # Panics
+    /// If a revision was published twice.
+    pub fn windows(&self) -> BTreeMap<String, (u64, u64)> {
+        let mut newest = BTreeMap::new();
+        let mut seen = BTreeSet::new();
+        let mut rows = self.rows();
+        rows.sort_by_key(|row| row.revision);
+        for row in rows {
+            let window = row.window_start.to_string();
+            let is_new = seen.insert((window.clone(), row.revision));
+            assert!(is_new, "a row is repeated under its revision: {row:?}");
+            newest.insert(window, (row.user_id, row.order_count));
+        }
+        newest
     }
 
     /// All rows, once there are so many: brokers mark the end of a transaction a moment after its commit.

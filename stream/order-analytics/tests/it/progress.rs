@@ -2,16 +2,14 @@
 //! and none is repeated.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::fs;
 
 use record_log::kafka::PROGRESS_TOPIC;
 use record_log::{Cleanup, Delivery, NewRecord};
 
 use crate::broker::{Broker, NEWEST, create_when_ready};
 use crate::kafka::Shop;
+use crate::living::{Living, SECONDS};
 
 /// Writes a tombstone for every progress of the job, as compaction after its loss would show it. Returns how many.
 fn lose_progress(shop: &Shop) -> usize {
@@ -157,14 +155,7 @@ fn a_topic_of_progress_that_is_lost_repeats_no_row_and_is_named() {
         assert_eq!(shop.await_rows(3).len(), 3, "{loss:?}");
 
         loss.happen(&shop, &broker);
-        let output = Command::new(env!("CARGO_BIN_EXE_order-analytics"))
-            .args(["--brokers", &shop.brokers])
-            .args(shop.arguments(&[]))
-            .output()
-            .unwrap();
-        let logged = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
-        assert!(output.status.success(), "{loss:?}: {logged}");
-
+        let logged = shop.run_apart(&[]);
         assert_eq!(shop.await_rows(6).len(), 6, "{loss:?}");
         let expected = BTreeMap::from([(1, 1), (2, 2), (3, 3)]);
         assert_eq!(counts(&shop), expected, "{loss:?}");
@@ -178,84 +169,19 @@ fn a_topic_of_progress_that_is_lost_repeats_no_row_and_is_named() {
     }
 }
 
-/// Longer than a publisher waits for a topic that is gone.
-const PATIENCE: Duration = Duration::from_secs(180);
 /// Beginnings of the sentences about progress that is gone: of publishers that are open, and of a start.
 const NAMED: [&str; 2] = [
     "and the progress of publishers with it: keep this topic, with cleanup.policy=compact",
     "the progress of publishers is missing",
 ];
 
-/// The job of a shop in a process of its own, which ends with this value.
-struct Living<'a> {
-    shop: &'a Shop,
-    child: Child,
-    logged: PathBuf,
-}
-
-impl<'a> Living<'a> {
-    /// Starts a job whose windows are a second long, so that most are closed by the next order.
-    fn start(shop: &'a Shop, client: &str, folder: &Path) -> Self {
-        let logged = folder.join("logged");
-        let output = File::create(&logged).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_order-analytics"))
-            .args(["--brokers", &shop.brokers, "--client", client])
-            .args(shop.arguments(&SECONDS).iter().skip(1))
-            .stdout(output.try_clone().unwrap())
-            .stderr(output)
-            .stdin(Stdio::null())
-            .spawn();
-
-        Self {
-            shop,
-            child: child.unwrap(),
-            logged,
-        }
-    }
-
-    /// Waits until these users have rows.
-    fn await_users(&mut self, users: &[u64]) {
-        let begun = Instant::now();
-        loop {
-            let found: BTreeSet<u64> = self.shop.rows().iter().map(|row| row.user_id).collect();
-            if users.iter().all(|user| found.contains(user)) {
-                return;
-            }
-
-            let ended = self.child.try_wait().unwrap();
-            assert!(
-                ended.is_none() && begun.elapsed() < PATIENCE,
-                "{users:?} are expected: {found:?}, {ended:?}, {}",
-                self.logged()
-            );
-            std::thread::sleep(Duration::from_millis(100));
-        }
-    }
-
-    fn logged(&self) -> String {
-        fs::read_to_string(&self.logged).unwrap()
-    }
-}
-
-impl Drop for Living<'_> {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// Settings of windows that the next order closes.
-const SECONDS: [&str; 4] = ["--window", "1s", "--disorder", "0s"];
-
 /// Loses the topic of progress under a job that lives, and kills the job when it has published more.
 fn lose_under_a_living_job(broker: &Broker, client: &str, loss: Loss) {
     let shop = Shop::at(broker.address());
     create_when_ready(&*shop.log, &["ready"]);
     shop.create(&shop.input(), Cleanup::Delete);
-    let folder = tempfile::TempDir::new().unwrap();
 
-    let mut living = Living::start(&shop, client, folder.path());
+    let mut living = Living::start(&shop, client);
     shop.publish(&[1, 2, 3, 4]);
     living.await_users(&[1, 2, 3]);
     loss.happen(&shop, broker);
@@ -274,25 +200,10 @@ fn lose_under_a_living_job(broker: &Broker, client: &str, loss: Loss) {
 
     // The next life repeats nothing of the last one.
     shop.run(&SECONDS).unwrap();
-    let newest = of_windows(&shop);
+    let newest = shop.windows();
     let users: Vec<u64> = newest.values().map(|(user, _)| *user).collect();
     assert_eq!(users, [1, 2, 3, 4, 5, 6, 7, 8], "{client} {loss:?}");
     assert!(newest.values().all(|(_, count)| *count == 1));
-}
-
-/// The user and the count of each window, each of which has one user. Fails if a revision was published twice.
-fn of_windows(shop: &Shop) -> BTreeMap<String, (u64, u64)> {
-    let mut newest = BTreeMap::new();
-    let mut seen = BTreeSet::new();
-    let mut rows = shop.rows();
-    rows.sort_by_key(|row| row.revision);
-    for row in rows {
-        let window = row.window_start.to_string();
-        let is_new = seen.insert((window.clone(), row.revision));
-        assert!(is_new, "a row is repeated under its revision: {row:?}");
-        newest.insert(window, (row.user_id, row.order_count));
-    }
-    newest
 }
 
 #[test]
@@ -303,6 +214,62 @@ fn a_topic_of_progress_lost_under_a_living_job_repeats_no_row() {
     for loss in [Loss::Deleted, Loss::Recreated, Loss::Emptied] {
         lose_under_a_living_job(&broker, "native", loss);
     }
+}
+
+#[test]
+fn a_topic_of_progress_lost_under_a_job_of_librdkafka_repeats_no_row() {
+    let Some(broker) = Broker::open(NEWEST, &[]) else {
+        return;
+    };
+    for loss in [Loss::Deleted, Loss::Recreated, Loss::Emptied] {
+        lose_under_a_living_job(&broker, "rdkafka", loss);
+    }
+}
+
+/// The progress that each publisher of the job carries, by its id.
+fn carried(shop: &Shop) -> Vec<(String, Vec<u8>)> {
+    let of_worker = |worker| {
+        let id = format!("{}-sink-{worker}", shop.name);
+        let publisher = shop.log.publisher(&id, Delivery::Transactional).unwrap();
+        let progress = publisher.progress().unwrap().to_vec();
+        (id, progress)
+    };
+    [0, 1].map(of_worker).into()
+}
+
+#[test]
+fn progress_that_came_back_from_a_copy_repeats_no_row_and_is_named() {
+    let Some(shop) = Shop::open() else {
+        return;
+    };
+
+    shop.publish(&[1, 2, 3, 4]);
+    shop.run(&SECONDS).unwrap();
+    let older = carried(&shop);
+    for users in [[5, 6, 7, 8], [9, 10, 11, 12]] {
+        shop.publish(&users);
+        shop.run(&SECONDS).unwrap();
+    }
+    shop.await_rows(12);
+
+    for (id, progress) in older {
+        let mut publisher = shop.log.publisher(&id, Delivery::Transactional).unwrap();
+        publisher.commit(&progress).unwrap();
+    }
+    let logged = shop.run_apart(&SECONDS);
+
+    let mut lines = logged.lines();
+    let line = lines.find(|line| line.contains("or older than the checkpoint"));
+    let line = line.unwrap_or_else(|| panic!("it is not named: {logged}"));
+    for named in [PROGRESS_TOPIC, "restored", "higher revisions"] {
+        assert!(line.contains(named), "{named:?} in {line}");
+    }
+
+    shop.publish(&[13]);
+    let logged = shop.run_apart(&SECONDS);
+    assert!(!logged.contains("or older"), "once is enough: {logged}");
+    let users: Vec<u64> = shop.windows().into_values().map(|(user, _)| user).collect();
+    assert_eq!(users, (1..=13).collect::<Vec<u64>>());
 }
 
 #[test]

@@ -26,7 +26,7 @@ fn order(number: u64, second: u64, note: &str) -> Raw {
 }
 
 /// Bytes that no codec makes smaller, none of which is JSON.
-fn noise(length: usize) -> Vec<u8> {
+pub fn noise(length: usize) -> Vec<u8> {
     let mut state = 88_172_645_463_325_252_u64;
     let mut next = || {
         state ^= state << 13;

@@ -101,7 +101,7 @@ fn reason(code: Code) -> Option<&'static str> {
         }
         Code::InvalidTopic => "its name is not one that Kafka takes",
         Code::UnknownTopic | Code::UnknownPartition => {
-            "it does not exist, and did not come to be within topic.metadata.propagation.max.ms"
+            "it does not exist, or was deleted, and did not come to be within topic.metadata.propagation.max.ms: create it"
         }
         Code::TopicAuthorizationFailed
         | Code::GroupAuthorizationFailed

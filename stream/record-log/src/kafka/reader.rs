@@ -6,7 +6,8 @@
 //!
 //! The end of a partition is an event in its queue. librdkafka sends one for each end that it
 //! reaches; its offset is the reader's position, after the markers of transactions and aborted
-//! records. The event has no date: `ends` requests one from the brokers.
+//! records. The event has no date: `ends` requests one from the brokers. Nor does librdkafka notice that
+//! the topic was deleted and created again: `identity` does.
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -22,6 +23,7 @@ use sys::rd_kafka_resp_err_t as Code;
 use super::client::{Client, Role, c_string, last_error, unavailable};
 use super::ends::{Answer, Ends};
 use super::errors::{self, About};
+use super::identity::Identity;
 use super::settings::Settings;
 use super::{to_kafka, to_kafka_partition};
 use crate::{Headers, LogError, LogTimeType, Offset, Polled, Reader, Record, Wake};
@@ -33,6 +35,7 @@ pub(super) struct KafkaReader {
     /// Boxed, because librdkafka holds its address.
     wake: Option<Box<Wake>>,
     ends: Ends,
+    identity: Identity,
     client: Client,
 }
 
@@ -72,6 +75,7 @@ impl KafkaReader {
         let client = Client::new(Role::Reader, &settings.reader(from.len()))?;
         let name: CString = c_string(topic)?;
         let ends = Ends::new(&client, name.clone())?;
+        let identity = Identity::new(&client, name.clone())?;
         let handle = client.topic(&name).map_err(unavailable)?;
 
         let mut reader = Self {
@@ -80,6 +84,7 @@ impl KafkaReader {
             handle,
             wake: None,
             ends,
+            identity,
             client,
         };
 
@@ -169,6 +174,10 @@ impl Reader for KafkaReader {
         each: &mut dyn FnMut(Record<'_>),
     ) -> Result<Polled, LogError> {
         let are_all_down = self.serve();
+        if self.identity.is_another(&self.client) {
+            return Err(recreated(&self.topic));
+        }
+
         let unknown = || LogError::UnknownPartition {
             topic: self.topic.clone(),
             partition,
@@ -376,6 +385,15 @@ impl Drain<'_> {
         self.cursor.next = offset + 1;
         self.cursor.at_end = false;
     }
+}
+
+fn recreated(topic: &str) -> LogError {
+    LogError::Settings(
+        format!(
+            "topic {topic:?} was deleted and created again; start the job over to read the new one"
+        )
+        .into(),
+    )
 }
 
 impl Found {

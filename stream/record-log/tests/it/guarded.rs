@@ -46,6 +46,8 @@ fn what_is_denied_is_named_and_never_unavailable() {
             scope.spawn(move || part(guarded, client));
         }
     });
+
+    rights_that_are_taken_away(&guarded);
 }
 
 /// Gives each user all rights but the one that its name lacks.
@@ -183,6 +185,44 @@ fn unknown_callers(guarded: &Guarded, client: Client) {
     }
 }
 
+/// A reader and a publisher of each client that live when their rights end.
+fn rights_that_are_taken_away(guarded: &Guarded) {
+    let both = ["--topic", "orders", "--topic", "results"];
+    let kept = ["--topic", PROGRESS_TOPIC, "--topic", "tidemark-progress"];
+    let all = ["Describe", "DescribeConfigs", "Read", "Write"];
+    guarded.allow(&["fading"], &all, &[both, kept].concat());
+    guarded.allow(
+        &["fading"],
+        &["Describe", "Write"],
+        &["--transactional-id", "*"],
+    );
+
+    let lives = Client::ALL.map(|client| {
+        let log = guarded.log(client, "fading", "fading-secret");
+        let mut reader = log.reader("orders", &[(0, 0)]).unwrap();
+        while reader.poll(0, 10, &mut |_| {}).unwrap().records == 0 {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+
+        let id = format!("fading-{client:?}");
+        let mut publisher = log.publisher(&id, Delivery::Transactional).unwrap();
+        publisher.send(record("results", 0, b"a count")).unwrap();
+        publisher.commit(b"1").unwrap();
+        (reader, publisher)
+    });
+
+    guarded.deny(&["fading"], &["Read", "Write"], &both);
+    for (mut reader, mut publisher) in lives {
+        let refused = poll_until_refused(&mut *reader);
+        assert_names(&refused, "READ on topic \"orders\" is denied");
+        let denied = publisher
+            .send(record("results", 0, b"another"))
+            .and_then(|()| publisher.commit(b"2"))
+            .unwrap_err();
+        assert_refused(&denied, "WRITE on topic \"results\"");
+    }
+}
+
 #[track_caller]
 fn assert_refused(error: &PublishError, expected: &str) {
     assert!(
@@ -241,6 +281,14 @@ impl Guarded {
     }
 
     fn allow(&self, users: &[&str], operations: &[&str], resources: &[&str]) {
+        self.add("--allow-principal", users, operations, resources);
+    }
+
+    fn deny(&self, users: &[&str], operations: &[&str], resources: &[&str]) {
+        self.add("--deny-principal", users, operations, resources);
+    }
+
+    fn add(&self, verdict: &str, users: &[&str], operations: &[&str], resources: &[&str]) {
         let address = self.broker.address();
         let admin = self.broker.folder.path().join("admin.properties");
         let mut arguments = vec!["--bootstrap-server", &address, "--command-config"];
@@ -250,7 +298,7 @@ impl Guarded {
         let users: Vec<String> = users.iter().map(|user| format!("User:{user}")).collect();
         let operations = operations.iter().flat_map(|each| ["--operation", each]);
         arguments.extend(operations);
-        let users = users.iter().flat_map(|user| ["--allow-principal", user]);
+        let users = users.iter().flat_map(|user| [verdict, user]);
         arguments.extend(users);
         self.broker
             .tool("org.apache.kafka.tools.AclCommand", &arguments);
@@ -267,7 +315,7 @@ sasl.jaas.config={LOGIN} required username=\"{user}\" password=\"{password}\";
 }
 
 fn settings(port: u16, controller: u16, folder: &Path) -> String {
-    let users: String = ["admin", "blind", "mute", "nameless", "writeless"]
+    let users: String = ["admin", "blind", "fading", "mute", "nameless", "writeless"]
         .map(|user| format!(" user_{user}=\"{user}-secret\""))
         .concat();
 

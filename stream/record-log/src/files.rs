@@ -20,9 +20,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
+use crate::membership::Alone;
 use crate::{
-    Cleanup, Delivery, LogError, LogTimeType, Offset, OffsetRange, Publisher, Reader, RecordLimit,
-    RecordLog, Refusal, TopicDescription, TopicSpec,
+    Cleanup, Delivery, LogError, LogTimeType, Membership, Offset, OffsetRange, Publisher, Reader,
+    RecordLimit, RecordLog, Refusal, TopicDescription, TopicSpec,
 };
 use reader::FilesReader;
 
@@ -161,6 +162,13 @@ impl RecordLog for FilesLog {
             return Err(LogError::Refused(Refusal::new(sentence)));
         }
         self.rest.commit(group, topic, next)
+    }
+
+    fn join(&self, group: &str, topic: &str) -> Result<Box<dyn Membership>, LogError> {
+        if topic == self.topic {
+            return Ok(Box::new(Alone));
+        }
+        self.rest.join(group, topic)
     }
 }
 

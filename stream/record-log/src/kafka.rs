@@ -1,11 +1,12 @@
 //! The record log on Apache Kafka, by librdkafka.
 //!
 //! - `reader`: partitions are started one by one, each with a queue of its own, and drained by
-//!   callback. A record is passed on from the memory of the fetched batch. No group is joined.
+//!   callback. A record is passed on from the memory of the fetched batch. It joins no group.
 //! - `ends`: dates the ends of partitions that a reader has reached.
 //! - `publisher`: one Kafka transaction from commit to commit. Its progress is a record of
 //!   the same transaction on the compacted topic [`PROGRESS_TOPIC`] (`progress`), where nothing expires.
 //! - `admin`: topics, partitions, offsets and the positions of groups. These calls may be slow.
+//! - `membership`: a member of a consumer group, which learns its partitions and fetches nothing.
 //! - `client` and `native`: the safe wrapper of librdkafka's handles, for reader and publisher;
 //!   `settings`: properties.
 
@@ -14,6 +15,7 @@ mod client;
 mod ends;
 mod errors;
 mod identity;
+mod membership;
 mod native;
 pub(crate) mod progress;
 mod publisher;
@@ -25,12 +27,13 @@ use std::time::Duration;
 
 use self::admin::Admin;
 pub(crate) use self::admin::{COMPACTED_SEGMENT_BYTES, COMPACTED_SEGMENT_MS};
+use self::membership::KafkaMembership;
 pub use self::progress::PROGRESS_TOPIC;
 use self::reader::KafkaReader;
 use self::settings::Settings;
 use crate::{
-    Delivery, LogError, Offset, OffsetRange, Publisher, Reader, RecordLog, TopicDescription,
-    TopicSpec,
+    Delivery, LogError, Membership, Offset, OffsetRange, Publisher, Reader, RecordLog,
+    TopicDescription, TopicSpec,
 };
 
 /// The longest time that a call waits for the brokers before it returns [`LogError::Unavailable`].
@@ -122,6 +125,14 @@ impl RecordLog for KafkaLog {
 
     fn commit(&self, group: &str, topic: &str, next: &[(u32, Offset)]) -> Result<(), LogError> {
         self.admin.commit(group, topic, next)
+    }
+
+    fn join(&self, group: &str, topic: &str) -> Result<Box<dyn Membership>, LogError> {
+        Ok(Box::new(KafkaMembership::join(
+            &self.settings,
+            group,
+            topic,
+        )?))
     }
 }
 

@@ -14,9 +14,9 @@
 //!   its progress, or not at all;
 //! - opening a publisher fences every earlier holder of its id *before* its progress is read.
 //!
-//! All calls block: async callers run them on threads of their own. There are no consumer groups as
-//! in Kafka: every reader is assigned its partitions, and a group is only a name under which
-//! positions are stored.
+//! All calls block: async callers run them on threads of their own. Every reader is assigned its
+//! partitions. A group is a name under which positions are stored. Processes that share the work on a
+//! topic [join](RecordLog::join) the group to learn which partitions are theirs ([`Membership`]).
 
 mod open;
 
@@ -28,6 +28,7 @@ pub mod progress;
 pub mod simulated;
 
 mod clock;
+mod membership;
 mod murmur2;
 mod refusal;
 mod signal;
@@ -36,6 +37,7 @@ mod wakes;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use membership::{Membership, Owned};
 pub use murmur2::partition_of;
 pub use open::{LogSettings, open};
 pub use progress::PROGRESS_MAX_BYTES;
@@ -123,6 +125,20 @@ pub trait RecordLog: Send + Sync {
     /// # Errors
     /// As [`RecordLog::committed`].
     fn commit(&self, group: &str, topic: &str, next: &[(u32, Offset)]) -> Result<(), LogError>;
+
+    /// Joins the members of `group` that share the partitions of `topic`. Joining does not wait until
+    /// partitions are assigned.
+    ///
+    /// Without an implementation of its own a log has no groups, and each member owns every
+    /// partition. That is right for the [`embedded`] log, which one process has open, and so it is
+    /// with the [`native`] client, which does not speak Kafka's protocol of groups.
+    ///
+    /// # Errors
+    /// [`LogError::Settings`] if the client cannot be created; [`LogError::Unavailable`].
+    fn join(&self, group: &str, topic: &str) -> Result<Box<dyn Membership>, LogError> {
+        let _ = (group, topic);
+        Ok(Box::new(membership::Alone))
+    }
 }
 
 /// Reads the partitions that it was opened with.

@@ -1,8 +1,8 @@
 //! A record log in memory that fails where a test plans it.
 //!
 //! It shows the same as a Kafka broker: partitions chosen by key, a transaction marker that takes
-//! an offset after each transaction, publishers fenced by newer ones, positions of groups. The
-//! caller supplies the clock that stamps records. A [`SimulatedLog`] is the handle of one simulated
+//! an offset after each transaction, publishers fenced by newer ones, positions of groups and the
+//! sharing of partitions by their members. The caller supplies the clock that stamps records. A [`SimulatedLog`] is the handle of one simulated
 //! *process*. [`SimulatedLog::process`] creates another one on the same store, with its own
 //! [faults](Fault). When a fault crashes a process, all of its handles fail and the store goes on,
 //! as when a process is killed and the broker is not.
@@ -11,6 +11,8 @@
 //! test requests it ([`SimulatedLog::hold_back`]); committed records then end before it, as in Kafka.
 
 mod fault;
+mod groups;
+mod membership;
 mod publisher;
 mod reader;
 mod staged;
@@ -20,6 +22,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use fault::{Call, Crashed, Fault};
+use membership::SimulatedMembership;
 use publisher::SimulatedPublisher;
 use reader::SimulatedReader;
 use store::Store;
@@ -28,8 +31,8 @@ pub use store::StoredRecord;
 use crate::clock::{Clock, system_now_ms};
 use crate::wakes::Wakes;
 use crate::{
-    Cleanup, Delivery, LogError, LogTimeType, Offset, OffsetRange, Publisher, Reader, RecordLog,
-    TopicDescription, TopicSpec,
+    Cleanup, Delivery, LogError, LogTimeType, Membership, Offset, OffsetRange, Publisher, Reader,
+    RecordLog, TopicDescription, TopicSpec,
 };
 
 /// A simulated process's handle on a log in memory. Clones are handles of the same process.
@@ -258,6 +261,13 @@ impl SimulatedLog {
         topic.settings.log_time_type = log_time_type;
     }
 
+    /// Removes the members of this process from all groups, as brokers do when its session expires:
+    /// it died, or was paused. A process that lives joins again when it next calls.
+    pub fn expel(&self) {
+        self.store().groups.expel(&self.process);
+        self.shared.wakes.raise(|_| true);
+    }
+
     /// Removes the progress of the publishers for whose id `is_lost` returns true, as a log does
     /// that lets it expire, or whose progress topic was deleted. Open publishers go on.
     pub fn lose_progress(&self, is_lost: impl Fn(&str) -> bool) {
@@ -379,5 +389,10 @@ impl RecordLog for SimulatedLog {
             store.remember_positions(group, topic, next);
             Ok(())
         })
+    }
+
+    fn join(&self, group: &str, topic: &str) -> Result<Box<dyn Membership>, LogError> {
+        let joined = SimulatedMembership::join(self.clone(), group, topic)?;
+        Ok(Box::new(joined))
     }
 }

@@ -210,5 +210,7 @@ fn name_of(call: &Call<'_>) -> &'static str {
         Call::Commit { .. } => "commit",
         Call::Committed { .. } => "ask for positions",
         Call::CommitPositions { .. } => "commit positions",
+        Call::Join { .. } => "join a group",
+        Call::Owned { .. } => "ask for its partitions",
     }
 }

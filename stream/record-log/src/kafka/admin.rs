@@ -37,7 +37,7 @@ pub(super) struct Admin {
     uncommitted: Mutex<Option<Arc<BaseConsumer>>>,
     /// The topics that this process created or found because it publishes to them.
     written: Mutex<BTreeSet<String>>,
-    /// A client for each group whose positions were stored, because they will be stored again. None
+    /// A client for each group whose positions were read or stored, because they will be again. None
     /// of them joins its group.
     groups: Mutex<HashMap<String, Arc<BaseConsumer>>>,
     /// The brokers rejected the client's login, and no call has succeeded since.

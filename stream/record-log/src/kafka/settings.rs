@@ -99,6 +99,23 @@ impl Settings {
         ])
     }
 
+    /// Returns the properties of a member of a group. A member that dies loses its partitions after
+    /// its session of 10 s; one that lives and does nothing, after five minutes. Partitions move one by one
+    /// (cooperative), so a member keeps those that do not move.
+    pub(super) fn member(&self, group: &str) -> ClientConfig {
+        self.with(&[
+            ("auto.offset.reset", "latest"),
+            ("enable.auto.commit", "false"),
+            ("group.id", group),
+            ("heartbeat.interval.ms", "1000"),
+            ("max.poll.interval.ms", "300000"),
+            ("partition.assignment.strategy", "cooperative-sticky"),
+            ("session.timeout.ms", "10000"),
+            // Partitions that are added to the topic are assigned within this time.
+            ("topic.metadata.refresh.interval.ms", "10000"),
+        ])
+    }
+
     /// Returns the properties of a client that publishes without transactions.
     pub(super) fn at_least_once(&self) -> ClientConfig {
         self.with(&[

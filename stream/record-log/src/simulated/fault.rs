@@ -69,6 +69,20 @@ pub enum Call<'a> {
         /// The topic.
         topic: &'a str,
     },
+    /// [`RecordLog::join`](crate::RecordLog::join).
+    Join {
+        /// The group.
+        group: &'a str,
+        /// The topic.
+        topic: &'a str,
+    },
+    /// [`Membership::owned`](crate::Membership::owned).
+    Owned {
+        /// The group.
+        group: &'a str,
+        /// The topic.
+        topic: &'a str,
+    },
 }
 
 /// The fate of a call.
@@ -117,9 +131,10 @@ impl Call<'_> {
                 ("WRITE", "transactional id", *id)
             }
             Self::Send { topic, .. } => ("WRITE", "topic", *topic),
-            Self::Committed { group, .. } | Self::CommitPositions { group, .. } => {
-                ("READ", "group", *group)
-            }
+            Self::Committed { group, .. }
+            | Self::CommitPositions { group, .. }
+            | Self::Join { group, .. }
+            | Self::Owned { group, .. } => ("READ", "group", *group),
         };
         Refusal::denied(right, resource, name)
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::groups::Groups;
 use super::staged::Staged;
 use crate::{
     Cleanup, Delivery, LogError, LogTimeType, Offset, OffsetRange, RecordLimit, TopicDescription,
@@ -29,6 +30,7 @@ pub struct StoredRecord {
 
 #[derive(Default)]
 pub(super) struct Store {
+    pub(super) groups: Groups,
     topics: BTreeMap<String, Topic>,
     publishers: BTreeMap<String, PublisherState>,
     positions: BTreeMap<(String, String, u32), Offset>,

@@ -2,12 +2,13 @@
 //!
 //! The broker is this test's own: SASL PLAIN over plain text, and Kafka's authorizer.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use record_log::kafka::PROGRESS_TOPIC;
-use record_log::{Delivery, LogError, PublishError, Reader, RecordLog};
+use record_log::{Delivery, LogError, Owned, PublishError, Reader, RecordLog};
 use tempfile::TempDir;
 
 use crate::broker::{
@@ -36,7 +37,12 @@ fn what_is_denied_is_named_and_never_unavailable() {
     grant(&guarded);
 
     // Each part waits for brokers' answers most of the time.
-    let parts: [fn(&Guarded, Client); 3] = [denied_reading, denied_publishing, unknown_callers];
+    let parts: [fn(&Guarded, Client); 4] = [
+        denied_reading,
+        denied_sharing,
+        denied_publishing,
+        unknown_callers,
+    ];
     std::thread::scope(|scope| {
         for (part, client) in parts
             .iter()
@@ -75,6 +81,29 @@ fn grant(guarded: &Guarded) {
 
     let ids = ["--transactional-id", "*"];
     guarded.allow(&["mute"], &["Describe", "Write"], &ids);
+}
+
+/// A member that may not join its group names it. The client of our own has no groups.
+fn denied_sharing(guarded: &Guarded, client: Client) {
+    let blind = guarded.log(client, "blind", "blind-secret");
+    let mut member = blind.join("a-group", "orders").unwrap();
+    if matches!(client, Client::Native) {
+        assert_eq!(member.owned().unwrap(), Owned::All);
+        return;
+    }
+
+    let deadline = Instant::now() + START_LIMIT;
+    let refused = loop {
+        match member.owned() {
+            Ok(owned) => assert_eq!(owned, Owned::Only(BTreeSet::new())),
+            Err(refused) => break refused,
+        }
+        assert!(Instant::now() < deadline, "no refusal");
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    let named = "READ on group \"a-group.orders.members\" is denied";
+    assert_names(&refused, named);
+    assert_names(&member.owned().unwrap_err(), named);
 }
 
 fn denied_reading(guarded: &Guarded, client: Client) {

@@ -14,6 +14,7 @@ mod guarded;
 mod kafka;
 mod leaders;
 mod listeners;
+mod membership;
 mod native;
 mod racks;
 mod secured;

@@ -3,6 +3,7 @@
 use std::sync::{Arc, PoisonError};
 
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::error::KafkaResult;
 use rdkafka::{Offset as KafkaOffset, TopicPartitionList};
 
 use super::super::errors::About;
@@ -26,16 +27,9 @@ impl Admin {
             asked.add_partition(topic, to_kafka_partition(partition));
         }
 
-        let known = self
-            .groups
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(group)
-            .cloned();
-        let client = known.map_or_else(|| self.new_group(group), Ok)?;
-        let found = patiently(|| client.committed_offsets(asked.clone(), CALL_LIMIT))
-            .map_err(|error| failed(&client, &self.is_stranger, error, About::Group { group }))?;
-
+        let found = self.call(group, |client| {
+            client.committed_offsets(asked.clone(), CALL_LIMIT)
+        })?;
         let positions = found
             .elements()
             .into_iter()
@@ -67,29 +61,34 @@ impl Admin {
                 .map_err(unavailable)?;
         }
 
+        self.call(group, |client| client.commit(&positions, CommitMode::Sync))
+    }
+
+    /// Calls a client of the group. It is kept, unless it was refused: it gives the reason only once.
+    fn call<T>(
+        &self,
+        group: &str,
+        call: impl Fn(&BaseConsumer) -> KafkaResult<T>,
+    ) -> Result<T, LogError> {
         let client = self.group(group)?;
-        patiently(|| client.commit(&positions, CommitMode::Sync))
-            .map_err(|error| failed(&client, &self.is_stranger, error, About::Group { group }))
+        let outcome = patiently(|| call(&client))
+            .map_err(|error| failed(&client, &self.is_stranger, error, About::Group { group }));
+
+        if !matches!(outcome, Err(LogError::Refused(_))) {
+            let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
+            groups.entry(group.to_owned()).or_insert(client);
+        }
+        outcome
     }
 
     fn group(&self, group: &str) -> Result<Arc<BaseConsumer>, LogError> {
-        let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
+        let groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(client) = groups.get(group) {
             return Ok(Arc::clone(client));
         }
+        drop(groups);
 
-        let client = self.new_group(group)?;
-        groups.insert(group.to_owned(), Arc::clone(&client));
-        Ok(client)
-    }
-
-    fn new_group(&self, group: &str) -> Result<Arc<BaseConsumer>, LogError> {
-        Ok(Arc::new(
-            self.settings
-                .admin()
-                .set("group.id", group)
-                .create()
-                .map_err(refused)?,
-        ))
+        let client = self.settings.admin().set("group.id", group).create();
+        Ok(Arc::new(client.map_err(refused)?))
     }
 }

@@ -1,0 +1,208 @@
+//! Members of a group share the partitions of a topic: on the simulated log and on Kafka.
+
+use std::collections::BTreeSet;
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+
+use record_log::{Membership, Owned, RecordLog, Signal};
+
+use crate::subject::{Subject, kafka, publish, simulated, topic, unique};
+
+/// Longer than any assignment takes that comes: a session of Kafka's is 10 s.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// The pause between two calls: each of them shows the group that its member works.
+const CALL_AGAIN: Duration = Duration::from_millis(50);
+/// The topic and the group of a member in a process of its own.
+const MEMBER: &str = "RECORD_LOG_TEST_MEMBER";
+
+fn subjects() -> impl Iterator<Item = Subject> {
+    [simulated(), kafka()].into_iter().flatten()
+}
+
+fn join(log: &dyn RecordLog, group: &str, topic: &str, signal: &Signal) -> Box<dyn Membership> {
+    let mut member = log.join(group, topic).unwrap();
+    member.on_change(signal.wake());
+    member
+}
+
+fn owned(member: &mut dyn Membership) -> BTreeSet<u32> {
+    match member.owned().unwrap() {
+        Owned::Only(partitions) => partitions,
+        Owned::All => panic!("this log has groups"),
+    }
+}
+
+/// Calls all members until `is_settled` takes the partitions that they own, in their order.
+fn settle(
+    members: &mut [Box<dyn Membership>],
+    signal: &Signal,
+    is_settled: impl Fn(&[BTreeSet<u32>]) -> bool,
+) -> Vec<BTreeSet<u32>> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let shares: Vec<_> = members
+            .iter_mut()
+            .map(|member| owned(&mut **member))
+            .collect();
+        if is_settled(&shares) {
+            return shares;
+        }
+        assert!(Instant::now() < deadline, "the members own {shares:?}");
+        signal.wait(CALL_AGAIN);
+    }
+}
+
+/// Returns whether each partition has one owner, and no member owns two more than another.
+fn are_fair(shares: &[BTreeSet<u32>], partitions: u32) -> bool {
+    let all: Vec<u32> = shares.iter().flatten().copied().collect();
+    let distinct: BTreeSet<u32> = all.iter().copied().collect();
+    let sizes = shares.iter().map(BTreeSet::len);
+    let least = sizes.clone().min().unwrap();
+
+    all.len() == distinct.len()
+        && distinct == (0..partitions).collect()
+        && sizes.max().unwrap() <= least + 1
+}
+
+#[test]
+fn members_that_come_and_go_share_all_partitions() {
+    for subject in subjects() {
+        let log = &*subject.log;
+        let topic = topic(log, 5);
+        let group = unique("sharing");
+        let signal = Signal::default();
+        let mut members = Vec::new();
+
+        for _ in 0..3 {
+            members.push(join(log, &group, &topic, &signal));
+            settle(&mut members, &signal, |shares| are_fair(shares, 5));
+        }
+        while members.len() > 1 {
+            members.remove(0);
+            settle(&mut members, &signal, |shares| are_fair(shares, 5));
+        }
+    }
+}
+
+#[test]
+fn no_partition_has_two_owners_while_members_that_live_join() {
+    let Some(subject) = kafka() else { return };
+    let log = &*subject.log;
+    let topic = topic(log, 6);
+    let group = unique("handing over");
+    let signal = Signal::default();
+    let mut members = vec![join(log, &group, &topic, &signal)];
+    settle(&mut members, &signal, |shares| are_fair(shares, 6));
+
+    // A member is called one after another, so two owners would show in one round.
+    for _ in 0..2 {
+        members.push(join(log, &group, &topic, &signal));
+        settle(&mut members, &signal, |shares| {
+            let all: Vec<u32> = shares.iter().flatten().copied().collect();
+            let distinct: BTreeSet<u32> = all.iter().copied().collect();
+            assert_eq!(all.len(), distinct.len(), "{shares:?}");
+            are_fair(shares, 6)
+        });
+    }
+}
+
+#[test]
+fn a_member_more_than_partitions_owns_none() {
+    for subject in subjects() {
+        let log = &*subject.log;
+        let topic = topic(log, 1);
+        let group = unique("waiting");
+        let signal = Signal::default();
+        let mut members = vec![join(log, &group, &topic, &signal)];
+        settle(&mut members, &signal, |shares| are_fair(shares, 1));
+
+        members.push(join(log, &group, &topic, &signal));
+        let shares = settle(&mut members, &signal, |shares| are_fair(shares, 1));
+        assert_eq!(shares.iter().filter(|share| share.is_empty()).count(), 1);
+    }
+}
+
+#[test]
+fn positions_are_stored_while_the_group_has_members() {
+    for subject in subjects() {
+        let log = &*subject.log;
+        let topic = topic(log, 2);
+        let group = unique("storing");
+        publish(log, &topic, 0, &[b"a", b"b"]);
+        let signal = Signal::default();
+        let mut members = vec![join(log, &group, &topic, &signal)];
+        settle(&mut members, &signal, |shares| are_fair(shares, 2));
+
+        log.commit(&group, &topic, &[(0, 1)]).unwrap();
+        assert_eq!(log.committed(&group, &topic).unwrap(), [(0, 1)]);
+        assert_eq!(owned(&mut *members[0]).len(), 2, "it is a member still");
+    }
+}
+
+#[test]
+fn a_log_without_groups_gives_each_member_all() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let log = crate::subject::open_embedded(folder.path()).unwrap();
+    let topic = topic(&*log, 3);
+    for _ in 0..2 {
+        let mut member = log.join("group", &topic).unwrap();
+        assert_eq!(member.owned().unwrap(), Owned::All);
+    }
+}
+
+/// A member in a process of its own, for the test below.
+struct Process(Child);
+
+impl Process {
+    fn start(group: &str, topic: &str) -> Self {
+        let test = "membership::a_killed_member_is_replaced_within_its_session";
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", test]);
+        command.env(MEMBER, format!("{group} {topic}"));
+        Self(command.stdout(std::process::Stdio::null()).spawn().unwrap())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+/// Is a member until the process is killed.
+fn be_a_member(log: &dyn RecordLog, place: &str) -> ! {
+    let mut place = place.split(' ');
+    let group = place.next().unwrap();
+    let topic = place.next().unwrap();
+    let signal = Signal::default();
+    let mut member = join(log, group, topic, &signal);
+    loop {
+        owned(&mut *member);
+        signal.wait(CALL_AGAIN);
+    }
+}
+
+#[test]
+fn a_killed_member_is_replaced_within_its_session() {
+    let Some(subject) = kafka() else { return };
+    let log = &*subject.log;
+    if let Ok(place) = std::env::var(MEMBER) {
+        be_a_member(log, &place);
+    }
+
+    let topic = topic(log, 4);
+    let group = unique("killed");
+    let signal = Signal::default();
+    let mut members = vec![join(log, &group, &topic, &signal)];
+    settle(&mut members, &signal, |shares| are_fair(shares, 4));
+    let other = Process::start(&group, &topic);
+    settle(&mut members, &signal, |shares| shares[0].len() == 2);
+
+    let killed = Instant::now();
+    drop(other);
+    settle(&mut members, &signal, |shares| shares[0].len() == 4);
+    let waited = killed.elapsed();
+    assert!(waited < Duration::from_secs(20), "{waited:?}");
+    eprintln!("the partitions of a killed member had another owner after {waited:?}");
+}

@@ -1,117 +1,163 @@
 //! Consumes the records of the two topics: decodes them, writes them, and sends them to the feed.
 //!
-//! A batch is written before it is sent to listeners and before its positions are stored. A record
-//! that cannot be decoded is counted, logged as an error and skipped. The stream job wrote it, so
-//! an operator must look into it, but stopping would not help.
+//! The replicas share the writing: a record is written by the one that owns its partition. Each
+//! replica feeds its own listeners, so it reads all partitions once more, behind the writers
+//! ([`follower::Scope`]). So a batch is written, by whichever replica, before its positions are stored,
+//! and these are stored before it is sent to listeners.
+//!
+//! A record that cannot be decoded is counted, logged as an error and skipped. The stream job wrote
+//! it, so an operator must look into it, but stopping would not help.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 
 use events::{WindowCount, WindowSummary};
 use follower::{Batch, Consumer, Received};
 use prometheus::IntCounter;
 use record_log::Offset;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::feed::{Feed, FeedTopic};
 use crate::http::Shown;
 use crate::store::{Store, StoreError};
 
-/// The parts that both consumers use.
+/// The parts that both writers use.
 #[derive(Clone)]
 pub struct Writing {
     /// The tables to write to.
     pub store: Store,
-    /// The feed to send to.
-    pub feed: Feed,
     /// Number of records written.
     pub written: IntCounter,
     /// Number of records that could not be decoded.
     pub malformed: IntCounter,
 }
 
-/// Consumes `analytics-results`.
-pub struct Counts(pub Writing);
+/// Writes what it consumes of `analytics-results`.
+pub struct WritesCounts(pub Writing);
 
-/// Consumes `analytics-summaries`.
-pub struct Summaries(pub Writing);
+/// Writes what it consumes of `analytics-summaries`.
+pub struct WritesSummaries(pub Writing);
 
-impl Consumer for Counts {
+/// Feeds the listeners with what it consumes of `analytics-results`.
+pub struct FeedsCounts(pub Feed);
+
+/// Feeds the listeners with what it consumes of `analytics-summaries`.
+pub struct FeedsSummaries(pub Feed);
+
+impl Consumer for WritesCounts {
     type Error = StoreError;
-
-    fn opened(&self, next: &[(u32, Offset)]) {
-        self.0.feed.opened(FeedTopic::Counts, next);
-    }
 
     async fn consume(&self, batch: &Batch) -> Result<(), StoreError> {
         let counts = self.0.decode::<WindowCount>(batch);
         self.0.store.upsert_counts(&newest(&counts)).await?;
         self.0.written.inc_by(counts.len() as u64);
-
-        for (record, count) in counts {
-            let user_id = Some(count.user_id);
-            self.0
-                .tell(FeedTopic::Counts, record, user_id, &Shown::from(count));
-        }
-
         Ok(())
     }
 }
 
-impl Consumer for Summaries {
+impl Consumer for WritesSummaries {
     type Error = StoreError;
 
-    fn opened(&self, next: &[(u32, Offset)]) {
-        self.0.feed.opened(FeedTopic::Windows, next);
-    }
-
     async fn consume(&self, batch: &Batch) -> Result<(), StoreError> {
-        for (record, summary) in self.0.decode::<WindowSummary>(batch) {
+        for summary in self.0.decode::<WindowSummary>(batch) {
             self.0.store.upsert_summary(&summary).await?;
             self.0.written.inc();
-            self.0
-                .tell(FeedTopic::Windows, record, None, &Shown::from(summary));
+        }
+        Ok(())
+    }
+}
+
+impl Consumer for FeedsCounts {
+    type Error = Infallible;
+
+    fn opened(&self, next: &[(u32, Offset)]) {
+        self.0.opened(FeedTopic::Counts, next);
+    }
+
+    async fn consume(&self, batch: &Batch) -> Result<(), Infallible> {
+        for (record, count) in decoded::<WindowCount>(batch) {
+            let user_id = Some(count.user_id);
+            send(
+                &self.0,
+                FeedTopic::Counts,
+                record,
+                user_id,
+                &Shown::from(count),
+            );
+        }
+        Ok(())
+    }
+}
+
+impl Consumer for FeedsSummaries {
+    type Error = Infallible;
+
+    fn opened(&self, next: &[(u32, Offset)]) {
+        self.0.opened(FeedTopic::Windows, next);
+    }
+
+    async fn consume(&self, batch: &Batch) -> Result<(), Infallible> {
+        for (record, summary) in decoded::<WindowSummary>(batch) {
+            send(
+                &self.0,
+                FeedTopic::Windows,
+                record,
+                None,
+                &Shown::from(summary),
+            );
         }
         Ok(())
     }
 }
 
 impl Writing {
-    /// Decodes the events of the batch. Tombstones are skipped.
-    fn decode<'a, T: DeserializeOwned>(&self, batch: &'a Batch) -> Vec<(&'a Received, T)> {
-        let mut decoded = Vec::with_capacity(batch.records.len());
+    /// Decodes the events of the batch, and counts those that cannot be decoded.
+    fn decode<T: DeserializeOwned>(&self, batch: &Batch) -> Vec<T> {
+        let mut events = Vec::with_capacity(batch.records.len());
         for record in &batch.records {
-            let Some(value) = &record.value else { continue };
-            match serde_json::from_slice(value) {
-                Ok(event) => decoded.push((record, event)),
-                Err(error) => {
+            match decode(record) {
+                Some(Ok(event)) => events.push(event),
+                Some(Err(error)) => {
                     self.malformed.inc();
                     let partition = record.partition;
                     let offset = record.offset;
                     tracing::error!(%error, partition, offset, "a result cannot be decoded and is left out");
                 }
+                None => {}
             }
         }
 
-        decoded
-    }
-
-    fn tell<T: serde::Serialize>(
-        &self,
-        topic: FeedTopic,
-        record: &Received,
-        user_id: Option<u64>,
-        shown: &T,
-    ) {
-        let data = serde_json::to_string(shown).expect("events are plain data");
-        self.feed
-            .send(topic, (record.partition, record.offset), user_id, data);
+        events
     }
 }
 
+/// Returns the events of the batch that can be decoded.
+fn decoded<T: DeserializeOwned>(batch: &Batch) -> impl Iterator<Item = (&Received, T)> {
+    let records = batch.records.iter();
+    records.filter_map(|record| Some((record, decode(record)?.ok()?)))
+}
+
+/// Decodes an event; none for a tombstone.
+fn decode<T: DeserializeOwned>(record: &Received) -> Option<serde_json::Result<T>> {
+    record.value.as_deref().map(serde_json::from_slice)
+}
+
+fn send<T: Serialize>(
+    feed: &Feed,
+    topic: FeedTopic,
+    record: &Received,
+    user_id: Option<u64>,
+    shown: &T,
+) {
+    let data = serde_json::to_string(shown).expect("events are plain data");
+    feed.send(topic, (record.partition, record.offset), user_id, data);
+}
+
 /// Returns the highest revision of each user and window.
-fn newest(counts: &[(&Received, WindowCount)]) -> Vec<WindowCount> {
+fn newest(counts: &[WindowCount]) -> Vec<WindowCount> {
     let mut newest: HashMap<_, WindowCount> = HashMap::with_capacity(counts.len());
-    for (_, count) in counts {
+    for count in counts {
         let known = newest
             .entry((count.user_id, count.window_start))
             .or_insert_with(|| count.clone());

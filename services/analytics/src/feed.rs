@@ -1,4 +1,4 @@
-//! The live feed: sends new and corrected counts to listeners as they are consumed.
+//! The live feed: sends new and corrected counts to listeners once they are written.
 //!
 //! An event's id is a position in the two topics: for every partition, the offset that follows the
 //! last record sent. A position means the same in every replica and after a restart. A listener that

@@ -6,14 +6,19 @@
 //! stored orders from the orders service and compares them with the counts (`audit`).
 //!
 //! ```text
-//! analytics-results ────▶ follower ─▶ upsert counts ───┐
-//!                                                      ├─▶ DynamoDB ─▶ summary, recent, users
-//! analytics-summaries ──▶ follower ─▶ upsert windows ──┤
-//!                                                      └─▶ feed ─────▶ stream
+//! analytics-results ──┬─▶ follower: own share ──▶ upsert counts ──▶ positions ─┐
+//!                     │                           DynamoDB ─▶ summary, recent  ┆ (and all replicas')
+//!                     └─▶ follower: all of it, behind the positions ◀╌╌╌╌╌╌╌╌╌╌┘
+//!                                 └─▶ feed ─▶ stream          (analytics-summaries likewise)
 //! ```
+//!
+//! The replicas share the partitions, so each row is written by one of them. Every replica feeds its
+//! own listeners with all of them.
 //!
 //! Invariants: a record is written before its position is stored, so none is missed. A
 //! revision never replaces a higher one, so no record counts twice, however often it is delivered.
+//! A record is sent to listeners after its position is stored, so a listener that reads the lists
+//! finds in them what it has heard, whichever replica it reads from.
 
 mod config;
 mod consume;
@@ -33,10 +38,10 @@ use axum::Router;
 use chassis::auth::Auth;
 use chassis::{Health, Listeners, Metrics, ServeError, Shutdown, dynamodb, retry};
 pub use config::Config;
-use consume::{Counts, Summaries, Writing};
+use consume::{FeedsCounts, FeedsSummaries, WritesCounts, WritesSummaries, Writing};
 use events::{ANALYTICS_RESULTS, ANALYTICS_SUMMARIES};
 use feed::Feed;
-use follower::{Follower, Lag, REFUSED_WAIT, Refused};
+use follower::{Follower, Lag, REFUSED_WAIT, Refused, Scope};
 use http::Analytics;
 use orders::Orders;
 use prometheus::{IntCounter, PullingGauge};
@@ -89,6 +94,8 @@ pub struct Service {
 struct Refusals {
     counts: Refused,
     summaries: Refused,
+    fed_counts: Refused,
+    fed_summaries: Refused,
 }
 
 impl Service {
@@ -109,7 +116,6 @@ impl Service {
 
         let writing = Writing {
             store: store.clone(),
-            feed: feed.clone(),
             written: metrics.register(counter(
                 "analytics_records_written_total",
                 "Results and summaries written.",
@@ -123,7 +129,7 @@ impl Service {
         let behind = lag.clone();
         let gauge = PullingGauge::new(
             "analytics_lag_records",
-            "Results that wait to be written.",
+            "Results that wait to be written, by whichever replica.",
             Box::new(move || behind.records().map_or(f64::NAN, |records| records as f64)),
         );
         metrics.register(gauge.expect("a constant name"));
@@ -168,24 +174,39 @@ impl Service {
     /// # Panics
     /// Panics if a consumer panics.
     pub async fn consume(&self) {
-        let follower = |topic, lag, refused: &Refused| Follower {
+        let shutdown = || self.shutdown.clone();
+        let refused = &self.refused;
+        let feed = || self.analytics.feed.clone();
+
+        let counts = Follower {
+            lag: self.analytics.lag.clone(),
+            ..self.follower(ANALYTICS_RESULTS, Scope::Share, &refused.counts)
+        };
+        let summaries = self.follower(ANALYTICS_SUMMARIES, Scope::Share, &refused.summaries);
+        let fed_counts = self.follower(ANALYTICS_RESULTS, Scope::Behind, &refused.fed_counts);
+        let fed_summaries =
+            self.follower(ANALYTICS_SUMMARIES, Scope::Behind, &refused.fed_summaries);
+
+        tokio::try_join!(
+            counts.start(WritesCounts(self.writing.clone()), shutdown()),
+            summaries.start(WritesSummaries(self.writing.clone()), shutdown()),
+            fed_counts.start(FeedsCounts(feed()), shutdown()),
+            fed_summaries.start(FeedsSummaries(feed()), shutdown()),
+        )
+        .expect("following does not panic");
+    }
+
+    fn follower(&self, topic: &'static str, scope: Scope, refused: &Refused) -> Follower {
+        Follower {
             log: Arc::clone(&self.log),
             topic,
             group: GROUP,
+            scope,
             batch: BATCH,
-            lag,
+            lag: Lag::default(),
             refused: refused.clone(),
             refused_wait: REFUSED_WAIT,
-        };
-        let counts = follower(
-            ANALYTICS_RESULTS,
-            self.analytics.lag.clone(),
-            &self.refused.counts,
-        )
-        .start(Counts(self.writing.clone()), self.shutdown.clone());
-        let summaries = follower(ANALYTICS_SUMMARIES, Lag::default(), &self.refused.summaries)
-            .start(Summaries(self.writing.clone()), self.shutdown.clone());
-        tokio::try_join!(counts, summaries).expect("following does not panic");
+        }
     }
 }
 
@@ -214,6 +235,11 @@ pub async fn run(
     let consumers = [
         ("topic analytics-results", &service.refused.counts),
         ("topic analytics-summaries", &service.refused.summaries),
+        ("feed of analytics-results", &service.refused.fed_counts),
+        (
+            "feed of analytics-summaries",
+            &service.refused.fed_summaries,
+        ),
     ];
     for (name, refused) in consumers {
         let refused = refused.clone();

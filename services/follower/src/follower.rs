@@ -4,19 +4,33 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chassis::{Backoff, Shutdown};
-use record_log::{LogError, Reader, Record, RecordLog, Signal};
+use record_log::{LogError, Membership, Owned, RecordLog, Signal};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
-use crate::positions::{self, Positions};
-use crate::{Batch, Consumer, Lag, Received, Refused};
+use crate::gate::{Gate, LOOK_SOON};
+use crate::positions::{self, Positions, Survey};
+use crate::reading::Reading;
+use crate::{Batch, Consumer, Lag, Refused};
 
 /// The longest wait for new records, in case the log fails to wake the follower.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// The default wait after a refusal before the follower tries again.
 pub const REFUSED_WAIT: Duration = Duration::from_secs(30);
-/// The pause between two reads of the topic's ends and of its number of partitions.
+/// The pause between two surveys of the topic: its ends, its partitions, the stored positions.
 const SURVEY_EVERY: Duration = Duration::from_secs(2);
+
+/// The part of a topic that a follower reads.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Scope {
+    /// The partitions that this member of the group owns, from the group's positions, which it
+    /// stores: the processes of a service share the work.
+    Share,
+    /// All partitions, from the group's positions at the start, and behind the group: a record is
+    /// passed on once its position is stored, that is, once a member has consumed it. It stores no
+    /// position, and goes on from its own after a failure.
+    Behind,
+}
 
 /// The settings of a follower.
 #[derive(Clone)]
@@ -25,11 +39,14 @@ pub struct Follower {
     pub log: Arc<dyn RecordLog>,
     /// The topic.
     pub topic: &'static str,
-    /// The name under which positions are stored.
+    /// The name under which positions are stored, and whose members share the partitions.
     pub group: &'static str,
+    /// The part of the topic that is read.
+    pub scope: Scope,
     /// The maximum number of records in a batch.
     pub batch: usize,
-    /// The gauge of how far the follower is behind.
+    /// The gauge of how far the group is behind: of all its members, so that it shows the partitions
+    /// of one that died, too.
     pub lag: Lag,
     /// The error that stops the follower, for the service's readiness.
     pub refused: Refused,
@@ -61,6 +78,8 @@ impl Follower {
                 shutdown,
                 runtime,
                 signal,
+                membership: None,
+                reached: Positions::new(),
             };
             life.follow();
             watch.abort();
@@ -74,33 +93,27 @@ struct Life<C> {
     shutdown: Shutdown,
     runtime: Handle,
     signal: Signal,
+    membership: Option<Box<dyn Membership>>,
+    /// The positions that a follower behind the group has reached, which it goes on from.
+    reached: Positions,
 }
 
-/// An open reader and its positions.
+/// An open topic.
 struct OpenTopic {
-    reader: Box<dyn Reader>,
-    next: Positions,
-    /// Whether `next` is ahead of the group's stored positions.
+    reading: Reading,
+    owned: Owned,
+    /// The number of partitions of the topic.
+    partitions: usize,
+    /// Whether the positions are ahead of the group's stored ones.
     is_ahead: bool,
     surveyed: Instant,
 }
 
-/// The result of one poll of all partitions.
-#[derive(Default)]
-struct Found {
-    batch: Batch,
-    next: Positions,
-    is_at_end: bool,
-}
-
 impl<C: Consumer> Life<C> {
-    fn follow(&self) {
+    fn follow(mut self) {
         let mut backoff = Backoff::default();
         while !self.shutdown.is_requested() {
-            if let Err(error) = self
-                .open()
-                .and_then(|mut open| self.read_on(&mut open, &mut backoff))
-            {
+            if let Err(error) = self.follow_once(&mut backoff) {
                 let wait = if is_permanent(&error) {
                     self.follower.refused_wait
                 } else {
@@ -110,6 +123,17 @@ impl<C: Consumer> Life<C> {
                 self.rest(wait);
             }
         }
+    }
+
+    /// Follows until a shutdown is requested, or the topic must be opened again.
+    fn follow_once(&mut self, backoff: &mut Backoff) -> Result<(), LogError> {
+        let mut open = self.open()?;
+        let outcome = self.read_on(&mut open, backoff);
+
+        if self.follower.scope == Scope::Behind {
+            self.reached = open.reading.next;
+        }
+        outcome
     }
 
     /// Logs a failure. A missing topic is no reason to warn: on a new platform none exists yet.
@@ -149,30 +173,71 @@ impl<C: Consumer> Life<C> {
         }
     }
 
-    fn open(&self) -> Result<OpenTopic, LogError> {
+    /// Opens the partitions that are owned now. The positions are read after ownership is known: those
+    /// of a gained partition were stored by its earlier owner.
+    fn open(&mut self) -> Result<OpenTopic, LogError> {
+        let owned = self.owned()?;
         let Follower {
             log, topic, group, ..
         } = &self.follower;
-        let next = positions::load(log.as_ref(), group, topic)?;
+
+        let survey = Survey::read(log.as_ref(), group, topic)?;
+        let next = survey.begin(&owned, &self.reached, topic);
         let numbered = positions::numbered(&next);
         let mut reader = log.reader(topic, &numbered)?;
         reader.on_readable(self.signal.wake());
         self.consumer.opened(&numbered);
-        self.survey(&next)?;
+        self.follower.lag.set(survey.lag(&next));
+
+        let gate = match self.follower.scope {
+            Scope::Share => None,
+            Scope::Behind => Some(Gate::new(Arc::clone(log), group, topic)),
+        };
 
         Ok(OpenTopic {
-            reader,
-            next,
+            reading: Reading { reader, next, gate },
+            owned,
+            partitions: survey.partitions(),
             is_ahead: false,
             surveyed: Instant::now(),
         })
     }
 
-    /// Reads and consumes until a shutdown is requested, or the topic has new partitions and the
-    /// reader must be opened again.
-    fn read_on(&self, open: &mut OpenTopic, backoff: &mut Backoff) -> Result<(), LogError> {
+    /// Returns the partitions that this follower reads. A group is joined once its topic exists.
+    fn owned(&mut self) -> Result<Owned, LogError> {
+        if self.follower.scope == Scope::Behind {
+            return Ok(Owned::All);
+        }
+
+        let mut membership = match self.membership.take() {
+            Some(membership) => membership,
+            None => self.join()?,
+        };
+        let owned = membership.owned();
+
+        // A refusal may be mended. After another error the membership has ended.
+        if !matches!(&owned, Err(error) if !is_permanent(error)) {
+            self.membership = Some(membership);
+        }
+        owned
+    }
+
+    fn join(&self) -> Result<Box<dyn Membership>, LogError> {
+        let Follower {
+            log, topic, group, ..
+        } = &self.follower;
+
+        log.partitions(topic)?;
+        let mut membership = log.join(group, topic)?;
+        membership.on_change(self.signal.wake());
+        Ok(membership)
+    }
+
+    /// Reads and consumes until a shutdown is requested, or other partitions are owned or there, and
+    /// the reader must be opened again.
+    fn read_on(&mut self, open: &mut OpenTopic, backoff: &mut Backoff) -> Result<(), LogError> {
         while !self.shutdown.is_requested() {
-            let found = self.look(open)?;
+            let found = open.reading.look(self.follower.batch)?;
             backoff.reset();
             let is_empty = found.batch.records.is_empty();
 
@@ -181,47 +246,22 @@ impl<C: Consumer> Life<C> {
             }
             self.mended();
 
-            open.is_ahead |= open.next != found.next;
-            open.next = found.next;
+            open.is_ahead |= open.reading.next != found.next;
+            open.reading.next = found.next;
             self.remember(open);
 
-            if open.surveyed.elapsed() >= SURVEY_EVERY {
-                open.surveyed = Instant::now();
-                if self.survey(&open.next)? > open.next.len() {
-                    break;
-                }
+            // Positions are stored by now. The members learn here that a lost partition is given up.
+            if self.owned()? != open.owned || !self.is_surveyed(open, found.is_at_end)? {
+                break;
             }
 
-            if found.is_at_end {
-                self.follower.lag.set(0);
-            }
-
-            if found.is_at_end || is_empty {
+            if found.is_held && is_empty {
+                self.signal.wait(LOOK_SOON);
+            } else if !found.is_held && (found.is_at_end || is_empty) {
                 self.signal.wait(LOOK_AGAIN);
             }
         }
         Ok(())
-    }
-
-    /// Polls every partition for its share of a batch.
-    fn look(&self, open: &mut OpenTopic) -> Result<Found, LogError> {
-        let mut found = Found {
-            next: open.next.clone(),
-            is_at_end: true,
-            ..Found::default()
-        };
-        let share = (self.follower.batch / found.next.len().max(1)).max(1);
-        let records = &mut found.batch.records;
-
-        for (number, next) in (0..).zip(found.next.iter_mut()) {
-            let polled = open
-                .reader
-                .poll(number, share, &mut |record| records.push(owned(&record)))?;
-            *next = polled.next_offset;
-            found.is_at_end &= polled.is_at_end();
-        }
-
-        Ok(found)
     }
 
     /// Passes the batch to the consumer until it succeeds. Returns `false` if a shutdown came
@@ -268,7 +308,7 @@ impl<C: Consumer> Life<C> {
     /// Stores the positions. If that fails, more records are passed to the consumer again after a
     /// restart.
     fn remember(&self, open: &mut OpenTopic) {
-        if !open.is_ahead {
+        if !open.is_ahead || self.follower.scope == Scope::Behind {
             return;
         }
 
@@ -276,17 +316,31 @@ impl<C: Consumer> Life<C> {
             log, topic, group, ..
         } = &self.follower;
 
-        match log.commit(group, topic, &positions::numbered(&open.next)) {
+        match log.commit(group, topic, &positions::numbered(&open.reading.next)) {
             Ok(()) => open.is_ahead = false,
             Err(error) => tracing::warn!(%error, topic, "cannot remember the positions now"),
         }
     }
 
-    /// Updates the lag, and returns the number of partitions.
-    fn survey(&self, next: &Positions) -> Result<usize, LogError> {
-        let ranges = self.follower.log.offsets(self.follower.topic)?;
-        self.follower.lag.set(positions::lag(next, &ranges));
-        Ok(ranges.len())
+    /// Surveys the topic when it is due. Returns `false` if the topic has other partitions than it had.
+    fn is_surveyed(&self, open: &mut OpenTopic, is_at_end: bool) -> Result<bool, LogError> {
+        // The end of a share says nothing about the partitions of other members.
+        if is_at_end && open.reading.next.len() == open.partitions {
+            self.follower.lag.set(0);
+        }
+        if open.surveyed.elapsed() < SURVEY_EVERY {
+            return Ok(true);
+        }
+
+        let Follower {
+            log, topic, group, ..
+        } = &self.follower;
+        let survey = Survey::read(log.as_ref(), group, topic)?;
+
+        open.surveyed = Instant::now();
+        open.is_ahead |= survey.is_behind(&open.reading.next);
+        self.follower.lag.set(survey.lag(&open.reading.next));
+        Ok(survey.partitions() == open.partitions)
     }
 }
 
@@ -294,19 +348,4 @@ impl<C: Consumer> Life<C> {
 /// again, because it may appear.
 fn is_permanent(error: &LogError) -> bool {
     matches!(error, LogError::Refused(_) | LogError::Settings(_))
-}
-
-fn owned(record: &Record<'_>) -> Received {
-    let mut headers = Vec::new();
-    record
-        .headers
-        .for_each(&mut |name, value| headers.push((name.to_owned(), value.to_vec())));
-
-    Received {
-        partition: record.partition,
-        offset: record.offset,
-        key: record.key.map(<[u8]>::to_vec),
-        value: record.value.map(<[u8]>::to_vec),
-        headers,
-    }
 }

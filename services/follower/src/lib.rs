@@ -1,31 +1,47 @@
 //! Following a topic: how a service consumes records without missing one.
 //!
-//! A [`Follower`] reads all partitions of a topic on a thread of its own, because the record log
-//! blocks. It passes the records in [`Batch`]es to an async [`Consumer`], repeats a batch until the
-//! consumer succeeds, and then stores the positions under the name of a group:
+//! A [`Follower`] reads a topic on a thread of its own, because the record log blocks. It passes the
+//! records in [`Batch`]es to an async [`Consumer`], repeats a batch until the consumer succeeds, and
+//! then stores the positions under the name of a group:
 //!
 //! ```text
-//! positions ──▶ read ──▶ consume ──┬─▶ remember positions ──▶ read …
-//!                           ▲      │
-//!                           └──────┘ fails: repeat, after a wait
+//! owned partitions ─▶ positions ──▶ read ──▶ consume ──┬─▶ store positions ──▶ owned as before? read …
+//!                                               ▲      │
+//!                                               └──────┘ fails: repeat, after a wait
 //! ```
 //!
 //! So every record is consumed at least once, in the order of its partition; after a crash or a failure some are handed
 //! over again, and a consumer must not mind. When the log is away the follower waits for it; when the log has deleted
 //! the next records, the follower logs it and goes on with the oldest that is there.
 //!
+//! The processes of a service share the partitions ([`Scope::Share`]), each of which has one owner. The log decides who
+//! ([`record_log::Membership`]). Between two batches, and with its positions stored, a follower notices that it owns
+//! other partitions, and opens the topic again from the stored positions. So a partition that changes hands is read on
+//! where its earlier owner stopped.
+//!
+//! - A process that is killed has no more batches than one behind its stored positions; the next owner consumes that one
+//!   again.
+//! - A process that was paused may consume and store once more what is no longer its own. It has consumed all records below
+//!   the position that it stores, so none is missed; the owner stores its own again with the next survey.
+//! - A process whose consumer does not get through a batch for five minutes loses its partitions to others.
+//!
+//! What each process needs whole, for its own listeners, a second follower reads behind the group ([`Scope::Behind`]).
+//!
 //! A permanent refusal of the log (a right is missing, a record is too large) is logged once and kept as a sentence
 //! ([`Refused`]) that makes the service not ready. No position moves meanwhile, so nothing is lost; the follower looks
 //! only once in a while whether it was mended.
 
 mod follower;
+
+mod gate;
 mod positions;
+mod reading;
 
 use std::future::Future;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-pub use follower::{Follower, REFUSED_WAIT};
+pub use follower::{Follower, REFUSED_WAIT, Scope};
 use record_log::Offset;
 
 /// Consumes the records of a topic.
@@ -35,7 +51,7 @@ pub trait Consumer: Send + Sync + 'static {
     type Error: std::fmt::Display + Send;
 
     /// Receives the offsets from which partitions are read, each time the topic is opened: at the
-    /// start, and after a failure.
+    /// start, after a failure, and when other partitions are owned.
     fn opened(&self, next: &[(u32, Offset)]) {
         let _ = next;
     }
@@ -47,7 +63,8 @@ pub trait Consumer: Send + Sync + 'static {
         false
     }
 
-    /// Consumes a batch. Once it returns `Ok`, the batch is never handed over again in this life of the process.
+    /// Consumes a batch. Once it returns `Ok` and the positions are stored, the batch is handed over again only if a
+    /// process that was paused stores older positions. Two processes may have the same batch for a moment.
     fn consume(&self, batch: &Batch) -> impl Future<Output = Result<(), Self::Error>> + Send;
 }
 
@@ -113,7 +130,7 @@ impl Refused {
     }
 }
 
-/// The number of records by which a follower is behind. Clones share it.
+/// The number of records by which a group is behind. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Lag(Arc<AtomicI64>);
 

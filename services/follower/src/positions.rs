@@ -1,48 +1,87 @@
 //! The offsets to read from: the group's stored positions, compared with the offsets that the log
 //! still holds.
 
-use record_log::{LogError, Offset, OffsetRange, RecordLog};
+use std::collections::BTreeMap;
 
-/// The offset to be read next in each partition, by partition.
-pub(crate) type Positions = Vec<Offset>;
+use record_log::{LogError, Offset, OffsetRange, Owned, RecordLog};
 
-/// Returns the group's positions on the topic. A partition is read from its oldest record if it has
-/// no position, or one that the log does not hold.
-pub(crate) fn load(log: &dyn RecordLog, group: &str, topic: &str) -> Result<Positions, LogError> {
-    let ranges = log.offsets(topic)?;
-    let remembered = log.committed(group, topic)?;
-    let position = |partition: usize, range: &OffsetRange| {
-        let found = remembered
-            .iter()
-            .find(|(number, _)| *number as usize == partition);
-        found.map_or(range.start, |(_, next)| {
-            within(*next, *range, topic, partition)
-        })
-    };
+/// The offset to be read next, by partition.
+pub(crate) type Positions = BTreeMap<u32, Offset>;
 
-    Ok(ranges
-        .iter()
-        .enumerate()
-        .map(|(partition, range)| position(partition, range))
-        .collect())
+/// The state of a topic: the group's stored positions, and the offsets that the log holds.
+pub(crate) struct Survey {
+    stored: Positions,
+    ranges: Vec<OffsetRange>,
 }
 
-/// Returns the number of records at or after the positions.
-pub(crate) fn lag(positions: &Positions, ranges: &[OffsetRange]) -> u64 {
-    let behind = |(partition, range): (usize, &OffsetRange)| {
-        range
-            .end
-            .saturating_sub(positions.get(partition).copied().unwrap_or(range.start))
-    };
-    ranges.iter().enumerate().map(behind).sum()
+impl Survey {
+    /// Reads the state of the topic. The positions are read first: other members move them on
+    /// meanwhile, and none may seem to lie behind the end.
+    pub(crate) fn read(log: &dyn RecordLog, group: &str, topic: &str) -> Result<Self, LogError> {
+        let stored = log.committed(group, topic)?;
+        let ranges = log.offsets(topic)?;
+        Ok(Self {
+            stored: stored.into_iter().collect(),
+            ranges,
+        })
+    }
+
+    /// Returns the number of partitions of the topic.
+    pub(crate) fn partitions(&self) -> usize {
+        self.ranges.len()
+    }
+
+    /// Returns the positions to read the owned partitions from. `reached` goes before the stored
+    /// ones. A partition is read from its oldest record if it has no position, or one that the log
+    /// does not hold.
+    pub(crate) fn begin(&self, owned: &Owned, reached: &Positions, topic: &str) -> Positions {
+        let is_owned = |(partition, _): &(u32, &OffsetRange)| owned.contains(*partition);
+        let position = |(partition, range): (u32, &OffsetRange)| {
+            let known = reached
+                .get(&partition)
+                .or_else(|| self.stored.get(&partition));
+            let next = known.map_or(range.start, |next| within(*next, *range, topic, partition));
+            (partition, next)
+        };
+
+        (0..)
+            .zip(&self.ranges)
+            .filter(is_owned)
+            .map(position)
+            .collect()
+    }
+
+    /// Returns the number of records of all partitions that wait to be consumed by the group. `next`
+    /// goes before the stored positions.
+    pub(crate) fn lag(&self, next: &Positions) -> u64 {
+        let behind = |(partition, range): (u32, &OffsetRange)| {
+            let known = next.get(&partition).or_else(|| self.stored.get(&partition));
+            range
+                .end
+                .saturating_sub(known.map_or(range.start, |next| (*next).max(range.start)))
+        };
+        (0..).zip(&self.ranges).map(behind).sum()
+    }
+
+    /// Returns whether a stored position lies before the one in `next`: a member that was replaced
+    /// stored it late.
+    pub(crate) fn is_behind(&self, next: &Positions) -> bool {
+        let stored = self.stored.iter();
+        stored
+            .into_iter()
+            .any(|(partition, stored)| next.get(partition).is_some_and(|next| stored < next))
+    }
 }
 
 /// Returns the positions with the numbers of their partitions, as the log stores them.
 pub(crate) fn numbered(positions: &Positions) -> Vec<(u32, Offset)> {
-    (0..).zip(positions.iter().copied()).collect()
+    positions
+        .iter()
+        .map(|(partition, next)| (*partition, *next))
+        .collect()
 }
 
-fn within(next: Offset, range: OffsetRange, topic: &str, partition: usize) -> Offset {
+fn within(next: Offset, range: OffsetRange, topic: &str, partition: u32) -> Offset {
     if (range.start..=range.end).contains(&next) {
         return next;
     }

@@ -19,6 +19,8 @@
 //! It also sends the mail about accounts that the users service has stored (`account_mail`): a
 //! confirmation of an address, a link to set another password, warnings.
 //!
+//! The replicas share the partitions of the topic, so each order is consumed by one of them. Errands are shared by leases.
+//!
 //! Invariants: nothing but such a mail goes to a user whose e-mail address is not confirmed. An
 //! event has at most one notification, because the event's id is its key. No
 //! event is missed, because a position on the topic is committed only after the notification is
@@ -60,7 +62,7 @@ use courier::email::Email;
 use courier::sms::Sms;
 use dead_letter::DeadLetters;
 use events::ORDERS;
-use follower::{Follower, Lag, REFUSED_WAIT, Refused};
+use follower::{Follower, Lag, REFUSED_WAIT, Refused, Scope};
 use http::Mailbox;
 use notification::Channel;
 use prometheus::{IntCounter, PullingGauge};
@@ -142,7 +144,7 @@ impl Service {
         let behind = lag.clone();
         let gauge = PullingGauge::new(
             "notifications_lag_records",
-            "Orders that wait to be notified.",
+            "Orders that wait to be notified, by whichever replica.",
             Box::new(move || behind.records().map_or(f64::NAN, |records| records as f64)),
         );
         metrics.register(gauge.expect("a constant name"));
@@ -239,6 +241,7 @@ impl Service {
             log,
             topic: ORDERS,
             group: GROUP,
+            scope: Scope::Share,
             batch: BATCH,
             lag,
             refused: self.refused.clone(),

@@ -1,5 +1,5 @@
-//! Support for the services' contract tests: a DynamoDB for each test, a client for routers, and
-//! callers with valid tokens. Tests only.
+//! Support for the services' contract tests: a DynamoDB for each test, a client for routers, the log of
+//! a replica, and callers with valid tokens. Tests only.
 //!
 //! A suite runs on two back ends that must not differ: the embedded DynamoDB of the laptop, and
 //! DynamoDB Local when `TIDEMARK_TEST_DYNAMODB` names its URL. [`on_both_dynamodbs!`] makes two
@@ -9,10 +9,14 @@ pub mod description;
 mod dynamodb;
 mod http;
 mod identities;
+mod replica;
+mod writes;
 
 pub use dynamodb::{embedded, endpoint, real};
 pub use http::{Events, Reply, ServerSentEvent, TestClient};
 pub use identities::{Identities, PublishedKeys, Signer, claims};
+pub use replica::{OwnTopics, brokers};
+pub use writes::Writes;
 
 /// Makes two tests out of each `async fn scenario(client: aws_sdk_dynamodb::Client)` named: one on
 /// the embedded DynamoDB and one on a real one.

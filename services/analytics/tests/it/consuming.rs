@@ -81,9 +81,10 @@ async fn a_crash_between_writing_and_remembering_loses_nothing(dynamodb: Client)
         } => Fault::CrashBefore,
         _ => Fault::None,
     });
-    let running = Running::start_process(&dynamodb, &log, dying).await;
+    let running = Running::start_process(&dynamodb, &log, dying.clone()).await;
     assert!(running.work.await.unwrap_err().is_panic());
     running.shutdown.0.request();
+    dying.expel();
 
     let running = Running::start(&dynamodb, &log).await;
     running.caught_up().await;

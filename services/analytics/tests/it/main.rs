@@ -8,6 +8,7 @@ mod consuming;
 mod enforced;
 mod openapi;
 mod reading;
+mod sharing;
 mod streaming;
 mod tables;
 

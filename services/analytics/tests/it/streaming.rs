@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
+use events::{ANALYTICS_RESULTS, ANALYTICS_SUMMARIES};
+use record_log::RecordLog;
 use serde_json::Value;
 use testbed::{Events, ServerSentEvent};
 
@@ -32,6 +34,27 @@ async fn listen_on(running: &Running, query: &str) -> Events {
     events
 }
 
+/// Waits until every record was written and sent to listeners: the stream begins at the ends of the topics.
+async fn caught_up(running: &Running) {
+    running.caught_up().await;
+    let ends = |letter: &str, topic: &str| {
+        let ranges = (0_u32..).zip(running.log.offsets(topic).unwrap());
+        let ends: Vec<_> = ranges
+            .map(|(partition, range)| format!("{letter}{partition}-{}", range.end))
+            .collect();
+        ends.join(".")
+    };
+    let counts = ends("c", ANALYTICS_RESULTS);
+    let expected = format!("{counts}.{}", ends("w", ANALYTICS_SUMMARIES));
+
+    let fed = tokio::time::timeout(Duration::from_secs(20), async {
+        while heard(&mut listen(running, "", None).await).await.id != expected {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+    fed.await.expect("listeners get what was written");
+}
+
 async fn heard(events: &mut Events) -> ServerSentEvent {
     let next = tokio::time::timeout(Duration::from_secs(20), events.next()).await;
     next.expect("an event in time").expect("the stream goes on")
@@ -43,7 +66,7 @@ fn body(event: &ServerSentEvent) -> Value {
 
 async fn a_listener_hears_of_counts_corrections_and_windows(dynamodb: Client) {
     let running = Running::start(&dynamodb, &log()).await;
-    running.caught_up().await;
+    caught_up(&running).await;
     let mut events = listen_on(&running, "").await;
     publish_counts(&running.log, &[count(1, 0, 3, 0)]);
     publish_counts(&running.log, &[count(1, 0, 4, 1)]);
@@ -74,14 +97,14 @@ async fn a_listener_hears_of_counts_corrections_and_windows(dynamodb: Client) {
 async fn a_listener_that_returns_hears_what_it_missed(dynamodb: Client) {
     let log = log();
     let running = Running::start(&dynamodb, &log).await;
-    running.caught_up().await;
+    caught_up(&running).await;
 
     let mut events = listen_on(&running, "").await;
     publish_counts(&log, &[count(1, 0, 1, 0)]);
     let seen = heard(&mut events).await.id;
     drop(events);
     publish_counts(&log, &[count(1, 1, 2, 0), count(1, 2, 3, 0)]);
-    running.caught_up().await;
+    caught_up(&running).await;
 
     let mut events = listen(&running, "", Some(&seen)).await;
     let ready = heard(&mut events).await;
@@ -97,7 +120,7 @@ async fn a_listener_that_returns_hears_what_it_missed(dynamodb: Client) {
     running.stop().await;
     let restarted = Running::start(&dynamodb, &log).await;
     publish_counts(&log, &[count(1, 3, 4, 0)]);
-    restarted.caught_up().await;
+    caught_up(&restarted).await;
 
     let mut events = listen(&restarted, "", Some(&seen)).await;
     assert_eq!(heard(&mut events).await.name, "reset");
@@ -106,7 +129,7 @@ async fn a_listener_that_returns_hears_what_it_missed(dynamodb: Client) {
 
 async fn a_listener_of_one_user_hears_of_no_other(dynamodb: Client) {
     let running = Running::start(&dynamodb, &log()).await;
-    running.caught_up().await;
+    caught_up(&running).await;
     let mut events = listen_on(&running, "?user_id=2").await;
     publish_counts(&running.log, &[count(1, 0, 1, 0)]);
     publish_counts(&running.log, &[count(2, 0, 1, 0)]);
@@ -119,7 +142,7 @@ async fn a_stream_begins_at_once_with_an_id_to_resume_from(dynamodb: Client) {
     let log = log();
     let running = Running::start(&dynamodb, &log).await;
     publish_counts(&log, &[count(1, 0, 1, 0)]);
-    running.caught_up().await;
+    caught_up(&running).await;
 
     // Only the opening event comes; events missed after it come next time.
     let mut events = listen(&running, "", None).await;
@@ -127,7 +150,7 @@ async fn a_stream_begins_at_once_with_an_id_to_resume_from(dynamodb: Client) {
     assert_eq!((ready.name.as_str(), ready.data.as_str()), ("ready", "{}"));
     drop(events);
     publish_counts(&log, &[count(1, 1, 2, 0)]);
-    running.caught_up().await;
+    caught_up(&running).await;
 
     let mut events = listen(&running, "", Some(&ready.id)).await;
     assert_eq!(heard(&mut events).await.id, ready.id);

@@ -2,18 +2,22 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod behind;
+mod sharing;
+
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chassis::Shutdown;
-use follower::{Batch, Consumer, Follower, Lag, Refused};
+use follower::{Batch, Consumer, Follower, Lag, Refused, Scope};
 use record_log::simulated::{Call, Fault, SimulatedLog};
-use record_log::{Cleanup, Delivery, NewRecord, RecordLog, TopicSpec};
+use record_log::{Cleanup, Delivery, NewRecord, Offset, RecordLog, TopicSpec};
 use tokio::sync::Notify;
 
 const TOPIC: &str = "orders";
+const GROUP: &str = "test";
 
 /// The consumed records as (partition, offset), each time.
 #[derive(Clone, Default)]
@@ -23,6 +27,8 @@ struct Seen {
     /// The log refuses the consumer's own records.
     is_refused: Arc<AtomicBool>,
     handed_over: Arc<AtomicUsize>,
+    /// The partitions that were opened last.
+    opened: Arc<Mutex<Vec<u32>>>,
     changed: Arc<Notify>,
 }
 
@@ -33,6 +39,11 @@ impl Consumer for Seen {
 
     fn is_refusal(error: &&'static str) -> bool {
         *error == REFUSAL
+    }
+
+    fn opened(&self, next: &[(u32, Offset)]) {
+        *self.opened.lock().unwrap() = next.iter().map(|(partition, _)| *partition).collect();
+        self.changed.notify_one();
     }
 
     async fn consume(&self, batch: &Batch) -> Result<(), &'static str> {
@@ -87,6 +98,25 @@ impl Seen {
     }
 }
 
+/// Stops the follower when a test ends, also by a failed assertion: the runtime waits for its thread.
+struct Ending(Shutdown);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.0.request();
+    }
+}
+
+/// Waits until `holds` does.
+async fn until(what: &str, holds: impl Fn() -> bool) {
+    let waited = tokio::time::timeout(Duration::from_secs(20), async {
+        while !holds() {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    });
+    assert!(waited.await.is_ok(), "not in time: {what}");
+}
+
 fn log(partitions: u32) -> SimulatedLog {
     let log = SimulatedLog::default();
     let retention = Duration::from_secs(3600);
@@ -120,7 +150,8 @@ fn follower(log: &SimulatedLog) -> Follower {
     Follower {
         log: Arc::new(log.clone()),
         topic: TOPIC,
-        group: "test",
+        group: GROUP,
+        scope: Scope::Share,
         batch: 10,
         lag: Lag::default(),
         refused: Refused::default(),
@@ -244,6 +275,7 @@ async fn positions_are_remembered_after_the_consumer_is_done() {
     );
 
     assert_eq!(seen.distinct().len(), 10);
+    dying.expel();
     let again = Seen::default();
     follow_until(&log, &again, 10).await;
 }

@@ -13,6 +13,7 @@ mod mailbox;
 mod once;
 mod openapi;
 mod replay;
+mod sharing;
 mod sms;
 mod sms_gateway;
 mod tls;
@@ -86,7 +87,7 @@ impl Running {
     async fn start_with(
         dynamodb: &Client,
         log: &SimulatedLog,
-        process: SimulatedLog,
+        process: impl RecordLog + 'static,
         config: &Config,
         clock: Clock,
     ) -> Self {

@@ -66,8 +66,9 @@ async fn a_crash_before_the_position_is_remembered_neither_loses_nor_doubles(dyn
         Call::CommitPositions { .. } => Fault::CrashBefore,
         _ => Fault::None,
     });
-    let running = Running::start_process(&dynamodb, &log, dying).await;
+    let running = Running::start_process(&dynamodb, &log, dying.clone()).await;
     assert!(running.work.await.unwrap_err().is_panic());
+    dying.expel();
 
     let running = Running::start(&dynamodb, &log).await;
     running.caught_up().await;

@@ -1,0 +1,152 @@
+//! The log of one replica among others: a handle on a log with topics and groups of the test's own,
+//! which notes the partitions that the replica owns.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use record_log::{
+    Delivery, LogError, LogSettings, Membership, Offset, OffsetRange, Owned, Publisher, Reader,
+    RecordLog, TopicDescription, TopicSpec, Wake,
+};
+
+const BROKERS: &str = "TIDEMARK_TEST_BROKERS";
+
+/// A replica's handle on a log. Names of topics and groups get an ending of their own, because a real
+/// Kafka is shared by tests. Nothing can be published by it.
+#[derive(Clone)]
+pub struct OwnTopics {
+    log: Arc<dyn RecordLog>,
+    ending: String,
+    group: String,
+    owned: Arc<Mutex<BTreeMap<String, Owned>>>,
+}
+
+/// A membership that notes what is owned.
+struct Noted {
+    member: Box<dyn Membership>,
+    topic: String,
+    owned: Arc<Mutex<BTreeMap<String, Owned>>>,
+}
+
+/// Returns a log on the Kafka that the environment names. If it names none, it reports so loudly and
+/// returns none.
+///
+/// # Panics
+/// If the log cannot be opened.
+pub fn brokers(test: &str) -> Option<Arc<dyn RecordLog>> {
+    let Ok(brokers) = std::env::var(BROKERS) else {
+        let said = writeln!(
+            std::io::stderr(),
+            "SKIPPED: {test}: {BROKERS} does not name a Kafka"
+        );
+        said.expect("stderr takes a line");
+        return None;
+    };
+
+    let settings = LogSettings::Kafka {
+        brokers,
+        properties: Vec::new(),
+    };
+    Some(record_log::open(&settings).expect("a log on Kafka"))
+}
+
+impl OwnTopics {
+    /// Returns a handle on `log`, whose names end with `ending`.
+    pub fn new(log: Arc<dyn RecordLog>, ending: &str) -> Self {
+        Self {
+            log,
+            ending: ending.to_owned(),
+            group: String::new(),
+            owned: Arc::default(),
+        }
+    }
+
+    /// Returns the same handle, whose groups are not those of other replicas: it owns all partitions,
+    /// as a replica for a moment may that was paused.
+    #[must_use]
+    pub fn alone(self, group: &str) -> Self {
+        Self {
+            group: group.to_owned(),
+            ..self
+        }
+    }
+
+    /// Returns the partitions of the topic that the replica owned when it last looked.
+    pub fn owned(&self, topic: &str) -> Vec<u32> {
+        let owned = self.owned.lock().unwrap_or_else(PoisonError::into_inner);
+        match owned.get(topic) {
+            Some(Owned::Only(partitions)) => partitions.iter().copied().collect(),
+            Some(Owned::All) | None => Vec::new(),
+        }
+    }
+
+    /// Returns the name of a topic in the log itself.
+    pub fn name(&self, topic: &str) -> String {
+        format!("{topic}{}", self.ending)
+    }
+
+    fn group(&self, group: &str) -> String {
+        format!("{group}{}{}", self.ending, self.group)
+    }
+}
+
+impl RecordLog for OwnTopics {
+    fn ensure_topics(&self, topics: &[TopicSpec]) -> Result<(), LogError> {
+        let own = topics.iter().map(|spec| TopicSpec {
+            name: self.name(&spec.name),
+            ..spec.clone()
+        });
+        self.log.ensure_topics(&own.collect::<Vec<_>>())
+    }
+
+    fn describe(&self, topic: &str) -> Result<TopicDescription, LogError> {
+        self.log.describe(&self.name(topic))
+    }
+
+    fn partitions(&self, topic: &str) -> Result<u32, LogError> {
+        self.log.partitions(&self.name(topic))
+    }
+
+    fn offsets(&self, topic: &str) -> Result<Vec<OffsetRange>, LogError> {
+        self.log.offsets(&self.name(topic))
+    }
+
+    fn reader(&self, topic: &str, from: &[(u32, Offset)]) -> Result<Box<dyn Reader>, LogError> {
+        self.log.reader(&self.name(topic), from)
+    }
+
+    fn publisher(&self, id: &str, _: Delivery) -> Result<Box<dyn Publisher>, LogError> {
+        unreachable!("{id:?}: tests publish to the log itself")
+    }
+
+    fn committed(&self, group: &str, topic: &str) -> Result<Vec<(u32, Offset)>, LogError> {
+        self.log.committed(&self.group(group), &self.name(topic))
+    }
+
+    fn commit(&self, group: &str, topic: &str, next: &[(u32, Offset)]) -> Result<(), LogError> {
+        self.log.commit(&self.group(group), &self.name(topic), next)
+    }
+
+    fn join(&self, group: &str, topic: &str) -> Result<Box<dyn Membership>, LogError> {
+        let member = self.log.join(&self.group(group), &self.name(topic))?;
+        Ok(Box::new(Noted {
+            member,
+            topic: topic.to_owned(),
+            owned: Arc::clone(&self.owned),
+        }))
+    }
+}
+
+impl Membership for Noted {
+    fn owned(&mut self) -> Result<Owned, LogError> {
+        let found = self.member.owned()?;
+        let mut owned = self.owned.lock().unwrap_or_else(PoisonError::into_inner);
+        owned.insert(self.topic.clone(), found.clone());
+        Ok(found)
+    }
+
+    fn on_change(&mut self, wake: Wake) {
+        self.member.on_change(wake);
+    }
+}

@@ -288,13 +288,9 @@ impl Metrics {
     /// Records who sets the times of the source records. This is logged when it becomes known, and
     /// again when producers turn out to set some.
     pub(crate) fn log_time_type(&self, log_time_type: LogTimeType) {
-        let name = match log_time_type {
-            LogTimeType::Append => "LogAppendTime",
-            LogTimeType::Create => "CreateTime",
-        };
-
+        let name = log_time_type.setting();
         let mut facts = self.facts();
-        if facts.log_time_type != name && facts.log_time_type != "CreateTime" {
+        if facts.log_time_type != name && facts.log_time_type != LogTimeType::Create.setting() {
             name.clone_into(&mut facts.log_time_type);
             tracing::info!(
                 topic = facts.topics.input,
@@ -450,5 +446,43 @@ impl Register<'_> {
         self.add(Histogram::with_opts(
             HistogramOpts::new(name, help).buckets(SECONDS.to_vec()),
         ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn producers_set_times_from_the_first_such_record_on() {
+        let metrics = Metrics::new("counts");
+        let shown = || metrics.status(0).topics.input_log_time;
+        assert_eq!(shown(), "");
+
+        metrics.log_time_type(LogTimeType::Append);
+        assert_eq!(shown(), "LogAppendTime");
+        metrics.log_time_type(LogTimeType::Create);
+        assert_eq!(shown(), "CreateTime");
+        metrics.log_time_type(LogTimeType::Append);
+        assert_eq!(shown(), "CreateTime", "another worker's partitions");
+    }
+
+    #[test]
+    fn a_partition_s_silence_is_a_metric() {
+        let metrics = Metrics::new("counts");
+        metrics.position(Position {
+            partition: 3,
+            next_offset: 7,
+            newest_event_ms: None,
+            heard_at_ms: Some(now_ms() - 5_000),
+            end_as_of_ms: None,
+        });
+
+        let text = metrics.to_text();
+        let is_it = |line: &&str| line.contains("silence_ms{") && line.contains("\"3\"");
+        let line = text.lines().find(is_it).unwrap();
+        let (_, silence_ms) = line.rsplit_once(' ').unwrap();
+        let silence_ms: u64 = silence_ms.parse().unwrap();
+        assert!((5_000..65_000).contains(&silence_ms), "{line}");
     }
 }

@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use record_log::{Cleanup, LogError, LogTimeType, RecordLog, TopicDescription, TopicSpec};
+use record_log::{Cleanup, LogError, RecordLog, TopicDescription, TopicSpec};
 
 use crate::attempt::Stop;
 use crate::checkpoint::manifest::Fingerprint;
@@ -107,14 +107,9 @@ pub fn check<K, A>(
 
 /// Logs in one line the settings of the source topic on which results depend.
 fn show(topic: &str, described: &TopicDescription) {
-    let log_time_type = match described.log_time_type {
-        LogTimeType::Append => "LogAppendTime",
-        LogTimeType::Create => "CreateTime",
-    };
-
     tracing::info!(
         topic,
-        log_time_type,
+        log_time_type = described.log_time_type.setting(),
         record_limit_bytes = described.record_limit.bytes,
         cleanup_policy = described.cleanup.policy(),
         retention_ms = described.retention.map(|retention| retention.as_millis()),

@@ -232,6 +232,16 @@ pub enum LogTimeType {
     Create,
 }
 
+impl LogTimeType {
+    /// Kafka's `message.timestamp.type` for it.
+    pub fn setting(self) -> &'static str {
+        match self {
+            Self::Append => "LogAppendTime",
+            Self::Create => "CreateTime",
+        }
+    }
+}
+
 /// The headers of a record in the order they were written.
 pub trait Headers {
     /// Calls `each` with every name and value.

@@ -112,6 +112,33 @@ fn a_silence_begins_once_and_ends_once_however_often_it_is_looked_at() {
     assert_eq!(watched.turn(now_ms + 31_050), None);
 }
 
+#[test]
+fn a_limit_that_no_number_holds_is_never_reached() {
+    let watched = watched();
+    let metrics = &watched.attempt.metrics;
+    metrics.attempt_began(1);
+    metrics.expect_answers_within(Duration::MAX);
+    metrics.position(position(1, 7));
+    assert_eq!(metrics.status(u64::MAX / 2).unanswered, None);
+}
+
+#[test]
+fn a_second_request_ends_the_attempt_and_the_first_only_drains_it() {
+    let watched = watched();
+    let stopping = Stopping {
+        stop: Stop::default(),
+        within: Duration::MAX,
+    };
+    stopping.stop.request();
+    watched.drain(&stopping, Instant::now());
+    let attempt = &watched.attempt;
+    assert_eq!((attempt.is_draining(), attempt.is_over()), (true, false));
+
+    stopping.stop.request();
+    watched.drain(&stopping, Instant::now());
+    assert!(attempt.is_over());
+}
+
 fn log() -> SimulatedLog {
     let log = SimulatedLog::default();
     let retention = Duration::from_secs(60);

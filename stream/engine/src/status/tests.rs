@@ -110,6 +110,73 @@ fn a_partition_that_is_silent_for_too_long_is_named_until_it_answers() {
     assert_eq!(unanswered(&facts, 90_000), None, "nobody reads");
 }
 
+/// Facts of two topics of two partitions each, all of which were heard one after the other.
+fn facts_of_two_topics() -> Facts {
+    let mut facts = Facts::new("counts");
+    facts.sources = vec!["orders".to_owned(), "payments".to_owned()];
+    facts.attempt_began(3, 500);
+    facts.answer_limit_ms = 10_000;
+    let ids = [(1, 1), (0, 1), (1, 0), (0, 0)].map(|(source, own)| inputs::id_of(source, own));
+    for (order, id) in (0..).zip(ids) {
+        facts.position(Position {
+            heard_at_ms: Some(1_000 + order * 100),
+            end_as_of_ms: Some(700 + order),
+            ..position(id, 40, None)
+        });
+    }
+
+    facts
+}
+
+#[test]
+fn all_silent_partitions_are_named_with_their_topics() {
+    let mut facts = facts_of_two_topics();
+    let unanswered = |facts: &Facts| facts.status(BatchCounts::default(), 20_000).unanswered;
+    let sentence = unanswered(&facts).unwrap();
+    for said in [
+        "partition 1 of topic \"payments\" has given neither",
+        "since 1970-01-01T00:00:01Z, nor have partitions orders/0, orders/1, payments/0: it is read",
+        "and its end was confirmed as of 1970-01-01T00:00:00.700Z;",
+    ] {
+        let sentence = sentence.replace(".000Z", "Z");
+        assert!(sentence.contains(said), "{said} is not in {sentence}");
+    }
+
+    let range = |end| OffsetRange { start: 0, end };
+    for (end, said) in [
+        (40, "its end was confirmed as of"),
+        (
+            41,
+            "and the log ended at offset 41 when it was last read; its broker",
+        ),
+    ] {
+        facts.ends(&BTreeMap::from([(inputs::id_of(1, 1), range(end))]), 0, 0);
+        let sentence = unanswered(&facts).unwrap();
+        assert!(sentence.contains(said), "{said} is not in {sentence}");
+    }
+}
+
+#[test]
+fn a_partition_s_status_has_all_that_its_position_has() {
+    let facts = facts_of_two_topics();
+    let status = facts.status(BatchCounts::default(), 5_000);
+    let found = status.partitions.iter().map(|it| {
+        let PartitionStatus {
+            source, partition, ..
+        } = *it;
+        let times = (it.heard_at_ms, it.silence_ms, it.end_as_of_ms);
+        (source, partition, times)
+    });
+    let expected = |heard, end| (Some(heard), Some(5_000 - heard), Some(end));
+    let expected = [
+        (0, 0, expected(1_300, 703)),
+        (0, 1, expected(1_100, 701)),
+        (1, 0, expected(1_200, 702)),
+        (1, 1, expected(1_000, 700)),
+    ];
+    assert_eq!(found.collect::<Vec<_>>(), expected);
+}
+
 #[test]
 fn a_log_that_takes_no_results_for_too_long_is_named_until_it_does() {
     let mut facts = Facts::new("counts");

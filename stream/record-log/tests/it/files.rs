@@ -4,7 +4,8 @@
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, UNIX_EPOCH};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use record_log::files::{FilesLog, FilesSettings, LINE_LIMIT_BYTES};
 use record_log::kafka::PROGRESS_TOPIC;
@@ -299,5 +300,35 @@ fn all_other_topics_are_those_of_the_log_beside() {
     assert_eq!(log.committed("group", "results").unwrap(), [(1, 1)]);
     let error = log.commit("group", TOPIC, &[(0, 2)]).unwrap_err();
     assert!(error.to_string().contains("read from files"), "{error}");
+
+    // A topic of the same name beside has positions of its own.
+    beside.ensure_topics(&[spec(TOPIC)]).unwrap();
+    beside.commit("group", TOPIC, &[(0, 2)]).unwrap();
     assert!(log.committed("group", TOPIC).unwrap().is_empty());
+}
+
+#[test]
+fn a_file_is_readable_at_once_and_its_end_is_dated() {
+    let folder = folder(&[("a", b"1\n2\n")]);
+    let log = open(folder.path(), false).unwrap();
+    let mut reader = log.reader(TOPIC, &[(0, 0)]).unwrap();
+    let wakes = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&wakes);
+    reader.on_readable(Arc::new(move || {
+        counted.fetch_add(1, Ordering::SeqCst);
+    }));
+    assert_eq!(wakes.load(Ordering::SeqCst), 1);
+
+    let now_ms = || {
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        u64::try_from(since_epoch.as_millis()).unwrap()
+    };
+    let before_ms = now_ms();
+    let mut end_after = |records| {
+        let polled = reader.poll(0, records, &mut |_| {});
+        polled.unwrap().end_as_of_ms
+    };
+    assert_eq!(end_after(1), None);
+    let end_ms = end_after(1).unwrap();
+    assert!((before_ms..=now_ms()).contains(&end_ms), "{end_ms}");
 }

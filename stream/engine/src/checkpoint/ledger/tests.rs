@@ -5,9 +5,10 @@ use std::time::Duration;
 use super::*;
 use crate::checkpoint::lineage::Lineage;
 use crate::checkpoint::manifest::{Fingerprint, VERSION};
-use crate::cut::Cut;
+use crate::cut::{Anchor, Ceiling, Cut};
 use crate::pane::Windows;
 use crate::sink::sides::Pending;
+use crate::watermark::Newest;
 
 fn ledger() -> Ledger {
     ledger_of(Windows::tumbling(Duration::from_millis(10)).unwrap())
@@ -66,6 +67,40 @@ fn written(plan: ManifestPlan) -> Manifest {
         ManifestPlan::Write(manifest) => *manifest,
         ManifestPlan::Nothing => panic!("nothing to write"),
     }
+}
+
+#[test]
+fn a_manifest_keeps_what_a_cut_knows_of_its_partition() {
+    let mut ledger = ledger();
+    let mut crossing = crossing(0, 0, 30, 9, &[]);
+    let known = Cut {
+        newest: Some(Newest {
+            event_ms: 29,
+            read_at_ms: 90,
+            lag_ms: Some(3),
+        }),
+        anchor: Some(Anchor {
+            offset: 8,
+            log_time_ms: 32,
+        }),
+        ceilings: vec![Ceiling {
+            from: 4,
+            limit_ms: 77,
+        }],
+        ids_from: Some(2),
+        decoder: 6,
+        ..crossing.cuts[0].clone()
+    };
+    crossing.cuts = vec![known.clone()];
+    ledger.record_crossing(crossing);
+
+    let manifest = written(ledger.plan(30, 0));
+    let [found] = &manifest.partitions[..] else {
+        panic!("one partition was cut");
+    };
+    assert_eq!((found.newest, found.anchor), (known.newest, known.anchor));
+    assert_eq!(found.ceilings, known.ceilings);
+    assert_eq!((found.ids_from, found.decoder), (Some(2), 6));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Tests of a worker's partitions.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use record_log::simulated::{Call, Fault, SimulatedLog};
@@ -56,30 +56,16 @@ fn log(times: [&[u64]; 2]) -> SimulatedLog {
     })
 }
 
-#[test]
-fn a_partition_that_a_restart_waits_for_is_read_however_much_the_others_hold_open() {
-    let log = log([&[100, 110, 120, 130, 140], &[10, 200]]);
+/// Returns partitions that count events, read from where they start, behind a boundary.
+fn partitions(
+    log: &SimulatedLog,
+    boundary: EventTimeMs,
+    starts: [(u32, Start); 2],
+    may_lose_anchors: bool,
+) -> Partitions<u64, Count> {
     let windows = Windows::tumbling(Duration::from_millis(10)).unwrap();
-    let newest = Some(Newest {
-        event_ms: 200,
-        read_at_ms: 0,
-        lag_ms: None,
-    });
-
-    let starts = [
-        (0, Start::default()),
-        (
-            1,
-            Start {
-                resume: 1,
-                cut: 2,
-                newest,
-                ..Start::default()
-            },
-        ),
-    ];
-
-    let reader = log.reader("events", &[(0, 0), (1, 1)]).unwrap();
+    let from = starts.each_ref().map(|(id, start)| (*id, start.resume));
+    let reader = log.reader("events", &from).unwrap();
     let decode: Decode<u64, Count> = Arc::new(|record, admission| {
         let time = std::str::from_utf8(record.value.unwrap())
             .unwrap()
@@ -98,7 +84,7 @@ fn a_partition_that_a_restart_waits_for_is_read_however_much_the_others_hold_ope
         is_passing: false,
         reach_ms: 0,
         of_inputs: [InputLimits {
-            may_lose_anchors: false,
+            may_lose_anchors,
             sides: SideLimits {
                 late_bytes: 1_000,
                 dead_letter_bytes: 1_000,
@@ -120,19 +106,44 @@ fn a_partition_that_a_restart_waits_for_is_read_however_much_the_others_hold_ope
         },
     };
 
+    Partitions::new(
+        Intake::new(rules, boundary, starts),
+        reader,
+        decode,
+        limits,
+        SideQueue::new(1_000, BTreeMap::new()),
+    )
+}
+
+#[test]
+fn a_partition_that_a_restart_waits_for_is_read_however_much_the_others_hold_open() {
+    let log = log([&[100, 110, 120, 130, 140], &[10, 200]]);
+    let newest = Some(Newest {
+        event_ms: 200,
+        read_at_ms: 0,
+        lag_ms: None,
+    });
+
+    let starts = [
+        (0, Start::default()),
+        (
+            1,
+            Start {
+                resume: 1,
+                cut: 2,
+                newest,
+                ..Start::default()
+            },
+        ),
+    ];
+
     let moment = Moment {
         committed: 100,
         all_at_end_ms: 0,
         now_ms: 0,
     };
 
-    let mut partitions = Partitions::new(
-        Intake::new(rules, 100, starts),
-        reader,
-        decode,
-        limits,
-        SideQueue::new(1_000, BTreeMap::new()),
-    );
+    let mut partitions = partitions(&log, 100, starts, false);
 
     assert!(
         partitions.poll(moment).is_err(),
@@ -149,4 +160,148 @@ fn a_partition_that_a_restart_waits_for_is_read_however_much_the_others_hold_ope
         (partitions.open_entries(), partitions.advance(140).is_some()),
         (6, true)
     );
+}
+
+/// Returns an empty log of two partitions, and its clock.
+fn empty_log() -> (SimulatedLog, Arc<AtomicU64>) {
+    let clock_ms = Arc::new(AtomicU64::new(1_000));
+    let of_log = Arc::clone(&clock_ms);
+    let log = SimulatedLog::new(move || of_log.load(Ordering::SeqCst));
+    let topic = TopicSpec {
+        name: "events".to_owned(),
+        partitions: 2,
+        cleanup: Cleanup::Delete,
+        retention: Duration::from_secs(60),
+    };
+    log.ensure_topics(&[topic]).unwrap();
+    (log, clock_ms)
+}
+
+/// Appends events to a partition, with these times in the log.
+fn append(log: &SimulatedLog, partition: u32, times: &[(u64, LogTimeType)]) {
+    for time in times {
+        log.append_at("events", partition, b"100", *time);
+    }
+}
+
+/// Three times of appends.
+const TIMES: [(u64, LogTimeType); 3] = [
+    (500, LogTimeType::Append),
+    (600, LogTimeType::Append),
+    (700, LogTimeType::Append),
+];
+
+fn at(now_ms: u64) -> Moment {
+    Moment {
+        committed: 0,
+        all_at_end_ms: 0,
+        now_ms,
+    }
+}
+
+fn from_the_beginning() -> [(u32, Start); 2] {
+    [0, 1].map(|id| (id, Start::default()))
+}
+
+#[test]
+fn an_anchor_is_the_last_record_that_was_read_with_its_time_in_the_log() {
+    let (log, _) = empty_log();
+    append(&log, 1, &TIMES);
+    let mut partitions = partitions(&log, 0, from_the_beginning(), false);
+    partitions.poll(at(1_000)).unwrap();
+
+    let (crossing, _) = partitions.advance(200).unwrap();
+    let anchors: Vec<_> = crossing.cuts.iter().map(|cut| cut.anchor).collect();
+    let last = Anchor {
+        offset: 2,
+        log_time_ms: 700,
+    };
+    assert_eq!(anchors, [None, Some(last)]);
+}
+
+/// Returns the partition that is another one than the checkpoint's, whose partition 1 has this anchor.
+fn foreign(log: &SimulatedLog, log_time_ms: u64, may_lose_anchors: bool) -> Option<u32> {
+    let anchor = Anchor {
+        offset: 0,
+        log_time_ms,
+    };
+    let start = Start {
+        cut: 1,
+        anchor: Some(anchor),
+        ..Start::default()
+    };
+    let starts = [(0, Start::default()), (1, start)];
+    let mut partitions = partitions(log, 0, starts, may_lose_anchors);
+    partitions.poll(at(1_000)).unwrap();
+    partitions.poll(at(1_000)).unwrap();
+    partitions.foreign()
+}
+
+#[test]
+fn a_partition_whose_anchor_is_another_record_or_none_is_named() {
+    let (log, _) = empty_log();
+    append(&log, 0, &TIMES);
+    append(&log, 1, &TIMES);
+    for may_lose_anchors in [false, true] {
+        assert_eq!(foreign(&log, 500, may_lose_anchors), None);
+        assert_eq!(foreign(&log, 501, may_lose_anchors), Some(1));
+    }
+
+    log.compact_away("events", 1, 0);
+    assert_eq!(foreign(&log, 500, false), Some(1));
+    assert_eq!(foreign(&log, 500, true), None, "compaction took it");
+}
+
+#[test]
+fn one_record_with_a_producer_s_time_decides_who_sets_the_times() {
+    let (log, _) = empty_log();
+    let mut partitions = partitions(&log, 0, from_the_beginning(), false);
+    partitions.poll(at(1_000)).unwrap();
+    assert_eq!(partitions.log_time_type(), None);
+
+    append(&log, 0, &TIMES);
+    partitions.poll(at(1_000)).unwrap();
+    assert_eq!(partitions.log_time_type(), Some(LogTimeType::Append));
+
+    append(&log, 1, &[(800, LogTimeType::Create), TIMES[0]]);
+    for _ in 0..2 {
+        partitions.poll(at(1_000)).unwrap();
+        assert_eq!(partitions.log_time_type(), Some(LogTimeType::Create));
+        append(&log, 0, &TIMES);
+    }
+}
+
+#[test]
+fn a_partition_is_heard_by_records_and_later_ends_or_when_it_is_not_to_be_read() {
+    let (log, clock_ms) = empty_log();
+    append(&log, 0, &TIMES);
+    let partitions = partitions(&log, 0, from_the_beginning(), false);
+    // Partition 1 is read to its end.
+    let mut partitions = partitions.until(Some(BTreeMap::from([(0, 9), (1, 0)])));
+    let mut heard_at = |now_ms| {
+        partitions.poll(at(now_ms)).unwrap();
+        let positions = partitions.positions();
+        let known: Vec<_> = positions
+            .map(|it| (it.heard_at_ms, it.end_as_of_ms))
+            .collect();
+        known
+    };
+
+    let of_other = |now_ms| (Some(now_ms), None);
+    let first = (Some(2_000), Some(1_000));
+    assert_eq!(heard_at(2_000), [first, of_other(2_000)]);
+    assert_eq!(heard_at(3_000), [first, of_other(3_000)], "no news");
+
+    clock_ms.store(4_000, Ordering::SeqCst);
+    let later = (Some(4_500), Some(4_000));
+    assert_eq!(heard_at(4_500), [later, of_other(4_500)]);
+
+    log.silence("events", 0, 1);
+    clock_ms.store(5_000, Ordering::SeqCst);
+    assert_eq!(heard_at(5_000), [later, of_other(5_000)]);
+
+    for now_ms in [6_000, 7_000] {
+        append(&log, 0, &TIMES);
+        assert_eq!(heard_at(now_ms)[0].0, Some(now_ms), "records alone do");
+    }
 }

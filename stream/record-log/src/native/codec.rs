@@ -96,14 +96,18 @@ impl<'a> Input<'a> {
 
     #[inline]
     fn varint(&mut self, widest: usize) -> Result<u64, Malformed> {
-        // Nearly all are of one byte.
-        if let Some((first, rest)) = self.rest.split_first()
-            && *first < 0x80
-        {
-            self.rest = rest;
-            return Ok(u64::from(*first));
+        // Nearly all are of one byte, or of two: the lengths of records and their distances.
+        match *self.rest {
+            [only @ ..0x80, ref rest @ ..] => {
+                self.rest = rest;
+                Ok(u64::from(only))
+            }
+            [first, second @ ..0x80, ref rest @ ..] => {
+                self.rest = rest;
+                Ok(u64::from(first & 0x7f) | u64::from(second) << 7)
+            }
+            _ => self.long_varint(widest),
         }
-        self.long_varint(widest)
     }
 
     fn long_varint(&mut self, widest: usize) -> Result<u64, Malformed> {
@@ -267,7 +271,7 @@ impl Output<'_> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{Input, Malformed, Output};
+    use super::{ENDS_EARLY, Input, Malformed, Output};
 
     proptest! {
         #[test]
@@ -294,6 +298,22 @@ mod tests {
                 }
                 prop_assert!(input.rest().len() < before);
             }
+        }
+    }
+
+    #[test]
+    fn every_short_varint_comes_back_and_ends_early_without_its_last_byte() {
+        for value in (0..70_000).chain([u32::MAX]) {
+            let mut bytes = Vec::new();
+            Output(&mut bytes).unsigned(value);
+            assert_eq!(
+                Input::new(&bytes[..bytes.len() - 1]).unsigned(),
+                Err(ENDS_EARLY)
+            );
+
+            bytes.push(7);
+            let mut input = Input::new(&bytes);
+            assert_eq!((input.unsigned(), input.rest()), (Ok(value), &[7][..]));
         }
     }
 

@@ -108,7 +108,13 @@ impl<'a> Records<'a> {
 }
 
 impl<'a> RawHeaders<'a> {
+    #[inline]
     fn check(self) -> Result<(), Malformed> {
+        // Most records have none.
+        if let [0] = *self.0 {
+            return Ok(());
+        }
+
         let rest = self.visit(|_, _| ())?;
         if rest.is_empty() {
             Ok(())

@@ -6,9 +6,15 @@
 //!
 //! The encoding is postcard's (<https://postcard.jamesmunns.com/wire-format>).
 
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::{SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+
 use super::encoded::append;
 use crate::aggregate::{Aggregate, Key};
-use crate::flow::ClosedPane;
+use crate::flow::{ClosedPane, Entry, SideOutput};
 use crate::pane::EventTimeMs;
 
 const MAGIC: &[u8; 8] = b"TIDEPART";
@@ -65,10 +71,18 @@ impl PartBuilder {
     /// If a key or aggregate cannot be serialized.
     pub fn push<K: Key, A: Aggregate>(&mut self, closed: &ClosedPane<K, A>) {
         append(closed, &mut self.bytes);
-        let first = self.first.unwrap_or(closed.arrival);
-        self.first = Some(first.min(closed.arrival));
-        self.last = self.last.max(closed.arrival);
-        self.entries += closed.entries.len() + closed.side_outputs.len();
+        self.note(
+            closed.arrival,
+            closed.entries.len() + closed.side_outputs.len(),
+        );
+    }
+
+    /// Notes a pane with so many entries and side outputs.
+    fn note(&mut self, arrival: EventTimeMs, entries: usize) {
+        let first = self.first.unwrap_or(arrival);
+        self.first = Some(first.min(arrival));
+        self.last = self.last.max(arrival);
+        self.entries += entries;
     }
 
     /// Appends the panes of another part that arrived before `boundary`, byte for byte, and returns
@@ -82,12 +96,15 @@ impl PartBuilder {
         part: &[u8],
         boundary: EventTimeMs,
     ) -> Result<bool, PartError> {
-        let panes = read::<K, A>(part, boundary)?;
-        if panes.iter().any(|pane| !pane.side_outputs.is_empty()) {
+        let panes = outlines::<K, A>(part, boundary)?;
+        if panes.iter().any(|(pane, _)| pane.side_outputs.count > 0) {
             return Ok(false);
         }
 
-        panes.iter().for_each(|pane| self.push(pane));
+        for (pane, bytes) in panes {
+            self.bytes.extend_from_slice(bytes);
+            self.note(pane.arrival, pane.entries.count);
+        }
         Ok(true)
     }
 
@@ -107,6 +124,70 @@ impl PartBuilder {
         self.bytes.extend(checksum.to_le_bytes());
         self.bytes
     }
+}
+
+/// A closed pane whose entries were decoded, each by itself, and counted. A merge needs no more of
+/// it, and all entries of a pane take several times the memory of their encoding.
+#[derive(Deserialize)]
+#[serde(bound = "")]
+struct Outline<K: Key, A: Aggregate> {
+    arrival: EventTimeMs,
+    entries: Counted<Entry<K, A>>,
+    side_outputs: Counted<SideOutput>,
+}
+
+/// A pane with its encoding.
+type Outlined<'a, K, A> = (Outline<K, A>, &'a [u8]);
+
+/// The number of elements of a sequence.
+struct Counted<T> {
+    count: usize,
+    elements: PhantomData<T>,
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Counted<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let none = Self {
+            count: 0,
+            elements: PhantomData,
+        };
+        deserializer.deserialize_seq(none)
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for Counted<T> {
+    type Value = Self;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a sequence")
+    }
+
+    fn visit_seq<S: SeqAccess<'de>>(mut self, mut elements: S) -> Result<Self, S::Error> {
+        while elements.next_element::<T>()?.is_some() {
+            self.count += 1;
+        }
+        Ok(self)
+    }
+}
+
+/// Returns the panes of a part that arrived before `boundary`, each with its encoding.
+fn outlines<K: Key, A: Aggregate>(
+    part: &[u8],
+    boundary: EventTimeMs,
+) -> Result<Vec<Outlined<'_, K, A>>, PartError> {
+    let mut body = verify(part)?;
+    let mut panes = Vec::new();
+    while !body.is_empty() {
+        let (pane, rest) =
+            postcard::take_from_bytes::<Outline<K, A>>(body).map_err(PartError::Foreign)?;
+        let (bytes, _) = body.split_at(body.len() - rest.len());
+        if pane.arrival < boundary {
+            panes.push((pane, bytes));
+        }
+        body = rest;
+    }
+
+    Ok(panes)
 }
 
 /// Reads the panes of a part that arrived before `boundary`.
@@ -157,7 +238,7 @@ pub fn verify(part: &[u8]) -> Result<&[u8], PartError> {
 mod tests {
     use super::*;
     use crate::aggregate::Count;
-    use crate::flow::{Entry, Reason, SideOutput};
+    use crate::flow::Reason;
 
     /// Returns a part without side outputs.
     fn plain() -> Vec<u8> {

@@ -45,7 +45,8 @@ use crate::pane::EventTimeMs;
 use crate::watermark::Claim;
 use crate::worker::Shared;
 use crate::worker_progress::{SharedProgress, WorkerProgress};
-use partitions::{Leaving, Moment, Partitions};
+use fold::Group;
+use partitions::{Moment, Partitions};
 use ticks::Ticks;
 
 /// The interval at which event time advances at the end of partitions.
@@ -171,7 +172,7 @@ impl<K: Key, A: Aggregate> Source<K, A> {
 
         self.restored
             .drain(..)
-            .for_each(|pane| outputs.send(held, pane.into()));
+            .for_each(|pane| outputs.send_restored(held, pane));
         held.downgrade(self.partitions.capability());
 
         if self.attempt.is_draining() || self.workers.is_draining() {
@@ -181,9 +182,10 @@ impl<K: Key, A: Aggregate> Source<K, A> {
         let records = self.poll();
         let (target, is_last) = self.target();
         if let Some((crossing, leaving)) = target.and_then(|time| self.partitions.advance(time)) {
-            leaving
-                .into_iter()
-                .for_each(|pane| outputs.send(held, pane));
+            for mut group in leaving {
+                outputs.send(held, &mut group);
+                self.partitions.reuse(group);
+            }
 
             let to = crossing.to;
             Milestone::Crossed.log(to);
@@ -302,7 +304,14 @@ impl<K: Key, A: Aggregate> Source<K, A> {
 }
 
 impl<K: Key, A: Aggregate> Outputs<'_, K, A> {
-    fn send(&mut self, held: &Capabilities, mut pane: Leaving<K, A>) {
+    /// Sends the entries of a group, a few thousand bytes at a time.
+    fn send(&mut self, held: &Capabilities, group: &mut Group<K, A>) {
+        self.entries
+            .session(&held.entries.delayed(&group.arrival()))
+            .give_iterator(group.drain());
+    }
+
+    fn send_restored(&mut self, held: &Capabilities, mut pane: ClosedPane<K, A>) {
         if !pane.entries.is_empty() {
             self.entries
                 .session(&held.entries.delayed(&pane.arrival))

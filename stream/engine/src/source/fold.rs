@@ -17,14 +17,22 @@ pub struct Fold<K, A> {
     /// The number of keys of the last pane that left. The next one has room for as many, so that its
     /// map seldom grows.
     usual: usize,
+    /// The empty map of a pane that has left. New memory would cost more than filling it: the system
+    /// clears each page.
+    spare: Option<Aggregates<K, A>>,
 }
 
 /// The keys of one pane that travel at the same pane.
-struct Group<K, A> {
+pub struct Group<K, A> {
     arrival: EventTimeMs,
     pane: EventTimeMs,
-    aggregates: HashMap<K, A, RandomState>,
+    aggregates: Aggregates<K, A>,
 }
+
+type Aggregates<K, A> = HashMap<K, A, RandomState>;
+
+/// A map with room for this many times the usual number of keys is not kept.
+const MOST_SPARE: usize = 4;
 
 impl<K, A> Default for Fold<K, A> {
     /// Returns a fold without panes.
@@ -32,6 +40,7 @@ impl<K, A> Default for Fold<K, A> {
         Self {
             groups: Vec::new(),
             usual: 0,
+            spare: None,
         }
     }
 }
@@ -47,30 +56,34 @@ impl<K: Key, A: Aggregate> Fold<K, A> {
         }
     }
 
-    /// Takes out the entries that travel before `boundary`, in order.
-    pub fn take_before(&mut self, boundary: EventTimeMs) -> Vec<(EventTimeMs, Vec<Entry<K, A>>)> {
+    /// Takes out the groups that travel before `boundary`, in order.
+    pub fn take_before(&mut self, boundary: EventTimeMs) -> Vec<Group<K, A>> {
         let mut taken: Vec<_> = self
             .groups
             .extract_if(.., |group| group.arrival < boundary)
             .collect();
         taken.sort_by_key(|group| (group.arrival, group.pane));
+
         if let Some(newest) = taken.last() {
             self.usual = newest.aggregates.len();
+            let most = self.most_spare();
+            self.spare.take_if(|spare| spare.capacity() > most);
         }
 
-        let entries = |group: Group<K, A>| {
-            let entry = |(key, aggregate)| Entry {
-                pane: group.pane,
-                key,
-                aggregate,
-            };
-            (
-                group.arrival,
-                group.aggregates.into_iter().map(entry).collect(),
-            )
-        };
+        taken
+    }
 
-        taken.into_iter().map(entries).collect()
+    /// Takes back an emptied group, whose memory the next pane uses.
+    pub fn reuse(&mut self, group: Group<K, A>) {
+        let room = group.aggregates.capacity();
+        let kept = self.spare.as_ref().map_or(0, HashMap::capacity);
+        if room > kept && room <= self.most_spare() && group.aggregates.is_empty() {
+            self.spare = Some(group.aggregates);
+        }
+    }
+
+    fn most_spare(&self) -> usize {
+        self.usual.saturating_mul(MOST_SPARE)
     }
 
     /// Returns the panes at which the entries will travel; a pane may occur more than once.
@@ -94,12 +107,11 @@ impl<K: Key, A: Aggregate> Fold<K, A> {
             Some(0) => {}
             Some(found) => self.groups.swap(0, found),
             None => {
-                // Late records are few.
-                let room = if arrival == pane { self.usual } else { 0 };
+                let aggregates = self.empty(arrival == pane);
                 self.groups.push(Group {
                     arrival,
                     pane,
-                    aggregates: HashMap::with_capacity_and_hasher(room, RandomState::default()),
+                    aggregates,
                 });
 
                 let newest = self.groups.len() - 1;
@@ -107,6 +119,36 @@ impl<K: Key, A: Aggregate> Fold<K, A> {
             }
         }
         &mut self.groups[0]
+    }
+
+    /// Returns a map for a new pane, with room for the usual number of keys if it is on time. Late
+    /// records are few.
+    fn empty(&mut self, is_on_time: bool) -> Aggregates<K, A> {
+        if !is_on_time {
+            return HashMap::default();
+        }
+
+        let mut aggregates = self.spare.take().unwrap_or_default();
+        aggregates.reserve(self.usual);
+        aggregates
+    }
+}
+
+impl<K: Key, A: Aggregate> Group<K, A> {
+    /// The pane at which the entries travel.
+    pub fn arrival(&self) -> EventTimeMs {
+        self.arrival
+    }
+
+    /// Takes out the entries.
+    pub fn drain(&mut self) -> impl Iterator<Item = Entry<K, A>> {
+        let pane = self.pane;
+        let entry = move |(key, aggregate)| Entry {
+            pane,
+            key,
+            aggregate,
+        };
+        self.aggregates.drain().map(entry)
     }
 }
 
@@ -132,19 +174,69 @@ mod tests {
         let taken = fold.take_before(20);
         assert_eq!(taken.len(), 1);
 
-        let (arrival, mut entries) = taken.into_iter().next().unwrap();
+        let mut group = taken.into_iter().next().unwrap();
+        let mut entries: Vec<_> = group.drain().collect();
         entries.sort_by_key(|entry| entry.key);
         let counts: Vec<_> = entries
             .iter()
             .map(|entry| (entry.pane, entry.key, entry.aggregate.0))
             .collect();
-        assert_eq!((arrival, counts), (10, vec![(10, 1, 2), (10, 2, 1)]));
+        assert_eq!(
+            (group.arrival(), counts),
+            (10, vec![(10, 1, 2), (10, 2, 1)])
+        );
 
         let later: Vec<_> = fold
             .take_before(30)
             .into_iter()
-            .map(|(arrival, entries)| (arrival, entries[0].pane))
+            .map(|mut group| (group.arrival(), group.drain().next().unwrap().pane))
             .collect();
         assert_eq!(later, [(20, 10), (20, 20)]);
+    }
+
+    /// Adds an event of each of these keys to a pane, and returns the pane's group.
+    fn group_of(
+        fold: &mut Fold<u64, Count>,
+        pane: EventTimeMs,
+        keys: std::ops::Range<u64>,
+    ) -> Group<u64, Count> {
+        keys.for_each(|key| fold.add(pane, pane, key, Count(1)));
+        let mut taken = fold.take_before(pane + 10);
+        assert_eq!(taken.len(), 1);
+        taken.remove(0)
+    }
+
+    #[test]
+    fn a_pane_uses_the_memory_of_the_last_one_and_none_of_its_entries() {
+        let mut fold = Fold::default();
+        let mut first = group_of(&mut fold, 10, 0..1_000);
+        let room = first.aggregates.capacity();
+        assert_eq!(first.drain().count(), 1_000);
+        fold.reuse(first);
+
+        let mut second = group_of(&mut fold, 20, 500..700);
+        assert_eq!(second.aggregates.capacity(), room);
+        let mut keys: Vec<u64> = second.drain().map(|entry| entry.key).collect();
+        keys.sort_unstable();
+        assert!(keys.into_iter().eq(500..700));
+    }
+
+    #[test]
+    fn memory_of_a_pane_with_far_more_keys_than_usual_is_not_kept() {
+        let mut fold = Fold::default();
+        let mut great = group_of(&mut fold, 10, 0..10_000);
+        drop(great.drain());
+        fold.reuse(great);
+        assert!(fold.spare.is_some());
+
+        let mut small = group_of(&mut fold, 20, 0..10);
+        drop(small.drain());
+        fold.reuse(small);
+        assert!(fold.spare.is_none(), "it was in use");
+
+        drop(group_of(&mut fold, 30, 0..10));
+        let full = group_of(&mut fold, 40, 0..10);
+        fold.reuse(full);
+        assert!(fold.spare.is_none(), "its entries were not taken");
     }
 }

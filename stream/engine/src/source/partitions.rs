@@ -9,7 +9,7 @@ use timely::scheduling::activate::SyncActivator;
 
 use crate::aggregate::{Aggregate, Key};
 use crate::cut::{Anchor, Crossing, Cut, Intake, Reading, Verdict};
-use crate::flow::{ClosedPane, Entry, Reason, SideOutput};
+use crate::flow::{Reason, SideOutput};
 use crate::inputs;
 use crate::job::{Admission, Decode, Rejected};
 use crate::metrics::counts::BatchCounts;
@@ -17,7 +17,7 @@ use crate::pane::{EventTimeMs, Windows};
 use crate::seen::EventId;
 use crate::sink::side::SideLimits;
 use crate::sink::sides::SideQueue;
-use crate::source::fold::Fold;
+use crate::source::fold::{Fold, Group};
 use crate::source::on_time::OnTimeRun;
 use crate::source::position::Position;
 use crate::units::instant;
@@ -114,24 +114,6 @@ struct Open<K, A> {
     last: Option<(EventTimeMs, EventTimeMs)>,
     /// The bytes of the records that a job without a window has read and not sent.
     passed_bytes: usize,
-}
-
-/// The output of a source at one pane.
-pub struct Leaving<K, A> {
-    /// The pane.
-    pub arrival: EventTimeMs,
-    /// The counted records, merged by key and pane.
-    pub entries: Vec<Entry<K, A>>,
-}
-
-impl<K, A> From<ClosedPane<K, A>> for Leaving<K, A> {
-    fn from(
-        ClosedPane {
-            arrival, entries, ..
-        }: ClosedPane<K, A>,
-    ) -> Self {
-        Self { arrival, entries }
-    }
 }
 
 impl<K: Key, A: Aggregate> Partitions<K, A> {
@@ -274,8 +256,8 @@ impl<K: Key, A: Aggregate> Partitions<K, A> {
     }
 
     /// Advances the capability to the last boundary at or before `time`. Returns the crossing and
-    /// the panes that leave with it.
-    pub fn advance(&mut self, time: EventTimeMs) -> Option<(Crossing, Vec<Leaving<K, A>>)> {
+    /// the groups that leave with it, in the order of their panes.
+    pub fn advance(&mut self, time: EventTimeMs) -> Option<(Crossing, Vec<Group<K, A>>)> {
         let pending = |partition, cut| self.sides.pending(partition, cut);
         let crossing = self.intake.advance(time, pending)?;
         let resume = |cut: &Cut| (cut.partition, cut.resume(crossing.to));
@@ -283,8 +265,13 @@ impl<K: Key, A: Aggregate> Partitions<K, A> {
         self.resumes.push_back((crossing.to, resumes));
 
         let leaving = self.open.take_before(crossing.to);
-        self.sent.extend(leaving.iter().map(|pane| pane.arrival));
+        self.sent.extend(leaving.iter().map(Group::arrival));
         Some((crossing, leaving))
+    }
+
+    /// Takes back a group that has left.
+    pub fn reuse(&mut self, group: Group<K, A>) {
+        self.open.fold.reuse(group);
     }
 
     /// Notes that no restart will read the records before the cuts of the boundaries up to
@@ -616,13 +603,9 @@ impl<K: Key, A: Aggregate> Open<K, A> {
     }
 
     /// Takes out everything that travels before `boundary`, in order.
-    fn take_before(&mut self, boundary: EventTimeMs) -> Vec<Leaving<K, A>> {
+    fn take_before(&mut self, boundary: EventTimeMs) -> Vec<Group<K, A>> {
         self.passed_bytes = 0;
-        let entries = self.fold.take_before(boundary).into_iter();
-
-        entries
-            .map(|(arrival, entries)| Leaving { arrival, entries })
-            .collect()
+        self.fold.take_before(boundary)
     }
 }
 

@@ -105,6 +105,7 @@ impl Watermark {
     }
 
     /// Notes that a record was appended at `appended_ms`, rejected or not.
+    #[inline]
     pub fn record(&mut self, appended_ms: u64) {
         self.quiet_since_ms = self.quiet_since_ms.max(appended_ms);
         self.is_idle = false;
@@ -112,6 +113,7 @@ impl Watermark {
 
     /// Notes an event. Reading the newest event again, as every restart does, changes neither its
     /// lag nor its time of reading.
+    #[inline]
     pub fn observe(&mut self, event_ms: EventTimeMs, appended_ms: u64, now_ms: u64) {
         if self.newest.is_none_or(|newest| event_ms > newest.event_ms) {
             self.newest = Some(Newest {
@@ -138,6 +140,7 @@ impl Watermark {
         }
     }
 
+    #[inline]
     fn reach(&mut self, event_ms: EventTimeMs) {
         let mark_ms = event_ms.saturating_sub(self.pace.disorder_ms);
         self.mark_ms = self.mark_ms.max(mark_ms);

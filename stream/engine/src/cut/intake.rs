@@ -128,6 +128,7 @@ impl Intake {
 
     /// Notes a record before anything is decided about it. Records below the restored cut do not
     /// affect the watermark.
+    #[inline]
     pub fn read(&mut self, reading: &Reading) {
         if let Some(appended_ms) = reading.appended_ms {
             let took_ms = reading.now_ms.saturating_sub(appended_ms);
@@ -145,6 +146,7 @@ impl Intake {
     ///
     /// # Errors
     /// The latest event time that is accepted for this record, if the event's time is later.
+    #[inline]
     pub fn believe(&mut self, reading: &Reading, event_ms: EventTimeMs) -> Result<(), EventTimeMs> {
         let skew_ms = self.max_future_skew_ms;
         let limit_ms = match reading.appended_ms {
@@ -237,6 +239,7 @@ impl Intake {
     }
 
     /// Notes the time of an event.
+    #[inline]
     fn observe(&mut self, reading: &Reading, event_ms: EventTimeMs) {
         let watermark = &mut self.own(reading.partition).watermark;
         watermark.observe(event_ms, reading.appended_ms(), reading.now_ms);
@@ -325,6 +328,7 @@ impl Intake {
 
     /// Compares a record with the anchor of its partition. Returns whether the record can belong to
     /// the partition that the checkpoint describes.
+    #[inline]
     pub fn recognizes(&mut self, partition: u32, found: Anchor) -> bool {
         let partition = self.own(partition);
         match partition.restored_anchor {
@@ -444,6 +448,7 @@ impl Intake {
             .is_some_and(Partition::is_replaying)
     }
 
+    #[inline]
     fn own(&mut self, partition: u32) -> &mut Partition {
         self.partitions
             .get_mut(partition)

@@ -1,7 +1,7 @@
 //! The totals of orders: their number, and the sum of their amounts in each currency.
 //!
-//! Nearly every user orders in one currency, so the first amount lies in the aggregate itself. Further currencies lie
-//! behind a pointer, which is null otherwise.
+//! Nearly every user orders in one currency, so the first amount lies in the aggregate itself. Totals in several currencies
+//! lie behind a pointer, which is null otherwise.
 //!
 //! Checkpoints that were written before currencies were counted hold pairs of a count and a sum. They are read as sums
 //! of
@@ -14,6 +14,7 @@
 //! ```
 
 use std::fmt;
+use std::ops::Deref;
 
 use events::{Amount, Amounts, Currency};
 use serde::de::{self, SeqAccess, Visitor};
@@ -23,14 +24,43 @@ use stream::Aggregate;
 
 /// The number of orders, and the sums of their amounts by currency.
 ///
-/// Equal orders have equal totals, in any order and grouping of their addition: the amounts are ordered by currency.
+/// Equal orders have equal totals, in any order and grouping of their addition: the amounts are ordered by currency, and
+/// `whole` is there only if it is needed.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct OrderTotals {
+    /// The number of orders, at most `u32::MAX`. With a user it takes 32 bytes in a table, which are never in two lines of
+    /// the processor's cache.
+    orders: u32,
+    /// The currency whose code comes first.
+    currency: Currency,
+    /// The sum of the amounts in this currency.
+    minor_units: u64,
+    /// All orders and amounts, if there are several currencies or more than `u32::MAX` orders.
+    whole: Option<Box<Whole>>,
+}
+
+/// Totals of any size.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+struct Whole {
     orders: u64,
-    /// The amount of the currency whose code comes first.
-    first: Amount,
-    /// All amounts, the first too, if there are several currencies.
-    several: Option<Box<Amounts>>,
+    amounts: Amounts,
+}
+
+/// The sums of orders' totals, ordered by the currencies' codes.
+pub enum Listed<'a> {
+    One([Amount; 1]),
+    Several(&'a [Amount]),
+}
+
+impl Deref for Listed<'_> {
+    type Target = [Amount];
+
+    fn deref(&self) -> &[Amount] {
+        match self {
+            Self::One(amount) => amount,
+            Self::Several(amounts) => amounts,
+        }
+    }
 }
 
 impl OrderTotals {
@@ -39,63 +69,83 @@ impl OrderTotals {
     pub fn of(total: Amount) -> Self {
         Self {
             orders: 1,
-            first: total,
-            several: None,
+            currency: total.currency,
+            minor_units: total.minor_units,
+            whole: None,
         }
     }
 
     /// Returns the number of orders.
     pub fn orders(&self) -> u64 {
-        self.orders
+        match &self.whole {
+            None => u64::from(self.orders),
+            Some(whole) => whole.orders,
+        }
     }
 
     /// Returns the sums of the orders' totals.
     pub fn amounts(&self) -> Amounts {
-        self.as_slice().iter().copied().collect()
+        self.listed().iter().copied().collect()
     }
 
     /// Returns the sums of the orders' totals, ordered by the currencies' codes.
-    pub fn as_slice(&self) -> &[Amount] {
-        match &self.several {
-            None => std::slice::from_ref(&self.first),
-            Some(amounts) => amounts.as_slice(),
+    pub fn listed(&self) -> Listed<'_> {
+        match &self.whole {
+            None => Listed::One([Amount {
+                currency: self.currency,
+                minor_units: self.minor_units,
+            }]),
+            Some(whole) => Listed::Several(whole.amounts.as_slice()),
+        }
+    }
+
+    fn of_one_currency(orders: u64, amount: Amount) -> Self {
+        match u32::try_from(orders) {
+            Ok(orders) => Self {
+                orders,
+                ..Self::of(amount)
+            },
+            Err(_) => Self::of_whole(amount, orders, std::iter::once(amount).collect()),
         }
     }
 
     fn of_amounts(orders: u64, amounts: Amounts) -> Option<Self> {
-        let first = *amounts.as_slice().first()?;
-        let is_several = amounts.as_slice().len() > 1;
-        Some(Self {
-            orders,
-            first,
-            several: is_several.then(|| Box::new(amounts)),
-        })
+        match *amounts.as_slice() {
+            [] => None,
+            [only] => Some(Self::of_one_currency(orders, only)),
+            [first, ..] => Some(Self::of_whole(first, orders, amounts)),
+        }
+    }
+
+    fn of_whole(first: Amount, orders: u64, amounts: Amounts) -> Self {
+        Self {
+            orders: u32::try_from(orders).unwrap_or(u32::MAX),
+            whole: Some(Box::new(Whole { orders, amounts })),
+            ..Self::of(first)
+        }
     }
 
     #[cold]
-    fn merge_currencies(&mut self, other: &Self) {
+    fn merge_whole(&mut self, other: &Self) {
         let mut amounts = self.amounts();
-        amounts.extend(other.as_slice().iter().copied());
-        *self = Self::of_amounts(self.orders, amounts).expect("there is an amount in both");
+        amounts.extend(other.listed().iter().copied());
+        let orders = self.orders() + other.orders();
+        *self = Self::of_amounts(orders, amounts).expect("there is an amount in both");
     }
 }
 
 impl Aggregate for OrderTotals {
     #[inline]
     fn merge(&mut self, other: &Self) {
-        self.orders += other.orders;
+        let is_one_currency =
+            self.currency == other.currency && self.whole.is_none() && other.whole.is_none();
 
-        let is_one_currency = self.first.currency == other.first.currency
-            && self.several.is_none()
-            && other.several.is_none();
-        if is_one_currency {
-            let sum = self
-                .first
-                .minor_units
-                .saturating_add(other.first.minor_units);
-            self.first.minor_units = sum;
-        } else {
-            self.merge_currencies(other);
+        match self.orders.checked_add(other.orders) {
+            Some(orders) if is_one_currency => {
+                self.orders = orders;
+                self.minor_units = self.minor_units.saturating_add(other.minor_units);
+            }
+            _ => self.merge_whole(other),
         }
     }
 
@@ -115,8 +165,8 @@ impl Serialize for OrderTotals {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut fields = serializer.serialize_tuple(3)?;
         fields.serialize_element(&0_u64)?;
-        fields.serialize_element(&self.orders)?;
-        fields.serialize_element(&StoredAll(self.as_slice()))?;
+        fields.serialize_element(&self.orders())?;
+        fields.serialize_element(&StoredAll(&self.listed()))?;
         fields.end()
     }
 }
@@ -154,17 +204,54 @@ impl<'de> Visitor<'de> for TotalsVisitor {
                 currency: Currency::UNKNOWN,
                 minor_units: next(&mut fields)?,
             };
-            return Ok(OrderTotals {
-                orders: count,
-                ..OrderTotals::of(unknown)
-            });
+            return Ok(OrderTotals::of_one_currency(count, unknown));
         }
 
         let orders = next(&mut fields)?;
-        let stored: Vec<Stored> = next(&mut fields)?;
-        let amounts: Result<Amounts, S::Error> = stored.into_iter().map(amount).collect();
-        OrderTotals::of_amounts(orders, amounts?)
-            .ok_or_else(|| de::Error::custom("orders without an amount"))
+        Ok(match next(&mut fields)? {
+            Restored::One(amount) => OrderTotals::of_one_currency(orders, amount),
+            Restored::Several(amounts) => OrderTotals::of_amounts(orders, amounts)
+                .ok_or_else(|| de::Error::custom("orders without an amount"))?,
+        })
+    }
+}
+
+/// Stored amounts that were read. Nearly always it is one, for which no memory is allocated.
+enum Restored {
+    One(Amount),
+    Several(Amounts),
+}
+
+impl<'de> Deserialize<'de> for Restored {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(RestoredVisitor)
+    }
+}
+
+struct RestoredVisitor;
+
+impl<'de> Visitor<'de> for RestoredVisitor {
+    type Value = Restored;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the sums of orders")
+    }
+
+    fn visit_seq<S: SeqAccess<'de>>(self, mut stored: S) -> Result<Restored, S::Error> {
+        let Some(first) = stored.next_element()? else {
+            return Ok(Restored::Several(Amounts::default()));
+        };
+
+        let first = amount(first)?;
+        let Some(second) = stored.next_element()? else {
+            return Ok(Restored::One(first));
+        };
+
+        let mut amounts: Amounts = [first, amount(second)?].into_iter().collect();
+        while let Some(further) = stored.next_element()? {
+            amounts.extend([amount(further)?]);
+        }
+        Ok(Restored::Several(amounts))
     }
 }
 
@@ -250,6 +337,42 @@ mod tests {
             let groups = [merged(&orders[..at]), merged(&orders[at..])];
             assert_eq!(merged(&groups), expected);
         }
+    }
+
+    /// So many orders of one user that their number does not fit into the aggregate itself.
+    #[test]
+    fn orders_are_counted_beyond_32_bits_in_any_grouping() {
+        let many = |orders| {
+            OrderTotals::of_one_currency(
+                orders,
+                Amount {
+                    currency: "USD".parse().unwrap(),
+                    minor_units: 5,
+                },
+            )
+        };
+        let most = u64::from(u32::MAX);
+        for parts in [
+            [most, 1, 7],
+            [most - 1, 9, 0],
+            [1, 2, most + 5],
+            [most + 1, most, 3],
+        ] {
+            let [one, two, three] = parts.map(many);
+            let first = merged(&[merged(&[one.clone(), two.clone()]), three.clone()]);
+            let last = merged(&[one, merged(&[three, two])]);
+            let expected = parts.iter().sum();
+
+            assert_eq!(first, last);
+            assert_eq!(shown(&first), (expected, vec![("USD".to_owned(), 15)]));
+            let bytes = postcard::to_stdvec(&first).unwrap();
+            assert_eq!(postcard::from_bytes::<OrderTotals>(&bytes), Ok(first));
+        }
+    }
+
+    #[test]
+    fn a_user_and_totals_take_half_a_line_of_the_cache() {
+        assert_eq!(size_of::<(u64, OrderTotals)>(), 32);
     }
 
     #[test]

@@ -29,12 +29,13 @@ pub fn most<A: Aggregate>(
 
 /// Writes a user's orders in a window of `size_ms`.
 pub fn count(row: &Row<u64, OrderTotals>, size_ms: u64, output: &mut Output) {
+    let amounts = row.aggregate.listed();
     let written = CountRow {
         user_id: row.key,
         start: instant(row.window_start),
         end: instant(row.window_start + size_ms),
         order_count: row.aggregate.orders(),
-        amounts: row.aggregate.as_slice(),
+        amounts: &amounts,
         revision: row.revision,
     };
     written.write(output);
@@ -52,10 +53,11 @@ pub fn session(
         ref aggregate,
     } = row.aggregate;
 
+    let amounts = aggregate.listed();
     let orders: (u64, &[Amount]) = if row.is_gone {
         (0, &[])
     } else {
-        (aggregate.orders(), aggregate.as_slice())
+        (aggregate.orders(), &amounts)
     };
 
     let written = CountRow {

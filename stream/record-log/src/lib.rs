@@ -18,6 +18,10 @@
 //! partitions. A group is a name under which positions are stored. Processes that share the work on a
 //! topic [join](RecordLog::join) the group to learn which partitions are theirs ([`Membership`]).
 
+// Tests inside the crate share the brokers of those outside of it, which name it.
+#[cfg(test)]
+extern crate self as record_log;
+
 mod open;
 
 pub mod embedded;

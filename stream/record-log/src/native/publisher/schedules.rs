@@ -4,6 +4,9 @@
 //! commit that may have happened, the publisher is opened anew and its progress decides. Then another client reads the
 //! committed records: each transaction must be there once and whole.
 
+#[allow(dead_code, reason = "the integration tests use all of it")]
+#[path = "../../../tests/it/broker.rs"]
+mod broker;
 mod faults;
 
 use std::collections::BTreeMap;
@@ -16,6 +19,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::Message;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
+use self::broker::{Broker, Client, NEWEST, create_when_ready};
 use self::faults::Faults;
 use super::Patience;
 use super::identity::Protocol;
@@ -28,8 +32,10 @@ use crate::{Cleanup, Delivery, NewRecord, PublishError, Publisher, RecordLog, To
 
 const PARTITIONS: u32 = 2;
 const TRANSACTIONS: u64 = 8;
-/// The number of schedules without `TIDEMARK_TEST_SCHEDULES`, and the number that run at a time.
+/// The numbers of schedules without `TIDEMARK_TEST_SCHEDULES`: under the brokers' protocol, and under the first one. And the
+/// number that run at a time.
 const SCHEDULES: usize = 40;
+const FIRST_SCHEDULES: usize = 16;
 const AT_A_TIME: usize = 8;
 /// Schedules drawn at most until both doubtful outcomes of a commit were met.
 const MOST_SCHEDULES: usize = 400;
@@ -44,11 +50,25 @@ fn no_transaction_is_lost_doubled_or_torn_on_any_schedule() {
         return;
     };
 
-    let met = run_schedules(&brokers, protocol(&brokers));
+    let met = run_schedules(&brokers, protocol(&brokers), SCHEDULES);
     // No other process opens the publishers.
     if protocol(&brokers) == Protocol::Second {
         assert_eq!(met.fenced.load(Ordering::Relaxed), 0, "{met:?}");
     }
+}
+
+/// The newest Kafka with the protocol of those before 4.0, on a broker of this test's own.
+#[test]
+fn no_transaction_is_lost_doubled_or_torn_under_the_first_protocol() {
+    let first = ["--feature", "transaction.version=1"];
+    let Some(broker) = Broker::open(NEWEST, &first) else {
+        return;
+    };
+
+    let brokers = broker.address();
+    create_when_ready(&*Client::Native.open(&brokers, &[]), &["ready"]);
+    assert_eq!(protocol(&brokers), Protocol::First);
+    run_schedules(&brokers, Protocol::First, FIRST_SCHEDULES);
 }
 
 /// The protocol of transactions that the brokers have finalized.
@@ -71,9 +91,9 @@ struct Met {
     fenced: AtomicUsize,
 }
 
-fn run_schedules(brokers: &str, protocol: Protocol) -> Met {
-    let schedules = std::env::var("TIDEMARK_TEST_SCHEDULES");
-    let schedules = schedules.map_or(SCHEDULES, |number| number.parse().unwrap());
+fn run_schedules(brokers: &str, protocol: Protocol, schedules: usize) -> Met {
+    let set = std::env::var("TIDEMARK_TEST_SCHEDULES");
+    let schedules = set.map_or(schedules, |number| number.parse().unwrap());
     let next = AtomicUsize::new(0);
     let met = Met::default();
     let run = crate::clock::system_now_ms();

@@ -75,8 +75,8 @@ impl Args {
     }
 }
 
-/// Passes every committed record of the topic to `each`, partition by partition, and returns their
-/// number.
+/// Passes every committed record of the topic to `each`, and returns their number. Partitions are polled in turn, as a job
+/// does it: records of a partition come in their order, and between those of others.
 ///
 /// # Errors
 /// [`ReadError`].
@@ -94,44 +94,52 @@ pub fn all(
     let signal = Signal::default();
     reader.on_readable(signal.wake());
 
+    let unread = |(partition, range): (u32, OffsetRange)| Unread { partition, range };
+    let mut unread: Vec<Unread> = (0..).zip(ranges).map(unread).collect();
     let mut count = 0;
-    for (partition, range) in (0..).zip(ranges) {
-        count += partition_to_end(&mut *reader, &signal, partition, range, each)?;
-    }
-
-    Ok(count)
-}
-
-fn partition_to_end(
-    reader: &mut dyn Reader,
-    signal: &Signal,
-    partition: u32,
-    range: OffsetRange,
-    each: &mut dyn FnMut(Record<'_>),
-) -> Result<u64, ReadError> {
-    let mut count = 0;
-    let mut next_offset = range.start;
     let mut newest = Instant::now();
 
-    while next_offset < range.end {
-        let polled = reader.poll(partition, RECORDS_PER_POLL, each)?;
-        count += polled.records as u64;
-        next_offset = if polled.is_at_end() {
-            range.end
-        } else {
-            polled.next_offset
+    loop {
+        unread.retain(|part| part.range.start < part.range.end);
+        let Some(first) = unread.first() else {
+            return Ok(count);
         };
-
-        if polled.records > 0 {
-            newest = Instant::now();
-        } else if newest.elapsed() > STALL_LIMIT {
-            return Err(ReadError::Stalled(partition));
-        } else {
-            signal.wait(Duration::from_millis(20));
+        if newest.elapsed() > STALL_LIMIT {
+            return Err(ReadError::Stalled(first.partition));
         }
-    }
 
-    Ok(count)
+        let mut records = 0;
+        for part in &mut unread {
+            records += part.poll(&mut *reader, each)?;
+        }
+        match records {
+            0 => signal.wait(Duration::from_millis(20)),
+            _ => newest = Instant::now(),
+        }
+        count += records;
+    }
+}
+
+/// A partition, and what is left of it.
+struct Unread {
+    partition: u32,
+    range: OffsetRange,
+}
+
+impl Unread {
+    fn poll(
+        &mut self,
+        reader: &mut dyn Reader,
+        each: &mut dyn FnMut(Record<'_>),
+    ) -> Result<u64, ReadError> {
+        let polled = reader.poll(self.partition, RECORDS_PER_POLL, each)?;
+        // What is left may hold no record: markers of transactions, or what compaction has removed.
+        self.range.start = match polled.is_at_end() {
+            true => self.range.end,
+            false => polled.next_offset,
+        };
+        Ok(polled.records as u64)
+    }
 }
 
 /// Returns the number of the topic's records; none if the topic does not exist.

@@ -58,6 +58,8 @@ pub(super) struct Fetched {
     pub code: Code,
     /// The end of all that was written and replicated, committed or not; -1 if unknown.
     pub high_watermark: i64,
+    /// The end of what can be read now: transactions that are open lie behind it; -1 if unknown.
+    pub stable_end: i64,
     pub aborted: Vec<Aborted>,
     /// The place of the records in the body that was read.
     pub records: Range<usize>,
@@ -182,7 +184,7 @@ impl Fetched {
         let partition = input.i32()?;
         let code = Code(input.i16()?);
         let high_watermark = input.i64()?;
-        let _last_stable_offset = input.i64()?;
+        let stable_end = input.i64()?;
         let _log_start_offset = input.i64()?;
 
         let aborted = input.array(|transaction| {
@@ -213,6 +215,7 @@ impl Fetched {
             partition,
             code,
             high_watermark,
+            stable_end,
             aborted,
             records: end - length..end,
             diverged_at,

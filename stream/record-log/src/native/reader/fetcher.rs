@@ -11,7 +11,8 @@ use std::time::Duration;
 use super::Fetching;
 use super::fetch::{Answer, Fetched, Gather, Session, Wanted};
 use super::frames::SharedFrame;
-use super::shared::{End, Found, Plan, Shared, State};
+use super::shared::plan::Plan;
+use super::shared::{End, Found, Shared, State};
 use crate::Refusal;
 use crate::clock::system_now_ms;
 use crate::native::admin::{ask_written_ends, read_partitions};
@@ -178,7 +179,7 @@ impl Fetcher {
     }
 
     /// Stores the answer, and confirms the ends of the partitions that the answer leaves out.
-    fn distribute(
+    pub fn distribute(
         &self,
         plan: &Plan,
         answered: Vec<Fetched>,

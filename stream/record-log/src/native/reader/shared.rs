@@ -4,8 +4,13 @@
 //! A partition is fetched again when nothing of it is left to be taken. The reader takes a piece before it walks it, so
 //! the next one is on its way meanwhile.
 //!
+//! Each partition may be fetched by its share of an answer at any time. The partitions that a request is for share what
+//! more there is room for (`plan`), so that one that lags alone comes by whole answers.
+//!
 //! Invariants: fetched bytes that wait are at most [`Fetching::waiting_bytes`] and one answer. When a partition needs
 //! room that others take, the bytes of the fullest are dropped, and fetched again when the reader comes for them.
+
+pub(super) mod plan;
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -36,7 +41,11 @@ pub(super) struct State {
     /// By partition.
     pub slots: Vec<Slot>,
     pub is_closing: bool,
+    /// The most bytes that wait, and the most in an answer.
     waiting_bytes: usize,
+    answer_bytes: usize,
+    /// The settings state how many bytes to request of each partition.
+    is_share_set: bool,
     next_piece: u64,
 }
 
@@ -53,7 +62,14 @@ pub(super) struct Slot {
     fetched: Option<Piecewise>,
     next: i64,
     fetched_epoch: i32,
+    /// Its share of an answer, or a batch that is larger.
     max_bytes: i32,
+    /// The bytes that were requested of it and have not come.
+    requested_bytes: usize,
+    /// The bytes that the reader took, until it comes again.
+    taken_bytes: usize,
+    /// There may be committed records at `next`.
+    is_behind: bool,
     end: Option<End>,
     /// The leader has confirmed an end since it leads. Until then the ends in its answers may lie too low: a new leader learns
     /// from its followers which of its records are committed.
@@ -109,18 +125,6 @@ pub(super) enum Taken {
     },
 }
 
-/// The next request of a fetcher.
-pub(super) struct Plan {
-    pub wanted: Vec<Wanted>,
-    /// Partitions that the broker leads and whose end it is to state, with its epoch: it has not stated one yet, or a follower
-    /// is read that cannot.
-    pub unconfirmed: Vec<(i32, i32)>,
-    /// The broker may name followers to read from.
-    pub may_follow: bool,
-    /// Partitions of the same broker that are left out, because the reader has not taken their fetched bytes.
-    pub full: usize,
-}
-
 impl From<&WireError> for Found {
     fn from(error: &WireError) -> Self {
         match error.refusal() {
@@ -160,14 +164,25 @@ impl Slot {
         self.replica.avoid(Instant::now());
     }
 
-    fn wanted(&self) -> Wanted {
+    /// Its part of a request in which partitions that are behind have this share. One that is not keeps its own, so that
+    /// the session need not name it again.
+    fn wanted(&self, share: i32) -> Wanted {
+        let max_bytes = match self.is_behind {
+            true => self.max_bytes.max(share),
+            false => self.max_bytes,
+        };
         Wanted {
             partition: self.partition.cast_signed(),
             offset: self.next,
             leader_epoch: self.leader.map_or(-1, |leader| leader.epoch),
             fetched_epoch: self.fetched_epoch,
-            max_bytes: self.max_bytes,
+            max_bytes,
         }
+    }
+
+    /// The part of these bytes that is more than its share of an answer.
+    fn beyond_share(&self, bytes: usize) -> usize {
+        bytes.saturating_sub(usize::try_from(self.max_bytes).unwrap_or(0))
     }
 
     fn waiting_bytes(&self) -> usize {
@@ -183,6 +198,7 @@ impl Slot {
             self.fetched_epoch = dropped.from_epoch;
             self.is_stopped = false;
             self.is_parked = true;
+            self.is_behind = true;
         }
     }
 
@@ -214,6 +230,9 @@ impl Shared {
                 next: *next,
                 fetched_epoch: -1,
                 max_bytes,
+                requested_bytes: 0,
+                taken_bytes: 0,
+                is_behind: true,
                 end: None,
                 has_confirmed_end: false,
                 is_parked: false,
@@ -230,6 +249,8 @@ impl Shared {
                 slots: from.iter().map(slot).collect(),
                 is_closing: false,
                 waiting_bytes: fetching.waiting_bytes,
+                answer_bytes: usize::try_from(fetching.answer_bytes).unwrap_or(0),
+                is_share_set: fetching.partition_bytes.is_some(),
                 next_piece: 0,
             }),
             changed: Condvar::new(),
@@ -295,6 +316,7 @@ impl Shared {
     pub fn take(&self, slot: usize) -> Taken {
         let mut state = self.state();
         let slot = &mut state.slots[slot];
+        slot.taken_bytes = slot.waiting_bytes();
         if let Some(piece) = slot.fetched.take() {
             drop(state);
             // Its place is free for the next.
@@ -318,34 +340,6 @@ impl Shared {
 }
 
 impl State {
-    /// Returns the next fetch from the broker; none if there is nothing to fetch.
-    pub fn plan(&self, node: i32) -> Option<Plan> {
-        let (wanted, full): (Vec<&Slot>, Vec<&Slot>) = self
-            .slots
-            .iter()
-            .filter(|slot| slot.is_fetched_from(node))
-            .partition(|slot| slot.fetched.is_none());
-
-        let now = Instant::now();
-        let unstated = wanted
-            .iter()
-            .copied()
-            .filter(|slot| !slot.has_confirmed_end && slot.replica.follower().is_none());
-        let followed = self.slots.iter().filter(|slot| slot.wants_end_of(node));
-        let unconfirmed = unstated.chain(followed).map(Slot::wanted);
-        let plan = Plan {
-            unconfirmed: unconfirmed
-                .map(|wanted| (wanted.partition, wanted.leader_epoch))
-                .collect(),
-            may_follow: wanted.iter().all(|slot| slot.replica.may_follow(now)),
-            wanted: wanted.into_iter().map(Slot::wanted).collect(),
-            full: full.len(),
-        };
-
-        let is_idle = plan.wanted.is_empty() && plan.unconfirmed.is_empty();
-        (!is_idle).then_some(plan)
-    }
-
     pub fn slot_of(&mut self, partition: i32) -> Option<&mut Slot> {
         let by_partition = |slot: &Slot| slot.partition.cast_signed();
         let found = self.slots.binary_search_by_key(&partition, by_partition);
@@ -368,6 +362,7 @@ impl State {
         };
 
         slot.found = None;
+        slot.requested_bytes = 0;
         slot.replica
             .note_answer(!fetched.records.is_empty(), Instant::now());
         let end = End {
@@ -381,6 +376,7 @@ impl State {
         let bytes = &frame.bytes()[fetched.records.clone()];
         let batches = whole_batches(bytes, asked);
         slot.is_stopped = batches.is_bad;
+        slot.is_behind = fetched.stable_end > batches.next;
 
         if batches.length == 0 {
             // Not even one batch came whole: the next request is for more.
@@ -409,6 +405,8 @@ impl State {
     pub fn confirm_end(&mut self, partition: i32, as_of_ms: u64) {
         if let Some(slot) = self.slot_of(partition) {
             slot.found = None;
+            slot.requested_bytes = 0;
+            slot.is_behind = false;
             slot.replica.note_answer(false, Instant::now());
             if let Some(end) = &mut slot.end
                 && slot.has_confirmed_end

@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::io;
 
+use super::plan::Plan;
 use super::{Fetched, Fetching, Piecewise, Shared, Slot, State, Taken, Wanted};
 use crate::native::api::Code;
 use crate::native::batch::build::{Builder, Parts, Producer};
@@ -16,6 +17,10 @@ pub const NODE: i32 = 1;
 const PARTITIONS: u32 = 64;
 
 pub fn shared(partitions: u32) -> Shared {
+    with(partitions, &Fetching::default())
+}
+
+fn with(partitions: u32, fetching: &Fetching) -> Shared {
     let leader = Leader {
         node: NODE,
         epoch: 0,
@@ -27,7 +32,7 @@ pub fn shared(partitions: u32) -> Shared {
     };
 
     let from: Vec<(u32, i64)> = (0..partitions).map(|partition| (partition, 0)).collect();
-    let shared = Shared::new("topic", &topic, &Fetching::default(), &from);
+    let shared = Shared::new("topic", &topic, fetching, &from);
     for slot in &mut shared.state().slots {
         slot.leader = Some(leader);
         slot.has_confirmed_end = true;
@@ -86,6 +91,7 @@ pub fn fetched(partition: i32, records_bytes: usize, high_watermark: i64) -> Fet
         partition,
         code: Code::NONE,
         high_watermark,
+        stable_end: high_watermark,
         aborted: Vec::new(),
         records: 0..records_bytes,
         diverged_at: None,
@@ -94,8 +100,13 @@ pub fn fetched(partition: i32, records_bytes: usize, high_watermark: i64) -> Fet
 }
 
 fn store(shared: &Shared, partition: i32, bytes: &[u8]) {
+    store_before(shared, partition, bytes, 1);
+}
+
+/// Stores bytes of a partition that ends there.
+fn store_before(shared: &Shared, partition: i32, bytes: &[u8], end: i64) {
     let asked = wanted(shared, NODE, partition);
-    let fetched = fetched(partition, bytes.len(), 1);
+    let fetched = fetched(partition, bytes.len(), end);
     let frame = shared.frames.share(Frame::of(bytes));
     assert!(shared.state().store(&asked, fetched, &frame, 1));
 }
@@ -145,8 +156,72 @@ fn a_batch_that_does_not_fit_is_asked_for_whole() {
     assert_eq!(plan.wanted[3].max_bytes as usize, batch.len());
 }
 
-/// The bytes of an answer to the plan: of each partition as many whole batches as it and the answer may hold.
-fn answer(plan: &super::Plan, batch: &[u8], fetching: &Fetching) -> (Vec<u8>, Vec<Fetched>) {
+#[test]
+fn a_partition_that_lags_alone_comes_by_whole_answers() {
+    let shared = shared(PARTITIONS);
+    let answer_bytes = Fetching::default().answer_bytes;
+    let share = answer_bytes / PARTITIONS.cast_signed();
+    let requested = |shared: &Shared| -> Vec<i32> {
+        let plan = shared.state().plan(NODE).unwrap();
+        plan.wanted.iter().map(|wanted| wanted.max_bytes).collect()
+    };
+    assert_eq!(requested(&shared), [share; PARTITIONS as usize]);
+
+    // The others are read to their ends. Their part of the request stays, or it would be sent again each time.
+    for partition in (0..PARTITIONS.cast_signed()).filter(|partition| *partition != 3) {
+        shared.state().confirm_end(partition, 1);
+    }
+    let mut expected = [share; PARTITIONS as usize];
+    expected[3] = answer_bytes;
+    assert_eq!(requested(&shared), expected);
+}
+
+#[test]
+fn a_partition_that_is_taken_alone_comes_by_whole_answers_while_they_fit() {
+    let shared = shared(4);
+    let mut piece = batch(200 << 10);
+    let share = Fetching::default().answer_bytes / 4;
+    for partition in 0..4 {
+        store_before(&shared, partition, &piece, 100);
+    }
+
+    // The others have fetched bytes that the reader has not come for.
+    assert!(matches!(shared.take(1), Taken::Piece(_)));
+    assert_eq!(wanted(&shared, NODE, 1).max_bytes, 4 * share);
+
+    // A whole answer of it waits. The next is so much smaller that nothing has to be dropped for it.
+    piece = batch(1000 << 10);
+    store_before(&shared, 1, &piece, 100);
+    assert!(matches!(shared.take(2), Taken::Piece(_)));
+    let beside = usize::try_from(wanted(&shared, NODE, 2).max_bytes).unwrap();
+    let fit = Fetching::default().waiting_bytes - waiting_bytes(&shared.state());
+    assert!((fit / 2..=fit).contains(&beside), "{beside} of {fit}");
+}
+
+#[test]
+fn a_share_that_the_settings_state_stays() {
+    let shared = with(
+        4,
+        &Fetching {
+            partition_bytes: Some(70_000),
+            ..Fetching::default()
+        },
+    );
+    store_before(&shared, 0, &batch(1_000), 100);
+    store_before(&shared, 1, &batch(1_000), 100);
+    let plan = shared.state().plan(NODE).unwrap();
+    let requested: Vec<i32> = plan.wanted.iter().map(|wanted| wanted.max_bytes).collect();
+    assert_eq!(requested, [70_000; 2]);
+}
+
+/// The bytes of an answer to the plan: of each of these partitions as many whole batches as it and the answer may hold,
+/// and no more of the others.
+fn answer(
+    plan: &Plan,
+    batch: &[u8],
+    fetching: &Fetching,
+    has_records: impl Fn(i32) -> bool,
+) -> (Vec<u8>, Vec<Fetched>) {
     let mut bytes = Vec::new();
     let mut fetched = Vec::new();
 
@@ -154,13 +229,16 @@ fn answer(plan: &super::Plan, batch: &[u8], fetching: &Fetching) -> (Vec<u8>, Ve
         let room = usize::try_from(fetching.answer_bytes).unwrap() - bytes.len();
         let most = room.min(usize::try_from(wanted.max_bytes).unwrap());
         let start = bytes.len();
-        for _ in 0..most / batch.len() {
+        let has_records = has_records(wanted.partition);
+        let batches = if has_records { most / batch.len() } else { 0 };
+        for _ in 0..batches {
             bytes.extend_from_slice(batch);
         }
 
+        let end = if has_records { i64::MAX } else { wanted.offset };
         fetched.push(Fetched {
             records: start..bytes.len(),
-            ..self::fetched(wanted.partition, 0, i64::MAX)
+            ..self::fetched(wanted.partition, 0, end)
         });
     }
 
@@ -168,11 +246,11 @@ fn answer(plan: &super::Plan, batch: &[u8], fetching: &Fetching) -> (Vec<u8>, Ve
 }
 
 /// Reads as a fetcher does: into memory that is used again.
-fn fetch(shared: &Shared, batch: &[u8]) {
+fn fetch(shared: &Shared, batch: &[u8], has_records: impl Fn(i32) -> bool) {
     let Some(plan) = shared.state().plan(NODE) else {
         return;
     };
-    let (bytes, fetched) = answer(&plan, batch, &shared.fetching);
+    let (bytes, fetched) = answer(&plan, batch, &shared.fetching, has_records);
 
     let mut frame = shared.frames.take();
     let mut rest = &bytes[..];
@@ -224,10 +302,10 @@ fn memory_is_bounded_for_1_64_and_1000_partitions() {
         let shared = shared(partitions);
         let mut begun: HashMap<usize, Piecewise> = HashMap::new();
         for round in 0..90 {
-            fetch(&shared, &batch);
+            fetch(&shared, &batch, |_| true);
             // Sometimes much waits before the reader comes.
             if round % 3 > 0 {
-                fetch(&shared, &batch);
+                fetch(&shared, &batch, |_| true);
                 take_all(&shared, &mut begun, round);
             }
 
@@ -244,5 +322,39 @@ fn memory_is_bounded_for_1_64_and_1000_partitions() {
             "{} pieces are begun",
             begun.len()
         );
+    }
+}
+
+/// The worst case of pieces that are larger than their partition's share: records come of one partition after the other,
+/// and the reader begins a piece of each and never finishes it.
+#[test]
+fn memory_is_bounded_when_each_partition_lags_alone() {
+    let fetching = Fetching::default();
+    let answer = usize::try_from(fetching.answer_bytes).unwrap();
+    let batch = batch(15 << 10);
+
+    for partitions in [4_u32, 64, 1_000] {
+        let begun_bytes = answer.max(partitions as usize * (16 << 10));
+        let bound = 5 * answer + 2 * fetching.waiting_bytes + begun_bytes;
+
+        let shared = shared(partitions);
+        let mut begun: HashMap<usize, Piecewise> = HashMap::new();
+        let mut largest = 0;
+        for slot in 0..partitions as usize {
+            for _ in 0..3 {
+                fetch(&shared, &batch, |partition| partition as usize == slot);
+                if let Taken::Piece(piece) = shared.take(slot) {
+                    largest = largest.max(piece.piece.bytes().len());
+                    begun.insert(slot, piece);
+                }
+            }
+
+            let state = shared.state();
+            let waiting = state.slots.iter().filter_map(|slot| slot.fetched.as_ref());
+            let copied = copied_bytes(waiting.chain(begun.values()));
+            let held = shared.frames.held_bytes() + copied;
+            assert!(held <= bound, "{held} bytes of {bound} at {partitions}");
+        }
+        assert!(largest > answer / 2, "no piece was large: {largest}");
     }
 }

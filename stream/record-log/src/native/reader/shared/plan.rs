@@ -1,0 +1,98 @@
+//! The next request to a broker: its partitions, and how many bytes of each.
+//!
+//! A request is for the partitions of which nothing waits for the reader. If that is one of many, because the others are read
+//! to their ends or full, a fixed share would make small answers of it, and the reader would wait for the broker between
+//! them.
+
+use std::time::Instant;
+
+use super::{Slot, State};
+use crate::native::reader::fetch::Wanted;
+
+/// The next request of a fetcher.
+pub(in crate::native::reader) struct Plan {
+    pub wanted: Vec<Wanted>,
+    /// Partitions that the broker leads and whose end it is to state, with its epoch: it has not stated one yet, or a follower
+    /// is read that cannot.
+    pub unconfirmed: Vec<(i32, i32)>,
+    /// The broker may name followers to read from.
+    pub may_follow: bool,
+    /// Partitions of the same broker that are left out, because the reader has not taken their fetched bytes.
+    pub full: usize,
+}
+
+impl State {
+    /// Returns the next fetch from the broker; none if there is nothing to fetch.
+    pub fn plan(&mut self, node: i32) -> Option<Plan> {
+        let share = self.share(node);
+        let (mut wanted, full): (Vec<&mut Slot>, Vec<&mut Slot>) = self
+            .slots
+            .iter_mut()
+            .filter(|slot| slot.is_fetched_from(node))
+            .partition(|slot| slot.fetched.is_none());
+
+        let now = Instant::now();
+        let may_follow = wanted.iter().all(|slot| slot.replica.may_follow(now));
+        let full = full.len();
+        let fetch = |slot: &mut &mut Slot| {
+            let wanted = slot.wanted(share);
+            slot.requested_bytes = usize::try_from(wanted.max_bytes).unwrap_or(0);
+            wanted
+        };
+        let plan = Plan {
+            wanted: wanted.iter_mut().map(fetch).collect(),
+            unconfirmed: self.unconfirmed(node),
+            may_follow,
+            full,
+        };
+
+        let is_idle = plan.wanted.is_empty() && plan.unconfirmed.is_empty();
+        (!is_idle).then_some(plan)
+    }
+
+    /// Returns the partitions whose end this broker is to state.
+    fn unconfirmed(&self, node: i32) -> Vec<(i32, i32)> {
+        let unstated = self.slots.iter().filter(|slot| {
+            let is_wanted = slot.is_fetched_from(node) && slot.fetched.is_none();
+            is_wanted && !slot.has_confirmed_end && slot.replica.follower().is_none()
+        });
+        let followed = self.slots.iter().filter(|slot| slot.wants_end_of(node));
+        let epoch = |slot: &Slot| slot.leader.map_or(-1, |leader| leader.epoch);
+        unstated
+            .chain(followed)
+            .map(|slot| (slot.partition.cast_signed(), epoch(slot)))
+            .collect()
+    }
+
+    /// Returns the bytes to request of each partition that is behind and fetched from this broker next.
+    ///
+    /// All partitions together may wait by one answer, each by its share of it. Beyond that, so much may wait that
+    /// nothing has to be dropped; and so much again may be in pieces that the reader took and has not finished.
+    fn share(&self, node: i32) -> i32 {
+        let is_wanted = |slot: &&Slot| slot.is_fetched_from(node) && slot.fetched.is_none();
+        let behind = self.slots.iter().filter(is_wanted);
+        let behind: Vec<&Slot> = behind.filter(|slot| slot.is_behind).collect();
+        let Some(own) = behind.iter().map(|slot| slot.max_bytes).min() else {
+            return 0;
+        };
+        if self.is_share_set {
+            return own;
+        }
+
+        let waiting = |slot: &Slot| match is_wanted(&slot) {
+            true => 0,
+            false => slot.beyond_share(slot.waiting_bytes().max(slot.requested_bytes)),
+        };
+        let waiting: usize = self.slots.iter().map(waiting).sum();
+        let taken = self.slots.iter();
+        let taken: usize = taken.map(|slot| slot.beyond_share(slot.taken_bytes)).sum();
+
+        let of_waiting = self
+            .waiting_bytes
+            .saturating_sub(self.answer_bytes + waiting);
+        let of_taken = self.waiting_bytes.saturating_sub(waiting + taken);
+        let more = i32::try_from(of_waiting.min(of_taken) / behind.len()).unwrap_or(i32::MAX);
+        let of_answer = i32::try_from(self.answer_bytes / behind.len()).unwrap_or(i32::MAX);
+        own.saturating_add(more).min(of_answer).max(own)
+    }
+}

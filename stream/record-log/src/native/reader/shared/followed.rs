@@ -1,8 +1,13 @@
 //! Tests of the state of a partition that is read from a follower: only its leader dates its end.
 
+use std::sync::Arc;
+
 use super::tests::{NODE, batch, fetched, shared, wanted};
-use super::{End, Shared, Taken};
-use crate::native::cluster::Leader;
+use super::{End, Fetched, Found, Shared, Taken};
+use crate::native::api::Code;
+use crate::native::cluster::{Cluster, Leader};
+use crate::native::reader::fetcher::Fetcher;
+use crate::native::settings::Settings;
 use crate::native::wire::Frame;
 
 const FOLLOWER: i32 = 2;
@@ -97,4 +102,52 @@ fn an_answer_of_a_broker_that_is_read_no_more_is_left_out() {
 
     shared.state().slots[0].lose_leader(None);
     assert!(!shared.state().is_read_from(0, NODE));
+}
+
+/// This broker refuses the next fetch of the partition. Returns what the reader finds.
+fn refuse(shared: &Arc<Shared>, node: i32, code: Code, diverged_at: Option<i64>) -> Option<Found> {
+    let settings = Settings::new("localhost:1", &[]).unwrap();
+    let cluster = Arc::new(Cluster::new(settings.access, settings.brokers));
+    let plan = shared.state().plan(node).unwrap();
+    let refused = Fetched {
+        code,
+        diverged_at,
+        ..fetched(0, 0, -1)
+    };
+
+    let frame = shared.frames.share(Frame::of(&[]));
+    Fetcher::new(&cluster, shared, node).distribute(&plan, vec![refused], &(frame, 0), 1);
+    match shared.take(0) {
+        Taken::Nothing { found, .. } => found,
+        Taken::Piece(_) => panic!("nothing was fetched"),
+    }
+}
+
+/// A follower that lags does not have the offset yet, or has a log that differs: only the leader knows what is lost.
+#[test]
+fn a_position_is_lost_only_where_the_leader_does_not_have_it() {
+    for (code, diverged_at) in [
+        (Code::OFFSET_OUT_OF_RANGE, None),
+        (Code::NONE, Some(0)),
+        (Code::UNKNOWN_LEADER_EPOCH, None),
+    ] {
+        let shared = Arc::new(followed());
+        answer(&shared, &batch(10), 1, 5);
+        assert!(matches!(shared.take(0), Taken::Piece(_)));
+        let before = wanted(&shared, FOLLOWER, 0);
+
+        assert!(refuse(&shared, FOLLOWER, code, diverged_at).is_none());
+        assert!(shared.state().plan(FOLLOWER).is_none());
+        let plan = shared.state().plan(NODE).unwrap();
+        assert!(!plan.may_follow, "it would name the same follower again");
+        let [again] = &plan.wanted[..] else {
+            panic!("one partition is wanted: {:?}", plan.wanted)
+        };
+        assert_eq!((again.offset, before.offset), (1, 1));
+    }
+
+    let shared = Arc::new(followed());
+    shared.state().slots[0].leave_follower();
+    let found = refuse(&shared, NODE, Code::OFFSET_OUT_OF_RANGE, None);
+    assert!(matches!(found, Some(Found::Lost)), "{found:?}");
 }

@@ -288,7 +288,53 @@ fn parse_input(text: &str) -> Result<PathBuf, String> {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+    use record_log::simulated::SimulatedLog;
+
     use super::*;
+
+    #[test]
+    fn files_have_a_header_if_the_flag_is_given() {
+        #[derive(Parser)]
+        struct Line {
+            #[command(flatten)]
+            records: LogFlags,
+        }
+
+        let files = |flags: &[&str]| {
+            let line = Line::parse_from(["words"].iter().chain(flags));
+            line.records.files()
+        };
+        let expected = |has_header| FilesSettings {
+            path: PathBuf::from("/data"),
+            has_header,
+        };
+        assert_eq!(files(&[]), None);
+        assert_eq!(files(&["--input", "/data"]), Some(expected(false)));
+        let with = files(&["--input", "/data", "--input-header"]);
+        assert_eq!(with, Some(expected(true)));
+    }
+
+    #[test]
+    fn each_of_several_topics_is_read_from_its_own_files() {
+        let folder = tempfile::tempdir().unwrap();
+        for (topic, names) in [("orders", &["a", "b"][..]), ("payments", &["a"])] {
+            let of_topic = folder.path().join(topic);
+            std::fs::create_dir(&of_topic).unwrap();
+            for name in names {
+                std::fs::write(of_topic.join(name), "1\n").unwrap();
+            }
+        }
+
+        let files = FilesSettings {
+            path: folder.path().to_owned(),
+            has_header: false,
+        };
+        let topics = ["orders", "payments"].map(str::to_owned);
+        let log = open_files(&files, &topics, Arc::new(SimulatedLog::default())).unwrap();
+        assert_eq!(log.partitions("orders").unwrap(), 2);
+        assert_eq!(log.partitions("payments").unwrap(), 1);
+    }
 
     #[test]
     fn an_input_is_the_url_of_a_folder_or_its_path() {

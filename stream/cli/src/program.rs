@@ -11,7 +11,7 @@ use crate::command_line::{Command, CommandLine};
 use crate::commands;
 use crate::doctor;
 use crate::error::CommandError;
-use crate::flags::RunFlags;
+use crate::flags::{LogFlags, RunFlags};
 use crate::job::{JobDefinition, NoFlags};
 use crate::logs;
 use crate::memory;
@@ -207,9 +207,7 @@ impl<D: JobDefinition> Program<D> {
         let line = CommandLine::<D>::from_arg_matches(&matches);
         let CommandLine { command: verb, run } = line.unwrap_or_else(|error| error.exit());
         match verb {
-            None if is_without_kafka(&matches) && run.records.input.is_some() => {
-                self.read_files(run)
-            }
+            None if prints_files(&matches, &run.records) => self.read_files(run),
             None if self.is_sampled(&matches) => self.try_out(run),
             None => commands::work(run, |run| self.define(run)),
             Some(Command::Supervise(run)) => commands::keep_working(&*run),
@@ -298,6 +296,11 @@ fn leaf<'a>(
         matches = inner;
     }
     (command, matches)
+}
+
+/// Returns whether the job's results are printed, because it reads files and no Kafka is named.
+fn prints_files(matches: &ArgMatches, records: &LogFlags) -> bool {
+    is_without_kafka(matches) && records.input.is_some()
 }
 
 /// Returns whether no flag and no variable names a Kafka.
@@ -515,6 +518,21 @@ mod tests {
         let program = program().sample(sample);
         let error = run(program, &["--input", &missing]).unwrap_err();
         assert!(error.on_one_line().contains("missing: "), "{error}");
+    }
+
+    #[test]
+    fn the_results_of_files_are_printed_only_if_no_kafka_is_named() {
+        let are_printed = |arguments: &[&str]| {
+            let command = program().command_line();
+            let matches = command.get_matches_from(["words"].iter().chain(arguments));
+            let line = CommandLine::<NoFlags>::from_arg_matches(&matches).unwrap();
+            prints_files(&matches, &line.run.records)
+        };
+        let files = ["--input", "/data"];
+        let kafka = ["--brokers", "localhost:9092"];
+        assert!(are_printed(&files));
+        assert!(!are_printed(&[]) && !are_printed(&kafka));
+        assert!(!are_printed(&[files, kafka].concat()));
     }
 
     #[test]

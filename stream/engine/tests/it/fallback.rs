@@ -1,17 +1,20 @@
 //! The newest checkpoint is damaged or gone, or the log has gone back to an older progress: the job
 //! replaces what it cannot repeat.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use object_store::path::Path;
 use rand::RngExt;
 use rand::rngs::SmallRng;
 use record_log::{Delivery, RecordLog};
 use stream::internals::{Fingerprint, recover};
-use stream::{CheckpointStore, JobError, RecoverError, Settings, Windows};
+use stream::{CheckpointStore, JobError, RecoverError, Settings, Stop, Windows};
 
 use crate::damage::{Damage, wait};
 use crate::oracle::{World, random, settings, windows};
+
+/// A limit longer than anything takes that works.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Allows so much lateness that no record is counted on one line of history and too late on
 /// another.
@@ -256,4 +259,36 @@ fn progress_that_is_older_than_a_checkpoint_knows_repeats_no_row() {
         replaced += line;
     }
     assert!(replaced > 10, "{replaced} jobs replaced results");
+}
+
+#[test]
+fn a_manifest_notes_what_each_worker_has_committed_in_this_life() {
+    let mut random = random(1);
+    let mut world = World::new(windows(&mut random), 2);
+    let settings = Settings {
+        workers: 2,
+        disorder: Duration::ZERO,
+        ..Settings::default()
+    };
+    let job = world.running(world.log.clone(), &settings);
+    let stop = Stop::default();
+
+    std::thread::scope(|scope| {
+        scope.spawn(|| job.run(&stop).unwrap());
+        let noted = |world: &World| {
+            let newest = world.objects_in("manifests").pop();
+            let manifest = newest.and_then(|path| world.readable_manifest(&path));
+            let noted = manifest.map(|manifest| manifest.furthest);
+            noted.is_some_and(|noted| noted.len() == 2 && noted.values().all(|it| *it > 0))
+        };
+
+        // Each round closes windows, and the manifest of a round follows the results of those before.
+        let begun = Instant::now();
+        while !noted(&world) && begun.elapsed() < PATIENCE {
+            world.publish(50, &mut random);
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        stop.request();
+        assert!(noted(&world), "no manifest notes both workers");
+    });
 }

@@ -40,14 +40,23 @@ struct Package {
     manifest_path: PathBuf,
 }
 
-/// Reads all crates of the workspace that this program was built in.
+impl Package {
+    /// Returns the folder of its sources. A package of tests has none.
+    fn sources(&self) -> PathBuf {
+        self.manifest_path.with_file_name("src")
+    }
+}
+
+/// Reads all crates of the workspace that this program was built in, but for packages of tests.
 ///
 /// # Errors
 /// [`CodeError::Metadata`], [`CodeError::Unreadable`], [`CodeError::Unparsable`].
 pub fn read_workspace() -> Result<Vec<Crate>, CodeError> {
     let metadata = metadata()?;
 
-    metadata.packages.into_iter().map(read_crate).collect()
+    let packages = metadata.packages.into_iter();
+    let with_sources = packages.filter(|package| package.sources().is_dir());
+    with_sources.map(read_crate).collect()
 }
 
 fn metadata() -> Result<Metadata, CodeError> {
@@ -72,7 +81,7 @@ fn metadata() -> Result<Metadata, CodeError> {
 }
 
 fn read_crate(package: Package) -> Result<Crate, CodeError> {
-    let root = package.manifest_path.with_file_name("src");
+    let root = package.sources();
     let mut paths = Vec::new();
     find_files(&root, &mut paths)?;
     paths.sort();

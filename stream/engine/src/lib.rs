@@ -202,7 +202,7 @@ pub use checkpoint::store::{CheckpointStore, ManifestId, StoreError};
 pub use metrics::Metrics;
 pub use status::{CheckpointStatus, PartitionStatus, Status, TopicsStatus, Trouble, WorkerStatus};
 
-/// Access for the crate's own tests. It is not part of the library, and may change at any time.
+/// Access for the engine's own tests. It is not part of the library, and may change at any time.
 #[doc(hidden)]
 pub mod internals {
     pub use crate::checkpoint::manifest::{Fingerprint, Manifest, PartitionCut};

@@ -46,7 +46,8 @@ const IMPURE: [&str; 9] = [
 ];
 
 fn source(file: &str) -> String {
-    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(file)).unwrap()
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("../src");
+    std::fs::read_to_string(sources.join(file)).unwrap()
 }
 
 /// Returns the lines of code, without documentation and comments.

@@ -1,6 +1,8 @@
 //! The job dies at every call on the log, before and after the call's effect, and replies get lost.
 //! In every case the committed results equal those of a plain recount, each once.
 
+#![allow(clippy::print_stdout, reason = "a test that fails shows its lives")]
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -66,6 +68,31 @@ pub fn any_fault(random: &mut SmallRng) -> (u64, Fault) {
     )
 }
 
+/// Runs a job in several lives with any number of workers, each of which meets a drawn fault. Returns the number of deaths.
+pub fn meet_faults<K: Key, A: Aggregate>(
+    world: &mut World,
+    first: &Settings,
+    random: &mut SmallRng,
+    job: impl Fn(&World, SimulatedLog, &Settings) -> Run<K, A>,
+) -> u64 {
+    let mut deaths = 0;
+    for _ in 0..random.random_range(2..=5) {
+        world.publish(random.random_range(0..80), random);
+        let settings = Settings {
+            workers: random.random_range(1..=3),
+            ..first.clone()
+        };
+
+        let fault = any_fault(random);
+        println!("{} records, {fault:?}, {settings:?}", world.records.len());
+
+        let life = live(&world.log, fault, |log| job(world, log, &settings));
+        deaths += u64::from(life == Life::Died);
+    }
+
+    deaths
+}
+
 #[test]
 fn whatever_call_a_job_dies_at_everything_is_counted_once() {
     let mut deaths = 0;
@@ -74,23 +101,8 @@ fn whatever_call_a_job_dies_at_everything_is_counted_once() {
         let mut world = World::new(windows(&mut random), random.random_range(1..=4));
         let first = settings(&mut random);
 
-        for _ in 0..random.random_range(2..=5) {
-            world.publish(random.random_range(0..80), &mut random);
-            let settings = Settings {
-                workers: random.random_range(1..=3),
-                ..first.clone()
-            };
-
-            let (at, fault) = any_fault(&mut random);
-            println!(
-                "seed {seed}: {} records, {fault:?} at call {at}, {settings:?}",
-                world.records.len()
-            );
-
-            let life = live(&world.log, (at, fault), |log| world.job(log, &settings));
-            deaths += u64::from(life == Life::Died);
-        }
-
+        println!("seed {seed}");
+        deaths += meet_faults(&mut world, &first, &mut random, World::job);
         world.run(&first).unwrap();
         world.check();
     }

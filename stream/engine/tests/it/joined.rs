@@ -9,7 +9,8 @@ use rand::rngs::SmallRng;
 use stream::internals::part;
 use stream::{Count, Job, JobError, Joined, Pipeline, Settings, Sourced, Stop, Windows};
 
-use crate::crashes::{Life, any_fault, live};
+use crate::crashes::meet_faults;
+use crate::lives::live_to_the_end;
 use crate::oracle::{Form, SECOND, World, identified, random, settings, windows, write};
 
 type Counts = BTreeMap<(u64, u64), u64>;
@@ -161,21 +162,8 @@ fn joins_are_those_of_a_plain_program_for_any_windows_and_restarts() {
         let mut world = world(&mut random);
         let first = settings(&mut random);
 
-        for _ in 0..random.random_range(1..=4) {
-            world.publish(random.random_range(0..200), &mut random);
-            let settings = Settings {
-                workers: random.random_range(1..=4),
-                ..first.clone()
-            };
-            println!(
-                "seed {seed}: {} records, {:?}, {settings:?}",
-                world.records.len(),
-                world.form
-            );
-            world.run(&settings).unwrap();
-            world.check();
-            world.check_checkpoint();
-        }
+        println!("seed {seed}");
+        live_to_the_end(&mut world, &first, &mut random);
         corrected += usize::from(world.highest_revision() > 0);
     }
 
@@ -276,15 +264,11 @@ fn whatever_call_a_join_dies_at_its_rows_are_right() {
         let mut world = world(&mut random);
         let first = settings(&mut random);
 
-        for _ in 0..random.random_range(2..=4) {
-            world.publish(random.random_range(0..80), &mut random);
-            let (at, fault) = any_fault(&mut random);
-            println!("seed {seed}: {:?}, {fault:?} at call {at}", world.form);
+        println!("seed {seed}");
+        deaths += meet_faults(&mut world, &first, &mut random, |world, log, settings| {
             let is_left = world.form == Form::LeftJoined;
-            let job = |log| world.run_of(pipeline(world.windows, is_left), log, &first);
-            deaths += u64::from(live(&world.log, (at, fault), job) == Life::Died);
-        }
-
+            world.run_of(pipeline(world.windows, is_left), log, settings)
+        });
         world.run(&first).unwrap();
         world.check();
     }

@@ -1,9 +1,13 @@
-//! One life of the job's process, under a simulated store, log and fate.
+//! Lives of the job's process: one under a simulated store, log and fate, or several without faults.
+
+#![allow(clippy::print_stdout, reason = "a test that fails shows its lives")]
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use object_store::path::Path;
+use rand::RngExt;
+use rand::rngs::SmallRng;
 use stream::{CheckpointStore, JobError, Settings};
 
 use crate::fate::Fate;
@@ -38,5 +42,27 @@ pub fn live(world: &World, settings: &Settings, fate: &Arc<Fate>) -> End {
             End::Refused
         }
         other => panic!("a process that did not die ended with {other:?}"),
+    }
+}
+
+/// Runs the job several times to the end of its topics, each time with more records and another number of workers, and
+/// compares its results each time.
+pub fn live_to_the_end(world: &mut World, first: &Settings, random: &mut SmallRng) {
+    for _ in 0..random.random_range(2..=4) {
+        world.publish(random.random_range(0..200), random);
+        let settings = Settings {
+            workers: random.random_range(1..=4),
+            ..first.clone()
+        };
+        println!(
+            "{} records, {:?}, {:?}, {settings:?}",
+            world.records.len(),
+            world.form,
+            world.windows
+        );
+
+        world.run(&settings).unwrap();
+        world.check();
+        world.check_checkpoint();
     }
 }

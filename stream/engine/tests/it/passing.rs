@@ -14,7 +14,7 @@ use stream::{
 };
 
 use crate::cluster::Processes;
-use crate::crashes::{Life, any_fault, live};
+use crate::crashes::{any_fault, meet_faults};
 use crate::oracle::{Form, SECOND, World, decode, random, settings, write};
 
 /// A value of the job: the record's partition, offset and key, and the number of its copy.
@@ -156,18 +156,8 @@ fn whatever_call_a_job_without_a_window_dies_at_each_record_is_there_once() {
         let mut world = world(&mut random);
         let first = settings(&mut random);
 
-        for _ in 0..random.random_range(2..=5) {
-            world.publish(random.random_range(0..80), &mut random);
-            let settings = Settings {
-                workers: random.random_range(1..=3),
-                ..first.clone()
-            };
-            let (at, fault) = any_fault(&mut random);
-            println!("seed {seed}: {fault:?} at call {at}, {settings:?}");
-            let life = live(&world.log, (at, fault), |log| job(&world, log, &settings));
-            deaths += u64::from(life == Life::Died);
-        }
-
+        println!("seed {seed}");
+        deaths += meet_faults(&mut world, &first, &mut random, job);
         world.run(&first).unwrap();
         world.check();
     }

@@ -1,7 +1,7 @@
 //! Sessions: records are read in any order by any number of workers, and processes die meanwhile;
 //! the valid rows must be the sessions that sorting and splitting the records gives.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rand::RngExt;
@@ -155,7 +155,7 @@ impl Visits {
             top.truncate(3);
         }
 
-        assert_eq!(self.summaries(), summaries);
+        assert_eq!(self.world.summaries(), summaries);
     }
 
     /// Returns all rows, in order.
@@ -204,29 +204,6 @@ impl Visits {
     /// Returns the start of the window that contains an event and bounds its session.
     fn cut_of(&self, time: u64) -> u64 {
         time / self.limit_ms * self.limit_ms
-    }
-
-    /// Returns for each window the number of distinct keys, the number of events, and the first
-    /// keys with their counts.
-    fn summaries(&self) -> BTreeMap<u64, Summary> {
-        let mut summaries = self.world.numbers("totals");
-        summaries.sort_unstable();
-        let revisions: BTreeSet<_> = summaries
-            .iter()
-            .map(|numbers| (numbers[0], numbers[1]))
-            .collect();
-
-        assert_eq!(
-            revisions.len(),
-            summaries.len(),
-            "a summary was committed twice: {summaries:?}"
-        );
-
-        let top = |numbers: &[u64]| numbers.chunks(2).map(|pair| (pair[0], pair[1])).collect();
-        summaries
-            .iter()
-            .map(|n| (n[0], (n[2], n[3], top(&n[4..]))))
-            .collect()
     }
 }
 

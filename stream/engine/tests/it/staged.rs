@@ -8,6 +8,7 @@ use std::time::Duration;
 use rand::RngExt;
 use stream::{Count, JobError, Max, Pipeline, Rows, Settings, Stop, WindowRow, Windows};
 
+use crate::lives::live_to_the_end;
 use crate::oracle::{Form, World, random, settings, windows, write};
 
 type Counted = WindowRow<u64, Count>;
@@ -192,20 +193,8 @@ fn stages_are_those_of_a_plain_program_for_any_windows_workers_and_restarts() {
         let mut world = world(&mut random);
         let first = settings(&mut random);
 
-        for _ in 0..random.random_range(1..=4) {
-            world.publish(random.random_range(0..200), &mut random);
-            let settings = Settings {
-                workers: random.random_range(1..=4),
-                ..first.clone()
-            };
-            println!(
-                "seed {seed}: {} records, {:?}, {settings:?}",
-                world.records.len(),
-                world.windows
-            );
-            world.run(&settings).unwrap();
-            world.check();
-        }
+        println!("seed {seed}");
+        live_to_the_end(&mut world, &first, &mut random);
 
         let records = world.log.records("odd");
         corrected += records

@@ -5,6 +5,7 @@ use std::time::Duration;
 use rand::RngExt;
 use stream::{Settings, Windows};
 
+use crate::lives::live_to_the_end;
 use crate::oracle::{World, random, settings, windows};
 
 #[test]
@@ -35,16 +36,8 @@ fn a_job_that_goes_on_with_other_workers_corrects_what_comes_late_and_repeats_no
         world.is_filtered = random.random_bool(0.5);
         let first = settings(&mut random);
 
-        for _ in 0..random.random_range(2..=4) {
-            world.publish(random.random_range(0..150), &mut random);
-            let settings = Settings {
-                workers: random.random_range(1..=4),
-                ..first.clone()
-            };
-            println!("seed {seed}: {} records, {settings:?}", world.records.len());
-            world.run(&settings).unwrap();
-            world.check();
-        }
+        println!("seed {seed}");
+        live_to_the_end(&mut world, &first, &mut random);
         corrected += u64::from(world.highest_revision() > 0);
     }
 

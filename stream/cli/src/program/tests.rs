@@ -1,0 +1,238 @@
+//! Tests of the command line, its commands, and runs on sample records and files.
+
+use std::time::Duration;
+
+use clap::Parser;
+use record_log::Record;
+use record_log::files::FilesSettings;
+use stream::{Count, Pipeline, Rejected, Stop, Windows};
+
+use super::*;
+
+/// Counts each text in windows of a minute.
+fn words(job: Job) -> Result<Pipeline<u64, Count>, JobError> {
+    Ok(job
+        .source("words", |record: &Record<'_>| {
+            let text = std::str::from_utf8(record.value.unwrap_or_default());
+            let word: u64 = text
+                .map_err(Rejected::because)?
+                .parse()
+                .map_err(Rejected::because)?;
+            Ok((record.log_time_ms, word))
+        })
+        .window(Windows::tumbling(Duration::from_secs(60))?)
+        .aggregate(|word| [(word, Count(1))])
+        .sink("word-counts", |row, output| {
+            let line = format!("{} {}", row.key, row.aggregate.0);
+            output.value.extend(line.bytes());
+        }))
+}
+
+fn program() -> Program<NoFlags> {
+    Program::of("words", words)
+}
+
+fn sample() -> Vec<SampleRecord> {
+    let record = |word: &&str| SampleRecord {
+        key: Vec::new(),
+        value: word.as_bytes().to_vec(),
+    };
+    ["3", "17", "3", "no number"].iter().map(record).collect()
+}
+
+fn run(program: Program<NoFlags>, arguments: &[&str]) -> Result<u8, CommandError> {
+    let line = ["words"].iter().chain(arguments).map(OsString::from);
+    program.run(line)
+}
+
+/// Returns the default of a flag of a command, or none if the command has no such flag.
+fn default_of(command: &clap::Command, flag: &str) -> Option<String> {
+    let argument = command.get_arguments().find(|arg| arg.get_id() == flag)?;
+    let default = argument.get_default_values().first()?;
+    Some(default.to_string_lossy().into_owned())
+}
+
+#[test]
+fn the_command_line_is_well_formed_with_commands_of_the_job_too() {
+    program().command_line().debug_assert();
+    program()
+        .sample(sample)
+        .command::<RunFlags<NoFlags>>("look", "Looks around", |_| Ok(0))
+        .command_line()
+        .debug_assert();
+}
+
+#[test]
+fn every_command_takes_the_job_s_name_from_the_program() {
+    let command = program()
+        .command::<RunFlags<NoFlags>>("look", "Looks around", |_| Ok(0))
+        .command_line();
+    assert_eq!(default_of(&command, "job").as_deref(), Some("words"));
+
+    for name in ["supervise", "checkpoints", "start-over", "doctor", "look"] {
+        let command = command.find_subcommand(name).unwrap();
+        let job = default_of(command, "job");
+        assert_eq!(job.as_deref(), Some("words"), "{name}");
+    }
+}
+
+#[test]
+fn a_command_of_the_job_s_own_gets_its_flags_and_gives_the_exit_code() {
+    #[derive(clap::Args)]
+    struct Flags {
+        #[arg(long)]
+        code: u8,
+    }
+
+    let own = || program().command("give", "Gives a code", |flags: Flags| Ok(flags.code));
+    assert_eq!(run(own(), &["give", "--code", "7"]).unwrap(), 7);
+
+    let failing = program().command("fail", "Fails", |_: Flags| {
+        Err(CommandError::Other("it failed".into()))
+    });
+    let error = run(failing, &["fail", "--code", "7"]).unwrap_err();
+    assert_eq!(
+        (error.on_one_line().as_str(), error.exit_code()),
+        ("it failed", 1)
+    );
+}
+
+#[test]
+fn sample_records_are_read_only_if_no_kafka_is_named() {
+    let is_sampled = |program: &Program<NoFlags>, arguments: &[&str]| {
+        let line = ["words"].iter().chain(arguments);
+        program.is_sampled(&program.command_line().get_matches_from(line))
+    };
+
+    let with = program().sample(sample);
+    assert!(is_sampled(&with, &[]) && is_sampled(&with, &["--workers", "1"]));
+    for kafka in [
+        ["--brokers", "localhost:9092"],
+        ["--client", "native"],
+        ["--property", "client.id=me"],
+    ] {
+        assert!(!is_sampled(&with, &kafka), "{kafka:?}");
+    }
+    assert!(!is_sampled(&program(), &[]), "without sample records");
+}
+
+#[test]
+fn the_results_of_sample_records_are_those_of_the_job() {
+    let pipeline = words(Job::new("words")).unwrap().into();
+    let samples = [Sample {
+        topic: None,
+        records: sample(),
+    }];
+    let published = sample::run(pipeline, Default::default(), &samples, &Stop::default());
+    assert_eq!(published.unwrap(), expected());
+}
+
+/// The job's output for the sample records.
+fn expected() -> Published {
+    let warning = "1 rejected records were not counted; \
+                   the first: invalid digit found in string: no number";
+    Published {
+        results: vec!["17 1".to_owned(), "3 2".to_owned()],
+        warnings: vec![warning.to_owned()],
+    }
+}
+
+/// Writes the sample records to two files of a folder, below a header each.
+fn sample_files() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, lines) in [("a", "word\n3\n17"), ("b", "word\n\n3\nno number\n")] {
+        std::fs::write(folder.path().join(name), lines).unwrap();
+    }
+    folder
+}
+
+#[test]
+fn the_results_of_files_are_those_of_the_same_records() {
+    let folder = sample_files();
+    let files = FilesSettings {
+        path: folder.path().to_owned(),
+        has_header: true,
+    };
+    let settings = |workers, checkpoints: &str| stream::Settings {
+        workers,
+        checkpoints: checkpoints.to_owned(),
+        ..Default::default()
+    };
+    let run = |settings| {
+        let pipeline = words(Job::new("words")).unwrap().into();
+        sample::run_files(pipeline, settings, &files, &Stop::default())
+    };
+
+    for workers in 1..=3 {
+        assert_eq!(run(settings(workers, "memory:///")).unwrap(), expected());
+    }
+    let error = run(settings(1, "file:///checkpoints")).unwrap_err();
+    assert!(error.on_one_line().contains("--checkpoints"), "{error}");
+}
+
+#[test]
+fn files_are_read_without_a_kafka_and_without_sample_records() {
+    let folder = sample_files();
+    let url = format!("file://{}", folder.path().display());
+    let missing = format!("{url}/missing");
+
+    // The sample records would be read without an error.
+    let program = program().sample(sample);
+    let error = run(program, &["--input", &missing]).unwrap_err();
+    assert!(error.on_one_line().contains("missing: "), "{error}");
+}
+
+#[test]
+fn the_results_of_files_are_printed_only_if_no_kafka_is_named() {
+    let are_printed = |arguments: &[&str]| {
+        let command = program().command_line();
+        let matches = command.get_matches_from(["words"].iter().chain(arguments));
+        let line = CommandLine::<NoFlags>::from_arg_matches(&matches).unwrap();
+        prints_files(&matches, &line.run.records)
+    };
+    let files = ["--input", "/data"];
+    let kafka = ["--brokers", "localhost:9092"];
+    assert!(are_printed(&files));
+    assert!(!are_printed(&[]) && !are_printed(&kafka));
+    assert!(!are_printed(&[files, kafka].concat()));
+}
+
+#[test]
+fn start_over_needs_checkpoints_that_outlive_a_process() {
+    let error = run(program(), &["start-over"]).unwrap_err();
+    assert!(error.on_one_line().contains("--checkpoints"), "{error}");
+
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("file://{}", folder.path().display());
+    let arguments = ["start-over", "--job", "of-today", "--checkpoints", &url];
+    assert_eq!(run(program(), &arguments).unwrap(), 0);
+
+    let show = [
+        "checkpoints",
+        "--job",
+        "of-today",
+        "--checkpoints",
+        &url,
+        "show",
+    ];
+    assert_eq!(run(program(), &show).unwrap(), 0);
+
+    let show = ["checkpoints", "--checkpoints", &url, "show"];
+    assert!(run(program(), &show).is_err(), "the job words has none");
+}
+
+#[test]
+fn flags_of_a_job_are_those_of_its_program_and_secrets_are_not_shown() {
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        run: RunFlags<NoFlags>,
+    }
+
+    let secret = "sasl.password=open sesame";
+    let line = Line::parse_from(["words", "--property", secret, "--job", "of-today"]);
+    assert_eq!(line.run.job.job, "of-today");
+
+    let shown = format!("{:?}", line.run);
+    assert!(shown.contains("sasl.password") && !shown.contains("sesame"));
+}

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::variables::{Installed, Variables};
@@ -130,85 +130,77 @@ impl fmt::Display for Action {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Run(command) => formatter.write_str(&shell(command)),
+            Self::RunWith { command, variables } => {
+                let command = shell(command);
+                write!(formatter, "{command}   # with {}", named(variables))
+            }
             Self::RunUnless { check, write } => {
                 write!(formatter, "{} || {}", shell(check), shell(write))
             }
             Self::RunUntil { command, limit } => {
-                let limit = limit.as_secs();
-                write!(
-                    formatter,
-                    "timeout {limit} sh -c 'until {}; do sleep 5; done'",
-                    shell(command)
-                )
+                formatter.write_str(&repeated(&shell(command), 5, *limit))
             }
             Self::Copy { from, to } => {
-                let to = quoted(&to.display().to_string());
-                let from = quoted(&from.display().to_string());
+                let from = quoted_path(from);
+                let to = quoted_path(to);
                 write!(formatter, "[ -e {to} ] || install -D -m 755 {from} {to}")
             }
-            Self::RunWith { command, variables } => {
-                write!(
-                    formatter,
-                    "{}   # with {}",
-                    shell(command),
-                    named(variables)
-                )
-            }
-            Self::Record { path, installed } => {
-                let path = quoted(&path.display().to_string());
-                let Installed {
-                    release,
-                    processes,
-                    variables,
-                } = installed;
-                write!(
-                    formatter,
-                    "install -D -m 600 /dev/stdin {path}   # release {release}, {processes} processes, and:\n{variables}"
-                )
-            }
+            Self::Record { path, installed } => write!(
+                formatter,
+                "{}   # release {}, {} processes, and:\n{}",
+                writing(path),
+                installed.release,
+                installed.processes,
+                installed.variables
+            ),
             Self::Script { path, content } => {
-                let path = quoted(&path.display().to_string());
-                write!(
-                    formatter,
-                    "install -D -m 600 /dev/stdin {path} <<'END'\n{content}END"
-                )
+                write!(formatter, "{} <<'END'\n{content}END", writing(path))
             }
-            Self::Start(Background {
-                command,
-                variables,
-                log,
-                pid,
-            }) => {
-                write!(
-                    formatter,
-                    "setsid {} >>{} 2>&1 & echo $! >{}   # with {}",
-                    shell(command),
-                    quoted(&log.display().to_string()),
-                    quoted(&pid.display().to_string()),
-                    named(variables)
-                )
-            }
-            Self::Stop { pids, limit } => {
-                let pids: Vec<String> = pids
-                    .iter()
-                    .map(|pid| quoted(&pid.display().to_string()))
-                    .collect();
-                let pids = pids.join(" ");
-                let limit = limit.as_secs();
-                write!(
-                    formatter,
-                    "kill -TERM $(cat {pids}); for pid in $(cat {pids}); do timeout {limit} tail --pid=$pid -f /dev/null; done; rm {pids}"
-                )
-            }
+            Self::Start(background) => background.fmt(formatter),
+            Self::Stop { pids, limit } => formatter.write_str(&stopping(pids, *limit)),
             Self::Ready { address, limit } => {
-                let limit = limit.as_secs();
-                write!(
-                    formatter,
-                    "timeout {limit} sh -c 'until curl -sf http://{address}/health/ready; do sleep 1; done'"
-                )
+                let check = format!("curl -sf http://{address}/health/ready");
+                formatter.write_str(&repeated(&check, 1, *limit))
             }
         }
     }
+}
+
+impl fmt::Display for Background {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            formatter,
+            "setsid {} >>{} 2>&1 & echo $! >{}   # with {}",
+            shell(&self.command),
+            quoted_path(&self.log),
+            quoted_path(&self.pid),
+            named(&self.variables)
+        )
+    }
+}
+
+/// Returns a command that repeats `check` every `pause_s` seconds until it succeeds.
+fn repeated(check: &str, pause_s: u64, limit: Duration) -> String {
+    let script = format!("until {check}; do sleep {pause_s}; done");
+    format!("timeout {} sh -c {}", limit.as_secs(), quoted(&script))
+}
+
+/// Returns a command that writes its input to a file that only its owner may read.
+fn writing(path: &Path) -> String {
+    format!("install -D -m 600 /dev/stdin {}", quoted_path(path))
+}
+
+/// Returns a command that ends the processes whose ids these files contain, and waits for them.
+fn stopping(pids: &[PathBuf], limit: Duration) -> String {
+    let files: Vec<String> = pids.iter().map(|pid| quoted_path(pid)).collect();
+    let files = files.join(" ");
+    let limit_s = limit.as_secs();
+
+    format!(
+        "kill -TERM $(cat {files}); \
+         for pid in $(cat {files}); do timeout {limit_s} tail --pid=$pid -f /dev/null; done; \
+         rm {files}"
+    )
 }
 
 /// Returns the names of variables. Their values may be secret.
@@ -221,6 +213,11 @@ fn named(variables: &Variables) -> String {
 pub fn shell(command: &[String]) -> String {
     let words: Vec<String> = command.iter().map(|word| quoted(word)).collect();
     words.join(" ")
+}
+
+/// Returns a path in the syntax of a shell.
+fn quoted_path(path: &Path) -> String {
+    quoted(&path.display().to_string())
 }
 
 /// Returns a word in the syntax of a shell, quoted if necessary.

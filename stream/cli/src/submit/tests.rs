@@ -1,8 +1,11 @@
 //! Tests of plans: the printed steps are those that would be carried out, and contain no secret.
 
+use std::time::Duration;
+
 use clap::Parser;
 
 use super::google::{submit_dataproc, submit_gce};
+use super::plan::Action;
 use super::*;
 use crate::job::NoFlags;
 
@@ -219,4 +222,17 @@ fn dataproc_gets_the_arguments_that_terraform_gives() {
             "-shell_env JOB_PROCESSES=2",
         ],
     );
+}
+
+#[test]
+fn a_check_that_is_repeated_is_printed_as_a_shell_reads_it() {
+    let action = Action::RunUntil {
+        command: words(["test", "it's ready", "=", "it's ready"]),
+        limit: Duration::from_secs(60),
+    };
+
+    let printed = action.to_string();
+    let mut shell = Command::new("sh");
+    let status = shell.args(["-c", &printed]).status().unwrap();
+    assert!(status.success(), "{printed}");
 }

@@ -90,7 +90,7 @@ impl<K: Key, A: Aggregate> Run<K, A> {
         let checkpoint = recover::newest(&self.store, number, &fingerprint, &share, others).await?;
 
         let adopted = recover::adopt(
-            checkpoint.as_ref(),
+            checkpoint.as_ref().map(|checkpoint| &checkpoint.manifest),
             number,
             self.pipeline.name(),
             &fingerprint,

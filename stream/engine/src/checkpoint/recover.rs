@@ -25,20 +25,26 @@
 //! two, a later attempt may have claimed *and fenced*; fencing it in turn without ending would
 //! create two lines of history.
 
+mod adoption;
+mod error;
+
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 
-use crate::checkpoint::lineage::{Lineage, Progress};
-use crate::checkpoint::manifest::{Difference, Fingerprint, Manifest, ManifestError, VERSION};
-use crate::checkpoint::memory::Memory;
-use crate::checkpoint::part::{self, PartError};
+pub use adoption::{adopt, reconcile, remembering};
+use adoption::{branch_off, is_nothing};
+pub use error::{Flaw, RecoverError};
+
+use crate::checkpoint::lineage::Lineage;
+use crate::checkpoint::manifest::{Fingerprint, Manifest};
+use crate::checkpoint::part;
 use crate::checkpoint::share::Share;
 use crate::checkpoint::store::{CheckpointStore, ManifestId, StoreError};
 use crate::flow::Slots;
-use crate::pane::{EventTimeMs, Windows};
-use crate::sink::progress::{Carried, KnownPublishers, UnknownProgress};
+use crate::pane::EventTimeMs;
+use crate::sink::progress::KnownPublishers;
 
 /// A whole checkpoint, as one process has read it.
 pub struct Checkpoint {
@@ -46,91 +52,6 @@ pub struct Checkpoint {
     pub manifest: Manifest,
     /// The bytes of the process's share of the parts, verified, by name.
     pub parts: BTreeMap<String, Bytes>,
-}
-
-/// Why an attempt cannot start.
-#[derive(Debug, thiserror::Error)]
-pub enum RecoverError {
-    /// The object store failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// A later attempt has begun.
-    #[error("attempt {newest} of the job has begun after this one, attempt {own}: this one ends")]
-    Superseded {
-        /// This attempt.
-        own: u64,
-        /// The later one.
-        newest: u64,
-    },
-    /// The settings have changed in a way that the checkpoint does not allow.
-    #[error(
-        "the job has a checkpoint that was written with other settings: {}. Restore what has changed, \
-         or start over, under another --job name or by `order-analytics start-over`",
-        .0.iter().map(Difference::to_string).collect::<Vec<_>>().join(", ")
-    )]
-    SettingsChanged(Vec<Difference>),
-    /// There are checkpoints, but none can be used.
-    #[error(
-        "none of the job's {count} checkpoints can be used; the newest: {newest}. Restore its objects, or start over by `order-analytics start-over`"
-    )]
-    NoneWhole {
-        /// The number of checkpoints.
-        count: usize,
-        /// What is wrong with the newest.
-        newest: Box<Flaw>,
-    },
-    /// Results were committed, but there is no checkpoint.
-    #[error(
-        "results up to {until_ms} ms of event time were committed, but the job has no checkpoint at its --checkpoints address: \
-         correct that, restore its objects, or start over by `order-analytics start-over`"
-    )]
-    CheckpointsLost {
-        /// The event time by which the results end.
-        until_ms: EventTimeMs,
-    },
-    /// The log has lost the job's progress, and the checkpoint, written by an earlier version, does
-    /// not contain it.
-    #[error(
-        "the log holds no progress of the job, whose checkpoint reaches {boundary_ms} ms of event time: it expired \
-         (offsets.retention.minutes), or its topic was deleted. Replace the results by `order-analytics start-over`"
-    )]
-    ProgressLost {
-        /// The checkpoint's boundary.
-        boundary_ms: EventTimeMs,
-    },
-    /// A publisher's progress cannot be read.
-    #[error(transparent)]
-    Progress(#[from] UnknownProgress),
-    /// The newest checkpoint cannot be read, and must not be skipped.
-    #[error("{0}")]
-    Unreadable(Box<Flaw>),
-}
-
-/// What is wrong with a checkpoint.
-#[derive(Debug, thiserror::Error)]
-pub enum Flaw {
-    /// Its manifest cannot be used.
-    #[error("{0}")]
-    Manifest(#[from] ManifestError),
-    /// One of its parts cannot be used.
-    #[error("part {name}: {source}")]
-    Part {
-        /// The part's name.
-        name: String,
-        /// What is wrong with it.
-        source: PartError,
-    },
-    /// One of its objects cannot be read.
-    #[error("{0}")]
-    Object(#[from] StoreError),
-    /// Another process found damage in its share.
-    #[error("process {process}: {reason}")]
-    Elsewhere {
-        /// The process.
-        process: u16,
-        /// What it found.
-        reason: String,
-    },
 }
 
 /// The number of parts that are read at a time.
@@ -236,12 +157,6 @@ pub async fn published(store: &CheckpointStore, id: ManifestId) -> Result<Manife
     manifest.map_err(|flaw| RecoverError::Unreadable(Box::new(flaw)))
 }
 
-/// Returns whether the manifest is the empty one of a new job. Falling back to it would silently
-/// restart from zero.
-fn is_nothing(manifest: &Manifest) -> bool {
-    manifest.boundary == 0 && manifest.lineage.is_straight()
-}
-
 /// Branches off if newer manifests were skipped, because results may have been committed by them.
 async fn fall_back(
     store: &CheckpointStore,
@@ -276,117 +191,6 @@ async fn newest_line(store: &CheckpointStore, ids: &[ManifestId]) -> Result<u32,
     }
 
     Ok(line)
-}
-
-fn branch_off(manifest: Manifest, line: u32, from: EventTimeMs, until: EventTimeMs) -> Manifest {
-    let lineage = manifest.lineage.branched(line, from, until);
-    tracing::error!(
-        from_ms = from,
-        until_ms = lineage.until(),
-        line = lineage.line(),
-        "what was committed is not known for certain: results are replaced by higher revisions"
-    );
-
-    Manifest {
-        lineage,
-        ..manifest
-    }
-}
-
-/// Compares the manifest that is to be adopted with the progress that all publishers carry.
-///
-/// A publisher that should carry a progress and carries none, or an older one than the manifest
-/// notes, may have committed anything before the boundary. Everything that is not known to be
-/// committed is committed again on a new line, so that it replaces the earlier results.
-/// `progress_topic` is named in the log.
-///
-/// # Errors
-/// [`RecoverError::CheckpointsLost`], [`RecoverError::ProgressLost`].
-pub fn reconcile(
-    adopted: Manifest,
-    carried: &Carried,
-    progress_topic: Option<&str>,
-) -> Result<Manifest, RecoverError> {
-    let line = adopted.lineage.line();
-    let older = with_older_progress(&adopted, carried);
-    let is_lost = is_progress_lost(&adopted, carried) || !older.is_empty();
-    let adopted = compare(adopted, carried.progress.furthest())?;
-    let adopted = Manifest {
-        furthest: carried.furthest.clone(),
-        ..adopted
-    };
-
-    if !is_lost || adopted.lineage.line() > line {
-        return Ok(adopted);
-    }
-
-    if adopted.publishers_kept == 0 && adopted.slots_kept == 0 {
-        return Err(RecoverError::ProgressLost {
-            boundary_ms: adopted.boundary,
-        });
-    }
-
-    tracing::error!(
-        without = ?carried.without,
-        ?older,
-        topic = progress_topic,
-        "the progress of publishers is missing, or older than the checkpoint: its topic was deleted, recreated, emptied or \
-         restored. Results are replaced by higher revisions; keep the topic, with cleanup.policy=compact"
-    );
-
-    let boundary = adopted.boundary;
-    Ok(branch_off(adopted, line, boundary, boundary))
-}
-
-/// Returns whether some publisher has committed, or may have, and carries no progress.
-fn is_progress_lost(adopted: &Manifest, carried: &Carried) -> bool {
-    let (publishers, slots) = (adopted.publishers_kept, adopted.slots_kept);
-    if publishers > 0 {
-        return carried.without.iter().any(|number| *number < publishers);
-    }
-    if slots > 0 {
-        return !carried.progress.has_former_slots(slots);
-    }
-    // An earlier version wrote the manifest: it committed once its first checkpoint was durable.
-    adopted.boundary > 0 && carried.progress.furthest().is_none()
-}
-
-/// Returns the publishers whose progress is older than the one that they are known to have committed.
-fn with_older_progress(adopted: &Manifest, carried: &Carried) -> Vec<u32> {
-    let is_older = |(publisher, known): &(&u32, &u64)| {
-        let found = carried.furthest.get(publisher);
-        found.is_some_and(|found| found < *known)
-    };
-    let older = adopted.furthest.iter().filter(is_older);
-    older.map(|(publisher, _)| *publisher).collect()
-}
-
-/// Compares the manifest with the furthest progress of results.
-fn compare(adopted: Manifest, furthest: Option<u64>) -> Result<Manifest, RecoverError> {
-    let Some(progress) = furthest.map(Progress::of) else {
-        return Ok(adopted);
-    };
-
-    let until_ms = progress.before.saturating_sub(1) + adopted.fingerprint.pane_ms;
-    let line = adopted.lineage.line();
-    if progress.line < line {
-        // The branch exists already; its end was inferred from the names of manifests and may lie
-        // too early.
-        return Ok(Manifest {
-            lineage: adopted.lineage.known_until(until_ms),
-            ..adopted
-        });
-    }
-
-    if progress.line == line && progress.before <= adopted.boundary {
-        return Ok(adopted);
-    }
-    if is_nothing(&adopted) {
-        return Err(RecoverError::CheckpointsLost { until_ms });
-    }
-
-    let from = adopted.boundary;
-    Ok(branch_off(adopted, progress.line, from, until_ms))
 }
 
 /// Makes the next attempt start from nothing, whatever checkpoints there are. It reads the topic
@@ -482,106 +286,10 @@ fn accept(checkpoint: Checkpoint, job: &Fingerprint) -> Result<Checkpoint, Recov
     }
 }
 
-/// Returns the manifest that attempt `own` of a job starts from: the adopted one under the new
-/// number, or an empty one.
-pub fn adopt(
-    adopted: Option<&Checkpoint>,
-    own: u64,
-    job: &str,
-    fingerprint: &Fingerprint,
-) -> Manifest {
-    let empty = || Manifest {
-        version: VERSION,
-        job: job.to_owned(),
-        attempt: own,
-        boundary: 0,
-        fingerprint: fingerprint.clone(),
-        lineage: Lineage::default(),
-        publishers_kept: 0,
-        slots_kept: 0,
-        committed: 0,
-        furthest: BTreeMap::new(),
-        memory: None,
-        merges: 0,
-        partitions: Vec::new(),
-        parts: Vec::new(),
-    };
-
-    adopted.map_or_else(empty, |checkpoint| {
-        let manifest = checkpoint.manifest.clone();
-        let parts = manifest
-            .parts
-            .into_iter()
-            .map(|part| part.before(manifest.boundary))
-            .collect();
-
-        Manifest {
-            attempt: own,
-            merges: 0,
-            // Fields that an earlier program did not record are recorded from now on.
-            fingerprint: fingerprint.clone(),
-            parts,
-            ..manifest
-        }
-    })
-}
-
-/// Updates how far back the manifest is complete, when the job allows `lateness_ms` from now on.
-pub fn remembering(adopted: Manifest, windows: &Windows, lateness_ms: u64) -> Manifest {
-    let Manifest {
-        boundary, parts, ..
-    } = &adopted;
-    let known = adopted.memory.clone();
-    let known = known.unwrap_or_else(|| Memory::inferred(windows, *boundary, parts));
-    let memory = known
-        .clone()
-        .going_on(windows, *boundary, parts, lateness_ms);
-
-    if memory.complete_from > known.complete_from {
-        tracing::warn!(
-            allowed_lateness_ms = lateness_ms,
-            before_ms = known.allowed_ms(),
-            complete_from_ms = memory.complete_from,
-            "the allowed lateness has changed: windows that begin before complete_from_ms are not corrected any more"
-        );
-    }
-
-    Manifest {
-        memory: Some(memory),
-        ..adopted
-    }
-}
-
 impl Checkpoint {
     /// Returns the size of the parts that were read.
     pub fn read_bytes(&self) -> u64 {
         self.parts.values().map(|part| part.len() as u64).sum()
-    }
-}
-
-impl Flaw {
-    /// Returns the flaw if an older checkpoint may take the place of the one that has it.
-    fn unless_it_forbids_falling_back(self) -> Result<Self, RecoverError> {
-        match self {
-            // An object whose read is refused is not damaged: falling back would replace results
-            // for no reason.
-            Self::Object(refused @ StoreError::Refused { .. }) => Err(refused.into()),
-            flaw if flaw.is_of_the_future() => Err(RecoverError::Unreadable(Box::new(flaw))),
-            flaw => Ok(flaw),
-        }
-    }
-
-    /// Returns whether a newer program wrote the object: falling back to an older checkpoint would
-    /// undo its work.
-    pub(super) fn is_of_the_future(&self) -> bool {
-        matches!(
-            self,
-            Self::Manifest(ManifestError::Version(_))
-                | Self::Part {
-                    source: PartError::Version(_),
-                    ..
-                }
-        )
     }
 }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 /// Pure modules: they decide, and do no I/O.
-const PURE: [&str; 26] = [
+const PURE: [&str; 27] = [
     "pane.rs",
     "emitted.rs",
     "source/ticks.rs",
@@ -29,6 +29,7 @@ const PURE: [&str; 26] = [
     "checkpoint/memory.rs",
     "checkpoint/merge.rs",
     "checkpoint/part.rs",
+    "checkpoint/recover/adoption.rs",
     "checkpoint/share.rs",
 ];
 

@@ -8,9 +8,9 @@ use object_store::memory::InMemory;
 use object_store::path::Path;
 
 use super::*;
-use crate::checkpoint::lineage::Branch;
+use crate::checkpoint::lineage::{Branch, Progress};
 use crate::pane::Windows;
-use crate::sink::progress::{FormerSlot, SinkProgress};
+use crate::sink::progress::{Carried, FormerSlot, SinkProgress};
 
 fn fingerprint() -> Fingerprint {
     Fingerprint::new(

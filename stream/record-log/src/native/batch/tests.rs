@@ -1,12 +1,17 @@
 //! Tests of record batches: what the builder writes, the reader reads; mutated batches are read or refused.
 
+mod codecs;
+mod reading;
+
 use proptest::prelude::*;
 
 use super::build::{Builder, Parts, Producer};
 use super::compression::{self, Unpacked, unpack, unpack_within};
 use super::lz4::Packer;
 use super::walk::{Aborted, Fetched, Scratch, Unreadable, Walk};
-use super::{BatchError, COVERED_FROM, CRC_AT, HEADER_BYTES, Next, checksum};
+use super::{
+    BatchError, CONTROL, COVERED_FROM, CRC_AT, HEADER_BYTES, LOG_APPEND_TIME, Next, checksum,
+};
 use crate::{Headers, NewRecord};
 
 type Made = (
@@ -49,35 +54,6 @@ fn batch(offset: i64, producer: Producer, values: &[&[u8]]) -> Vec<u8> {
     bytes[..8].copy_from_slice(&offset.to_be_bytes());
 
     bytes
-}
-
-/// A marker that ends the producer's transaction.
-fn marker(offset: i64, producer_id: i64, kind: i16) -> Vec<u8> {
-    let mut builder = Builder::default();
-    let key = [[0; 2], kind.to_be_bytes()].concat();
-    let parts = Parts {
-        key: Some(&key),
-        value: Some(&[0; 6]),
-        headers: &[],
-    };
-    builder.push(&parts, 1_000);
-
-    let mut bytes = Vec::new();
-    builder.seal(
-        transactional(producer_id),
-        &mut Packer::default(),
-        &mut bytes,
-    );
-    bytes[..8].copy_from_slice(&offset.to_be_bytes());
-
-    with_attributes(bytes, |attributes| attributes | super::CONTROL)
-}
-
-/// The batch with other attributes and the checksum that they need.
-fn with_attributes(mut bytes: Vec<u8>, change: impl Fn(i16) -> i16) -> Vec<u8> {
-    let attributes = change(i16::from_be_bytes([bytes[21], bytes[22]]));
-    bytes[21..23].copy_from_slice(&attributes.to_be_bytes());
-    signed(bytes)
 }
 
 fn signed(mut bytes: Vec<u8>) -> Vec<u8> {
@@ -123,13 +99,6 @@ fn walk_all(
     }
 
     Ok((made, walk.next_offset))
-}
-
-fn values(bytes: &[u8], from: i64, aborted: &[Aborted]) -> Vec<String> {
-    let (made, _) = walk_all(bytes, from, aborted, 100).unwrap();
-    made.into_iter()
-        .map(|(_, _, value, _)| String::from_utf8(value.unwrap()).unwrap())
-        .collect()
 }
 
 /// Bytes of any length and one value each: drawing more takes longer than the test.
@@ -349,208 +318,4 @@ fn noise(seed: u32, length: usize) -> Vec<u8> {
         state.to_le_bytes()[3]
     };
     (0..length).map(|_| next()).collect()
-}
-
-#[test]
-fn every_compression_is_unpacked() {
-    let plain: Vec<u8> = (0..50_000_u32)
-        .flat_map(|n| (n / 7).to_be_bytes())
-        .collect();
-    let mut gzip = flate2::read::GzEncoder::new(&plain[..], flate2::Compression::fast());
-    let mut gzipped = Vec::new();
-    std::io::Read::read_to_end(&mut gzip, &mut gzipped).unwrap();
-
-    let raw_snappy = snap::raw::Encoder::new().compress_vec(&plain).unwrap();
-    let mut xerial = b"\x82SNAPPY\0\0\0\0\x01\0\0\0\x01".to_vec();
-    for block in plain.chunks(32 << 10) {
-        let packed = snap::raw::Encoder::new().compress_vec(block).unwrap();
-        xerial.extend_from_slice(&(packed.len() as u32).to_be_bytes());
-        xerial.extend_from_slice(&packed);
-    }
-
-    let mut lz4 = Vec::new();
-    Packer::default().pack(&plain, &mut lz4);
-    let zstd = zstd::encode_all(&plain[..], 1).unwrap();
-
-    let packed = [
-        (compression::GZIP, gzipped),
-        (compression::SNAPPY, raw_snappy),
-        (compression::SNAPPY, xerial),
-        (compression::LZ4, lz4),
-        (compression::ZSTD, zstd),
-    ];
-
-    let mut into = Unpacked::default();
-    for (codec, bytes) in packed {
-        unpack(codec, &bytes, &mut into).unwrap();
-        assert!(into.bytes() == plain, "codec {codec}");
-        let bounded = unpack_within(codec, &bytes, &mut into, plain.len() - 1);
-
-        assert!(
-            matches!(bounded, Err(BatchError::Packed(_))),
-            "codec {codec}"
-        );
-
-        let torn = unpack(codec, &bytes[..bytes.len() / 2], &mut into);
-        assert!(torn.is_err(), "codec {codec}");
-    }
-}
-
-#[test]
-fn snappy_that_claims_more_than_it_can_hold_is_refused() {
-    let claim = [0xff, 0xff, 0xff, 0xff, 0x0f, 0, 0];
-    let mut into = Unpacked::default();
-    let refused = unpack(compression::SNAPPY, &claim, &mut into).unwrap_err();
-    assert!(refused.to_string().contains("cannot hold"), "{refused}");
-    assert_eq!(into.capacity(), 0);
-}
-
-#[test]
-fn aborted_transactions_are_left_out_up_to_their_marker() {
-    let bytes = [
-        batch(0, PLAIN, &[b"plain"]),
-        batch(1, transactional(7), &[b"aborted"]),
-        batch(2, transactional(8), &[b"of another producer"]),
-        batch(3, transactional(7), &[b"aborted too"]),
-        marker(4, 7, 0),
-        batch(5, transactional(7), &[b"committed later"]),
-        marker(6, 8, 1),
-        marker(7, 7, 1),
-    ]
-    .concat();
-
-    let aborted = [Aborted {
-        producer_id: 7,
-        first_offset: 1,
-    }];
-
-    assert_eq!(
-        values(&bytes, 0, &aborted),
-        ["plain", "of another producer", "committed later"]
-    );
-    assert_eq!(walk_all(&bytes, 0, &aborted, 100).unwrap().1, 8);
-}
-
-#[test]
-fn a_transaction_that_is_aborted_twice_is_left_out_twice() {
-    let bytes = [
-        batch(0, transactional(7), &[b"first"]),
-        marker(1, 7, 0),
-        batch(2, transactional(7), &[b"kept"]),
-        marker(3, 7, 1),
-        batch(4, transactional(7), &[b"second"]),
-        marker(5, 7, 0),
-    ]
-    .concat();
-
-    // Brokers do not promise an order.
-    let aborted = [4, 0].map(|first_offset| Aborted {
-        producer_id: 7,
-        first_offset,
-    });
-    assert_eq!(values(&bytes, 0, &aborted), ["kept"]);
-}
-
-#[test]
-fn records_below_the_position_are_passed_over() {
-    let bytes = batch(10, PLAIN, &[b"a", b"b", b"c"]);
-    assert_eq!(values(&bytes, 11, &[]), ["b", "c"]);
-    assert_eq!(walk_all(&bytes, 13, &[], 100).unwrap(), (Vec::new(), 13));
-}
-
-#[test]
-fn compacted_gaps_move_the_position_on() {
-    // Of a batch of five, compaction kept none but the header.
-    let mut emptied = batch(10, PLAIN, &[b"a", b"b", b"c", b"d", b"e"]);
-    emptied.truncate(HEADER_BYTES);
-    emptied[8..12].copy_from_slice(&(HEADER_BYTES as i32 - 12).to_be_bytes());
-    emptied[57..61].copy_from_slice(&0_i32.to_be_bytes());
-
-    let bytes = [signed(emptied), batch(20, PLAIN, &[b"f"])].concat();
-    assert_eq!(values(&bytes, 10, &[]), ["f"]);
-    let emptied_alone = &bytes[..HEADER_BYTES];
-    assert_eq!(walk_all(emptied_alone, 10, &[], 1).unwrap().1, 15);
-}
-
-#[test]
-fn a_batch_with_a_record_behind_its_last_offset_stops_the_walk() {
-    let mut bytes = batch(0, PLAIN, &[b"a", b"b", b"c"]);
-    // The header gives the second record's offset delta as the last, and the walk is left there.
-    bytes[23..27].copy_from_slice(&1_i32.to_be_bytes());
-    let stopped = walk_all(&signed(bytes), 0, &[], 2).unwrap_err();
-    assert!(stopped.to_string().contains("out of order"), "{stopped}");
-}
-
-#[test]
-fn old_formats_are_refused_by_name_and_offset() {
-    for magic in [0, 1] {
-        let mut bytes = batch(42, PLAIN, &[b"a"]);
-        bytes[16] = magic;
-        let refused = walk_all(&bytes, 0, &[], 1).unwrap_err();
-        assert_eq!(refused.offset, 42);
-        assert_eq!(refused.source, BatchError::OldFormat(magic.cast_signed()));
-    }
-}
-
-#[test]
-fn a_wrong_checksum_stops_at_its_batch_each_time() {
-    let mut damaged = batch(1, PLAIN, &[b"b"]);
-    let last = damaged.len() - 2;
-    damaged[last] ^= 1;
-
-    let bytes = [batch(0, PLAIN, &[b"a"]), damaged, batch(2, PLAIN, &[b"c"])].concat();
-    let mut walk = Walk::new(0, -1, Vec::new());
-    let fetched = Fetched {
-        id: 1,
-        bytes: &bytes,
-        max: 10,
-    };
-
-    for _ in 0..3 {
-        let stopped = walk
-            .run(&fetched, &mut Scratch::default(), &mut |record| {
-                assert_eq!(record.offset, 0);
-            })
-            .unwrap_err();
-        assert_eq!(stopped.offset, 1);
-        assert!(matches!(stopped.source, BatchError::Checksum { .. }));
-    }
-}
-
-#[test]
-fn a_batch_whose_end_was_not_fetched_says_how_long_it_is() {
-    let bytes = batch(0, PLAIN, &[b"a", b"b"]);
-    let cut = Next::read(&bytes[..bytes.len() - 1]);
-    assert!(matches!(cut, Next::Cut(Some(whole)) if whole == bytes.len()));
-    assert!(matches!(Next::read(&bytes[..11]), Next::Cut(None)));
-    assert!(matches!(Next::read(&[]), Next::Cut(None)));
-}
-
-#[test]
-fn times_are_the_brokers_where_the_topic_says_so() {
-    let read = |bytes: &[u8]| {
-        let mut time = 0;
-        Walk::new(0, -1, Vec::new())
-            .run(
-                &Fetched {
-                    id: 1,
-                    bytes,
-                    max: 9,
-                },
-                &mut Scratch::default(),
-                &mut |record| {
-                    time = record.time_ms;
-                },
-            )
-            .unwrap();
-
-        time
-    };
-
-    let produced = batch(0, PLAIN, &[b"a"]);
-    assert_eq!(read(&produced), 1_000);
-    let mut appended = with_attributes(produced, |attributes| attributes | super::LOG_APPEND_TIME);
-    appended[35..43].copy_from_slice(&2_000_i64.to_be_bytes());
-
-    assert_eq!(read(&signed(appended)), 2_000);
 }

@@ -6,9 +6,9 @@ use super::*;
 use crate::aggregate::{Count, Max, Sum};
 use crate::pane::SessionWindows;
 
-fn manifest() -> Manifest {
-    let windows = Windows::tumbling(Duration::from_secs(60)).unwrap();
-    let cut = PartitionCut {
+/// Returns the cut of a partition, which also holds ids of earlier records.
+fn cut() -> PartitionCut {
+    PartitionCut {
         partition: 0,
         cut: 9,
         resume: 7,
@@ -18,7 +18,11 @@ fn manifest() -> Manifest {
         ceilings: Vec::new(),
         decoder: 0,
         pending: None,
-    };
+    }
+}
+
+fn manifest() -> Manifest {
+    let windows = Windows::tumbling(Duration::from_secs(60)).unwrap();
 
     let part = PartInfo {
         name: "a".to_owned(),
@@ -41,7 +45,7 @@ fn manifest() -> Manifest {
         furthest: BTreeMap::new(),
         memory: None,
         merges: 0,
-        partitions: vec![cut],
+        partitions: vec![cut()],
         parts: vec![part],
     }
 }
@@ -241,19 +245,7 @@ fn a_partition_is_taken_up_at_its_anchor_if_the_log_still_holds_it() {
 
 #[test]
 fn ids_are_read_again_as_far_back_as_the_log_still_holds_them() {
-    let cut = PartitionCut {
-        partition: 0,
-        cut: 9,
-        resume: 7,
-        ids_from: Some(3),
-        newest: None,
-        anchor: None,
-        ceilings: Vec::new(),
-        decoder: 0,
-        pending: None,
-    };
-
-    let resume = |oldest| cut.start(oldest, SideProgress::default()).resume;
+    let resume = |oldest| cut().start(oldest, SideProgress::default()).resume;
     assert_eq!([0, 3, 5, 7].map(resume), [3, 3, 5, 7]);
 }
 

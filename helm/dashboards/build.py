@@ -101,7 +101,7 @@ SERVICES = dashboard(
             panel("Requests under way", "short", ('sum by (service) (http_requests_in_flight{service=~"$service"})', "{{service}}")),
         ]),
         ("Gateway", [
-            panel("Calls to upstreams that failed", "short", ("sum(rate(gateway_upstream_failures_total[5m])) * 60 or vector(0)", "a minute"), width=12, about="Unreachable, broken, too slow, busy or left alone by the breaker."),
+            panel("Calls to upstreams that failed", "short", ("sum(rate(gateway_upstream_failures_total[5m])) * 60 or vector(0)", "a minute"), width=12, about="Unreachable, broken, too slow, busy, or not called because the circuit breaker is open."),
             panel("Calls sent again", "short", ("sum(rate(gateway_upstream_retries_total[5m])) * 60 or vector(0)", "a minute"), width=12),
         ]),
         ("Relay", [

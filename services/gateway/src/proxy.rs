@@ -154,7 +154,7 @@ fn refusal(failure: &Failure) -> Problem {
         Failure::Unreachable(_) | Failure::Broken(_) => StatusCode::BAD_GATEWAY,
         Failure::BodyBrokeOff => return Problem::bad_request(failure.to_string()),
         Failure::TooSlow(_) => StatusCode::GATEWAY_TIMEOUT,
-        Failure::Busy(_) | Failure::LeftAlone(_) => {
+        Failure::Busy(_) | Failure::CircuitOpen(_) => {
             return Problem::unavailable(failure.to_string());
         }
     };

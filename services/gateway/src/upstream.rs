@@ -75,8 +75,8 @@ pub(crate) enum Failure {
     #[error("the {0} service is busy")]
     Busy(&'static str),
     /// The circuit breaker is open after repeated failures: nothing was sent.
-    #[error("the {0} service is having trouble")]
-    LeftAlone(&'static str),
+    #[error("the {0} service failed repeatedly and is not called: circuit breaker open")]
+    CircuitOpen(&'static str),
 }
 
 impl Upstream {
@@ -206,7 +206,7 @@ impl Upstream {
             .admit(Instant::now());
         verdict
             .map(|()| Pass::new(&self.breaker))
-            .map_err(|_| self.noted(Failure::LeftAlone(self.name)))
+            .map_err(|_| self.noted(Failure::CircuitOpen(self.name)))
     }
 
     fn noted(&self, failure: Failure) -> Failure {

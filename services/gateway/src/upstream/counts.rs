@@ -42,7 +42,7 @@ impl Counts {
             Failure::BodyBrokeOff => "body_broke_off",
             Failure::TooSlow(_) => "too_slow",
             Failure::Busy(_) => "busy",
-            Failure::LeftAlone(_) => "left_alone",
+            Failure::CircuitOpen(_) => "circuit_open",
         };
         self.failures.with_label_values(&[upstream, kind]).inc();
     }

@@ -166,7 +166,7 @@ async fn a_key_does_not_have_other_services_asked_twice() {
 }
 
 #[tokio::test]
-async fn an_upstream_that_keeps_failing_is_left_alone_and_found_again_when_it_is_back() {
+async fn an_upstream_that_keeps_failing_is_not_called_until_it_is_back() {
     let place = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address: SocketAddr = place.local_addr().unwrap();
     drop(place);
@@ -199,7 +199,7 @@ async fn an_upstream_that_keeps_failing_is_left_alone_and_found_again_when_it_is
 
     assert_eq!(
         problem(refused, 503).await,
-        "the orders service is having trouble"
+        "the orders service failed repeatedly and is not called: circuit breaker open"
     );
 
     let metrics = gateway.metrics().await;
@@ -211,7 +211,7 @@ async fn an_upstream_that_keeps_failing_is_left_alone_and_found_again_when_it_is
         );
     };
     counted("unreachable", 5);
-    counted("left_alone", 1);
+    counted("circuit_open", 1);
 
     serve(
         TcpListener::bind(address).await.unwrap(),

@@ -1,7 +1,8 @@
 //! The steps of the verification, in the order they run.
 //!
-//! Most run alone: they use all cores. Those that kill the platform and wait for minutes of event time to end leave the
-//! cores idle, so the checks of the chart and of both clouds run beside them.
+//! Most run alone: they use all cores. The counterparts are fetched and installed while the code is compiled: that waits
+//! for the network. Steps that kill the platform and wait for minutes of event time to end leave the cores idle, so the
+//! checks of the chart and of both clouds run beside them.
 
 use std::error::Error;
 use std::ffi::OsStr;
@@ -21,6 +22,10 @@ use crate::{browser, code, crash, cut_off, end_to_end, exact, load};
 /// All steps, in stages that follow each other.
 pub(super) const STAGES: &[Stage] = &[
     Stage {
+        steps: COMPILING,
+        beside: FETCHING,
+    },
+    Stage {
         steps: ALONE,
         beside: &[],
     },
@@ -34,7 +39,8 @@ pub(super) const STAGES: &[Stage] = &[
     },
 ];
 
-const ALONE: &[Step] = &[
+/// They check and compile the code.
+const COMPILING: &[Step] = &[
     Step {
         name: "format",
         about: "cargo fmt --check",
@@ -65,11 +71,17 @@ const ALONE: &[Step] = &[
         about: "the release binaries",
         run: build,
     },
-    Step {
-        name: "provision",
-        about: "fetches and installs the counterparts",
-        run: provision,
-    },
+];
+
+/// The steps of later stages use what it fetches.
+const FETCHING: &[Step] = &[Step {
+    name: "provision",
+    about: "fetches and installs the counterparts",
+    run: provision,
+}];
+
+/// They use all cores.
+const ALONE: &[Step] = &[
     Step {
         name: "tests",
         about: "every test, against the real counterparts",
@@ -421,6 +433,22 @@ mod tests {
                 .iter()
                 .all(|name| distinct.contains(name))
         );
+    }
+
+    #[test]
+    fn counterparts_are_fetched_before_the_stage_that_uses_them() {
+        let stage_of = |name| {
+            let has_it = |stage: &Stage| {
+                let mut steps = stage.steps.iter().chain(stage.beside);
+                steps.any(|step| step.name == name)
+            };
+            STAGES.iter().position(has_it).unwrap()
+        };
+
+        let fetched = stage_of("provision");
+        for user in ["tests", "exact", "end-to-end-real", "browser", "k6"] {
+            assert!(fetched < stage_of(user), "{user}");
+        }
     }
 
     #[test]

@@ -13,7 +13,6 @@
 pub mod apart;
 pub mod binaries;
 pub mod browser;
-mod client;
 pub mod code;
 pub mod command;
 pub mod compare;

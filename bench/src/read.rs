@@ -4,8 +4,7 @@ use std::time::{Duration, Instant};
 
 use record_log::{LogError, OffsetRange, Reader, Record, RecordLog, Signal};
 use serde::de::DeserializeOwned;
-
-use crate::client::KafkaClient;
+use stream_cli::Client;
 
 /// The time without a record after which reading fails.
 const STALL_LIMIT: Duration = Duration::from_secs(60);
@@ -21,8 +20,8 @@ pub struct Args {
     #[arg(long, default_value = events::ORDERS)]
     topic: String,
     /// Client of Kafka that reads
-    #[arg(long, value_enum, default_value_t = KafkaClient::Rdkafka)]
-    client: KafkaClient,
+    #[arg(long, value_enum, default_value_t = Client::Rdkafka)]
+    client: Client,
     /// Expected number of records; another number is an error
     #[arg(long)]
     expect: Option<u64>,
@@ -65,7 +64,9 @@ impl Args {
     pub fn run(self) -> Result<(), ReadError> {
         let mut bytes = 0;
         let mut weigh = |record: Record<'_>| bytes += record.value.unwrap_or_default().len();
-        let records = all(&*self.client.open(&self.brokers)?, &self.topic, &mut weigh)?;
+        let settings = self.client.settings(self.brokers, Vec::new());
+        let log = record_log::open(&settings)?;
+        let records = all(&*log, &self.topic, &mut weigh)?;
         println!("{records} records, {bytes} bytes");
 
         match self.expect {
@@ -161,13 +162,25 @@ pub fn all_json<T: DeserializeOwned>(
     log: &dyn RecordLog,
     topic: &str,
 ) -> Result<Vec<T>, ReadError> {
+    let values = all_json_with_times(log, topic)?;
+    Ok(values.into_iter().map(|(value, _)| value).collect())
+}
+
+/// Returns the value of every committed record of the topic, read as JSON, with the time that the log has for it.
+///
+/// # Errors
+/// As [`all_json`].
+pub fn all_json_with_times<T: DeserializeOwned>(
+    log: &dyn RecordLog,
+    topic: &str,
+) -> Result<Vec<(T, u64)>, ReadError> {
     let mut values = Vec::new();
     let mut bad = None;
     all(
         log,
         topic,
         &mut |record| match serde_json::from_slice(record.value.unwrap_or_default()) {
-            Ok(value) => values.push(value),
+            Ok(value) => values.push((value, record.log_time_ms)),
             Err(source) => {
                 bad.get_or_insert(ReadError::Value {
                     partition: record.partition,

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use events::{ORDERS, WindowCount};
 use record_log::RecordLog;
+use stream_cli::Client;
 
-use crate::client::KafkaClient;
 use crate::counterparts::{Broker, Cache};
 use crate::flink::{Flink, FlinkError};
 use crate::generate;
@@ -50,7 +50,7 @@ pub struct Args {
         value_delimiter = ',',
         default_value = "native"
     )]
-    clients: Vec<KafkaClient>,
+    clients: Vec<Client>,
     /// Also measure the job with at-least-once delivery in the same run: the difference is the cost
     /// of exactly once
     #[arg(long)]
@@ -110,7 +110,7 @@ impl Args {
         let topic = format!("{ORDERS}-{name}");
         println!("{}", machine::describe());
         self.generate(broker.address(), &topic)?;
-        self.read(broker.address(), &topic, KafkaClient::Rdkafka)?; // warms the page cache for all
+        self.read(broker.address(), &topic, Client::Rdkafka)?; // warms the page cache for all
 
         let flink = self
             .flink
@@ -156,7 +156,7 @@ impl Args {
         for client in &self.clients {
             let name = client.name();
             let run = format!("{run}-{name}");
-            let settings = ["--client", name];
+            let settings = ["--client", &name];
             self.job(
                 &format!("order-analytics, {name}"),
                 &run,
@@ -255,12 +255,7 @@ impl Args {
         Ok(())
     }
 
-    fn read(
-        &self,
-        brokers: &str,
-        topic: &str,
-        client: KafkaClient,
-    ) -> Result<Ended, ThroughputError> {
+    fn read(&self, brokers: &str, topic: &str, client: Client) -> Result<Ended, ThroughputError> {
         ours(
             "read",
             &[
@@ -269,7 +264,7 @@ impl Args {
                 "--topic",
                 topic,
                 "--client",
-                client.name(),
+                &client.name(),
                 "--expect",
                 &self.orders.to_string(),
             ],

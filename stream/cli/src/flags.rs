@@ -207,13 +207,25 @@ impl LogFlags {
     /// Returns the settings of the log.
     pub fn settings(&self) -> LogSettings {
         let brokers = self.brokers.clone();
-        let properties = self.properties.clone();
-        match self.client {
-            Client::Rdkafka => LogSettings::Kafka {
+        self.client.settings(brokers, self.properties.clone())
+    }
+}
+
+impl Client {
+    /// Returns the name that `--client` takes.
+    pub fn name(self) -> String {
+        let value = self.to_possible_value().expect("no client is hidden");
+        value.get_name().to_owned()
+    }
+
+    /// Returns the settings of a log that this client reads and publishes.
+    pub fn settings(self, brokers: String, properties: Vec<(String, String)>) -> LogSettings {
+        match self {
+            Self::Rdkafka => LogSettings::Kafka {
                 brokers,
                 properties,
             },
-            Client::Native => LogSettings::NativeKafka {
+            Self::Native => LogSettings::NativeKafka {
                 brokers,
                 properties,
             },

@@ -13,8 +13,9 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
-use record_log::{LogSettings, RecordLog, open};
+use record_log::{RecordLog, open};
 use stream::Stop;
+use stream_cli::Client;
 
 /// How long a call of a broker may take.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -167,18 +168,7 @@ impl Shop {
     }
 
     fn log(&self, client: Client) -> std::sync::Arc<dyn RecordLog> {
-        let (brokers, properties) = (self.brokers.clone(), Vec::new());
-        let settings = match client {
-            Client::Rdkafka => LogSettings::Kafka {
-                brokers,
-                properties,
-            },
-            Client::Native => LogSettings::NativeKafka {
-                brokers,
-                properties,
-            },
-        };
-        open(&settings).unwrap()
+        open(&client.settings(self.brokers.clone(), Vec::new())).unwrap()
     }
 
     /// Returns everything that is committed on a topic.
@@ -224,13 +214,6 @@ impl Shop {
         }
         newest.values().map(|(_, count)| count).sum()
     }
-}
-
-/// The client by which the job reads.
-#[derive(Clone, Copy, Debug)]
-pub enum Client {
-    Rdkafka,
-    Native,
 }
 
 impl Raw {

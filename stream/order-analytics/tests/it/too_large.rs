@@ -2,8 +2,9 @@
 
 use events::Timestamp;
 use sha2::{Digest, Sha256};
+use stream_cli::Client;
 
-use crate::raw::{Client, Raw, Shop, brokers};
+use crate::raw::{Raw, Shop, brokers};
 
 /// The time of the first order: some while ago.
 const FIRST_MS: u64 = 1_790_000_000_000;

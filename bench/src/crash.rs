@@ -32,9 +32,9 @@ pub(crate) const WINDOW: Duration = Duration::from_millis(500);
 const PARTITIONS: u32 = 4;
 /// The disorder of the events, and of the job's setting.
 pub(crate) const DISORDER: Duration = Duration::from_millis(200);
-/// The time within which everything must be counted after the load.
+/// The time limit for counting every order, from the end of the load on.
 const COUNTED_WITHIN: Duration = Duration::from_secs(120);
-/// The interval of the checks whether everything is counted.
+/// The interval at which the counts are compared until every order is counted.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// Kills processes of the job, its broker and its object store under load, and compares every count
@@ -61,7 +61,7 @@ pub struct Args {
     seed: u64,
 }
 
-/// The reason why there is no verdict, or a bad one.
+/// The reason why there was no comparison, or what it found.
 #[derive(Debug, thiserror::Error)]
 pub enum CrashError {
     /// The results differ from the expected ones.
@@ -130,7 +130,7 @@ impl Args {
         outcome.inspect_err(|_| drop(folder.keep()))
     }
 
-    /// Returns the settings of orders of now: event time follows the clock.
+    /// Returns the settings of orders whose event times follow the clock.
     fn orders(&self) -> OrderSettings {
         OrderSettings {
             orders: u64::from(self.rate) * self.duration.as_secs(),
@@ -206,24 +206,7 @@ fn input(log: &dyn RecordLog, job: &Job<'_>) -> Result<(Vec<Expected>, u64), Rea
 
 /// Returns the counts, each with its log time.
 fn results(log: &dyn RecordLog, job: &Job<'_>) -> Result<Vec<(WindowCount, u64)>, ReadError> {
-    let mut results = Vec::new();
-    let mut bad = None;
-    read::all(
-        log,
-        &job.output(),
-        &mut |record| match serde_json::from_slice(record.value.unwrap_or_default()) {
-            Ok(count) => results.push((count, record.log_time_ms)),
-            Err(source) => {
-                bad.get_or_insert(ReadError::Value {
-                    partition: record.partition,
-                    offset: record.offset,
-                    source,
-                });
-            }
-        },
-    )?;
-
-    bad.map_or(Ok(results), Err)
+    read::all_json_with_times(log, &job.output())
 }
 
 /// Waits until the newest revisions count all orders.

@@ -157,7 +157,7 @@ impl Args {
 }
 
 impl Run<'_> {
-    /// The whole run; if the broker is our own, it is stopped for a while.
+    /// Runs all steps. A broker that this run has started is killed and started again in between.
     fn whole(&self, kafka: Option<&mut Server>) -> Result<()> {
         let platform = self.start()?;
         refusals(platform.settings(), self.folder)?;

@@ -17,14 +17,13 @@ use crate::platform::PlatformError;
 use crate::process::Lifetime;
 use crate::shop::ShopError;
 
-/// The orders of three customers that make a little traffic: this many by the first, and one more
-/// by each other.
+/// The number of orders that the first of three customers places. Each of the others places one more than the one before.
 const ORDERS: usize = 30;
 
 /// Starts every service in a process of its own, and prints the memory of each.
 #[derive(Debug, clap::Parser)]
 pub struct Args {
-    /// Time for which the services are left alone before each measurement.
+    /// Time without requests before each measurement.
     #[arg(long = "for", default_value = "1m", value_parser = humantime::parse_duration, value_name = "DURATION")]
     duration: Duration,
 }
@@ -74,7 +73,7 @@ impl Args {
         println!("{}", machine::describe());
 
         let apart = Apart::start(folder.path(), &stores, 1)?;
-        // The programs do nothing in this time, and that is measured.
+        // Without requests: the memory of idle services is measured.
         thread::sleep(self.duration);
         print("idle", &apart)?;
 

@@ -15,7 +15,7 @@ const READY_LIMIT: Duration = Duration::from_secs(90);
 /// The interval of the lines that a long wait prints.
 const PROGRESS_EVERY: Duration = Duration::from_secs(5);
 
-/// The command that starts a server, repeatable.
+/// The command that starts a server, once or again.
 pub struct Launch {
     /// Its name.
     pub name: &'static str,
@@ -87,7 +87,7 @@ impl Server {
 
             if Instant::now() > next_line {
                 println!(
-                    "{}: waiting for it since {} s",
+                    "{}: not ready after {} s",
                     self.launch.name,
                     self.started.elapsed().as_secs()
                 );
@@ -184,7 +184,7 @@ impl Launch {
 /// # Errors
 /// If the system has none.
 pub fn free_ports<const N: usize>() -> Result<[u16; N]> {
-    // All are held until all are known, so that none is returned twice.
+    // The listeners are held until all ports are known, so that no port is returned twice.
     let mut held = Vec::with_capacity(N);
     let mut ports = [0; N];
     for port in &mut ports {

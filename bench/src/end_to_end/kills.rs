@@ -25,8 +25,8 @@ struct Purchases {
     unanswered: usize,
 }
 
-/// Calls `kill_and_start` this often while the customers order, each at one of the shops, and
-/// compares the stored orders with their knowledge.
+/// Calls `kill_and_start` `kills` times while the customers order, each at one of the shops. Then compares the stored orders
+/// with those that the customers know.
 pub(super) fn under_load<V>(
     victim: V,
     shops: &[Shop],
@@ -34,7 +34,7 @@ pub(super) fn under_load<V>(
     kills: u32,
     mut kill_and_start: impl FnMut(V, u32) -> Result<V>,
 ) -> Result<V> {
-    println!("killing while customers order; so often: {kills}");
+    println!("killing {kills} times while customers order");
     let began = Instant::now();
     let product = &*customers.product;
     let over = AtomicBool::new(false);

@@ -1,5 +1,5 @@
-//! Kills only the orders service, as the loss of a node would, while all others continue. They meet
-//! orders that another process was about to store, and only the killed service starts anew.
+//! Kills only the orders service, as the loss of a node would, while all other services continue. Their calls to it fail in
+//! the middle of an order, and they have to go on with the process that takes its place.
 
 use std::path::Path;
 
@@ -33,7 +33,7 @@ pub(super) fn run(
     };
 
     let mysql =
-        Url::parse(&address(Counterpart::Mariadb)).expect("the harness writes addresses well");
+        Url::parse(&address(Counterpart::Mariadb)).expect("the harness writes valid addresses");
     println!("{}", machine::describe());
 
     let apart = Apart::start(folder, &stores, replicas)?;

@@ -1,4 +1,4 @@
-//! The load: `wrk` on one thread, and the resources that the loaded proxy used meanwhile.
+//! The load: `wrk` on one thread. The resources that the proxy uses under it are measured.
 
 use std::process::{Command, Stdio};
 
@@ -58,6 +58,7 @@ impl Load {
         })
     }
 
+    /// Runs `wrk` against the proxy, and returns its report.
     fn put_on(self, proxy: &Proxy) -> Result<Report, GatewayError> {
         let mut wrk = Command::new("wrk");
         wrk.args(["--threads", "1", "--timeout", "10s", "--script", REPORT]);
@@ -73,15 +74,15 @@ impl Load {
         }
 
         let output = wrk.arg(proxy.url()).stdin(Stdio::null()).output()?;
-        let said = String::from_utf8_lossy(&output.stdout);
-        let report = said
+        let printed = String::from_utf8_lossy(&output.stdout);
+        let report = printed
             .lines()
             .last()
             .and_then(|line| serde_json::from_str(line).ok());
 
         report.ok_or_else(|| {
-            let complaint = String::from_utf8_lossy(&output.stderr);
-            GatewayError::NoReport(proxy.name, format!("{said}{complaint}"))
+            let errors = String::from_utf8_lossy(&output.stderr);
+            GatewayError::NoReport(proxy.name, format!("{printed}{errors}"))
         })
     }
 }

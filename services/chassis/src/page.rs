@@ -21,7 +21,7 @@ pub struct Page<T> {
     pub next: Option<Cursor>,
 }
 
-/// The position where a page begins: opaque to clients, any small value to the service.
+/// The position where a page begins. Clients cannot read it; for the service it is any small value.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(transparent)]
 pub struct Cursor(String);
@@ -30,8 +30,8 @@ pub struct Cursor(String);
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Limit(u32);
 
-/// The query of a list. Lists with more parameters declare these two beside their own: an error in
-/// a flattened struct would not name its parameter.
+/// The query of a list. A list with more parameters declares these two fields again beside its own, because serde does not
+/// name the parameter of an error in a flattened struct.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub struct PageQuery {
     /// `?limit=`.
@@ -84,7 +84,7 @@ impl Cursor {
         let bytes = URL_SAFE_NO_PAD.decode(&self.0).ok();
         let position = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
         position.ok_or_else(|| {
-            Problem::bad_request("the cursor is not one that this list gave").field("cursor")
+            Problem::bad_request("the cursor was not returned by this list").field("cursor")
         })
     }
 }

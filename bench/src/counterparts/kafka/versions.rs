@@ -63,7 +63,7 @@ mod tests {
     use super::{NEWEST, OLDER, POM};
 
     #[test]
-    fn the_pom_names_the_newest_version_and_no_other_part_has_its_number() {
+    fn the_pom_has_the_newest_version_s_number_nowhere_else() {
         assert_eq!(POM.matches(NEWEST.number).count(), 2);
 
         for version in OLDER {

@@ -151,11 +151,11 @@ impl TokenSource {
     }
 
     /// Returns the login by this source's tokens. Only AWS has regions.
-    pub fn login(self, region: Option<String>) -> Login {
-        let issuer: Arc<dyn Issuer> = match self {
-            Self::Google => Arc::new(Google::of_environment()),
+    pub fn login(self, region: Option<&String>) -> Login {
+        let issuer: Arc<dyn Issuer> = match (self, region) {
+            (Self::Google, _) => Arc::new(Google::of_environment()),
             #[cfg(feature = "msk-iam")]
-            Self::MskIam => Arc::new(msk::Msk::new(region)),
+            (Self::MskIam, region) => Arc::new(msk::Msk::new(region.cloned())),
         };
         Login::Issued(self, issuer)
     }

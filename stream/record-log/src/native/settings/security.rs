@@ -237,7 +237,7 @@ impl Security {
 
         match (self.token_file.clone(), self.token_source) {
             (Some(file), None) => Ok(Login::Token { file }),
-            (None, Some(source)) => Ok(source.login(self.token_region.clone())),
+            (None, Some(source)) => Ok(source.login(self.token_region.as_ref())),
             (None, None) => Err(Refused::Missing {
                 name: TOKEN_FILE,
                 because,

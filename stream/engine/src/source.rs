@@ -15,8 +15,11 @@
 //! 3. The source is scheduled again when there is something to read, and periodically so that event
 //!    time advances.
 
+mod admission;
 pub mod fold;
+pub mod limits;
 mod on_time;
+mod open;
 pub mod partitions;
 pub mod position;
 mod ticks;

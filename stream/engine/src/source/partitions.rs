@@ -4,23 +4,21 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use record_log::{LogError, LogTimeType, Offset, Reader, Record, Wake};
+use record_log::{LogError, LogTimeType, Offset, Polled, Reader, Record, Wake};
 use timely::scheduling::activate::SyncActivator;
 
 use crate::aggregate::{Aggregate, Key};
-use crate::cut::{Anchor, Crossing, Cut, Intake, Reading, Verdict};
-use crate::flow::{Reason, SideOutput};
-use crate::inputs;
-use crate::job::{Admission, Decode, Rejected};
+use crate::cut::{Anchor, Crossing, Cut, Intake};
+use crate::job::Decode;
 use crate::metrics::counts::BatchCounts;
-use crate::pane::{EventTimeMs, Windows};
-use crate::seen::EventId;
-use crate::sink::side::SideLimits;
+use crate::pane::EventTimeMs;
 use crate::sink::sides::SideQueue;
-use crate::source::fold::{Fold, Group};
+use crate::source::admission::{Counted, RecordAdmission, reading_of};
+use crate::source::fold::Group;
+use crate::source::limits::Limits;
 use crate::source::on_time::OnTimeRun;
+use crate::source::open::Open;
 use crate::source::position::Position;
-use crate::units::instant;
 use crate::watermark::Claim;
 
 /// The number of records that are read from a partition before the next one has its turn. It is
@@ -32,39 +30,6 @@ const END_LIMIT_MS: u64 = 5_000;
 
 /// The bytes of records that a job without a window reads within one of its intervals.
 const INTERVAL_BYTES: usize = 32 << 20;
-
-/// The limits on reading.
-#[derive(Clone, Debug)]
-pub struct Limits {
-    /// The job's windows.
-    pub windows: Windows,
-    /// Whether the job has no window.
-    pub is_passing: bool,
-    /// How far stages reach behind a window.
-    pub reach_ms: u64,
-    /// The limits of each source topic.
-    pub of_inputs: Arc<[InputLimits]>,
-    /// The number of panes that a worker may have that contain something and are not committed.
-    pub max_open_panes: usize,
-    /// The number of horizons above which reading waits until results are committed.
-    pub max_horizons: usize,
-}
-
-/// The limits on reading one of the source topics.
-#[derive(Clone, Copy, Debug)]
-pub struct InputLimits {
-    /// Whether the topic may lose single records, including the anchors (compaction).
-    pub may_lose_anchors: bool,
-    /// The limits for records of the topics of its side outputs.
-    pub sides: SideLimits,
-}
-
-impl Limits {
-    /// Returns the limits of the topic that a partition belongs to.
-    fn of_input(&self, partition: u32) -> InputLimits {
-        self.of_inputs[inputs::source_of(partition)]
-    }
-}
 
 /// The partitions of one worker.
 pub struct Partitions<K, A> {
@@ -105,15 +70,34 @@ pub struct Moment {
     pub now_ms: u64,
 }
 
-/// The records that have been read and not sent.
-struct Open<K, A> {
-    fold: Fold<K, A>,
-    /// The boundary by which all windows that contain something end.
-    windows_end: EventTimeMs,
-    /// The panes of arrival and of the record that was counted last.
-    last: Option<(EventTimeMs, EventTimeMs)>,
-    /// The bytes of the records that a job without a window has read and not sent.
-    passed_bytes: usize,
+/// The findings in the records of one poll.
+#[derive(Default)]
+struct Seen {
+    batch: BatchCounts,
+    /// The last record.
+    last: Option<Anchor>,
+    /// Whether a record differs from the one that the checkpoint describes.
+    is_foreign: bool,
+    /// Who set the records' times; producers, if they set any.
+    log_time_type: Option<LogTimeType>,
+    /// The bytes of side outputs.
+    side_bytes: usize,
+}
+
+impl Seen {
+    #[inline]
+    fn note(&mut self, record: &Record<'_>, intake: &mut Intake) {
+        if self.log_time_type != Some(LogTimeType::Create) {
+            self.log_time_type = Some(record.log_time_type);
+        }
+
+        let anchor = Anchor {
+            offset: record.offset,
+            log_time_ms: record.log_time_ms,
+        };
+        self.is_foreign |= !intake.recognizes(record.partition, anchor);
+        self.last = Some(anchor);
+    }
 }
 
 impl<K: Key, A: Aggregate> Partitions<K, A> {
@@ -126,12 +110,7 @@ impl<K: Key, A: Aggregate> Partitions<K, A> {
         limits: Limits,
         sides: SideQueue,
     ) -> Self {
-        let open = Open {
-            fold: Fold::default(),
-            windows_end: intake.capability(),
-            last: None,
-            passed_bytes: 0,
-        };
+        let open = Open::from(intake.capability());
 
         Self {
             intake,
@@ -341,11 +320,14 @@ impl<K: Key, A: Aggregate> Partitions<K, A> {
         newest.event_ms < last + self.limits.windows.pane_ms()
     }
 
+    /// Returns the offset at which reading of the partition ends, if it is to end.
+    fn end(&self, partition: u32) -> Option<Offset> {
+        self.ends.as_ref()?.get(&partition).copied()
+    }
+
     fn has_ended(&self, partition: u32) -> bool {
-        self.ends.as_ref().is_some_and(|ends| {
-            ends.get(&partition)
-                .is_some_and(|end| self.intake.next_offset(partition) >= *end)
-        })
+        let end = self.end(partition);
+        end.is_some_and(|end| self.intake.next_offset(partition) >= end)
     }
 
     fn poll_partition(
@@ -354,45 +336,20 @@ impl<K: Key, A: Aggregate> Partitions<K, A> {
         records: usize,
         now_ms: u64,
     ) -> Result<BatchCounts, LogError> {
-        let end = self
-            .ends
-            .as_ref()
-            .and_then(|ends| ends.get(&partition))
-            .copied()
-            .unwrap_or(Offset::MAX);
-
-        let mut batch = BatchCounts::default();
-        let mut last = None;
-        let mut is_foreign = false;
-        let mut log_time_type = self.log_time_type;
+        let end = self.end(partition).unwrap_or(Offset::MAX);
+        let mut seen = Seen::default();
         let intake = &mut self.intake;
         let open = &mut self.open;
         let on_time = &mut self.on_time;
         let decode = &self.decode;
         let limits = &self.limits;
         let sides = &self.sides;
-        let mut side_bytes = 0;
 
         let polled = self.reader.poll(partition, records, &mut |record| {
             if record.offset < end {
-                let reading = Reading {
-                    partition,
-                    offset: record.offset,
-                    appended_ms: (record.log_time_type == LogTimeType::Append)
-                        .then_some(record.log_time_ms),
-                    now_ms,
-                };
+                let reading = reading_of(&record, now_ms);
                 intake.read(&reading);
-                if log_time_type != Some(LogTimeType::Create) {
-                    log_time_type = Some(record.log_time_type);
-                }
-
-                let anchor = Anchor {
-                    offset: record.offset,
-                    log_time_ms: record.log_time_ms,
-                };
-                is_foreign |= !intake.recognizes(partition, anchor);
-                last = Some(anchor);
+                seen.note(&record, intake);
 
                 let mut admission = RecordAdmission {
                     record: &record,
@@ -402,29 +359,46 @@ impl<K: Key, A: Aggregate> Partitions<K, A> {
                     on_time,
                     sides,
                     limits,
-                    batch: &mut batch,
+                    batch: &mut seen.batch,
                     id: None,
-                    side_bytes: &mut side_bytes,
+                    side_bytes: &mut seen.side_bytes,
                     counted: Counted::Not,
                 };
                 admission.decide(decode);
             }
         });
-        open.settle(partition, on_time, intake, limits, &mut batch);
-        let polled = polled?;
 
-        self.log_time_type = log_time_type;
-        if let Some(anchor) = last {
+        // Events that were on time may wait for their decision, even if the reader has failed since.
+        open.settle(partition, on_time, intake, limits, &mut seen.batch);
+
+        let polled = polled?;
+        self.note(partition, &seen, &polled);
+        self.intake.skip_to(partition, polled.next_offset.min(end));
+
+        let may_lose_anchors = self.limits.of_input(partition).may_lose_anchors;
+        let is_foreign = !may_lose_anchors && self.intake.misses_anchor(partition);
+        let is_foreign = seen.is_foreign || is_foreign;
+        self.foreign = self.foreign.or(is_foreign.then_some(partition));
+        self.hear(partition, &polled, now_ms);
+
+        Ok(seen.batch)
+    }
+
+    /// Notes what the records of a poll have in common.
+    fn note(&mut self, partition: u32, seen: &Seen, polled: &Polled) {
+        if self.log_time_type != Some(LogTimeType::Create) {
+            self.log_time_type = seen.log_time_type.or(self.log_time_type);
+        }
+        if let Some(anchor) = seen.last {
             self.intake.anchor(partition, anchor);
         }
-        if let Some(per_record) = side_bytes.checked_div(polled.records) {
+        if let Some(per_record) = seen.side_bytes.checked_div(polled.records) {
             self.side_bytes_per_record = per_record;
         }
-        self.intake.skip_to(partition, polled.next_offset.min(end));
-        let may_lose_anchors = self.limits.of_input(partition).may_lose_anchors;
-        is_foreign |= !may_lose_anchors && self.intake.misses_anchor(partition);
-        self.foreign = self.foreign.or(is_foreign.then_some(partition));
+    }
 
+    /// Notes the end that a poll confirmed, and whether the partition made progress.
+    fn hear(&mut self, partition: u32, polled: &Polled, now_ms: u64) {
         let is_end_news = polled.end_as_of_ms > self.intake.end_as_of_ms(partition);
         if let Some(as_of_ms) = polled.end_as_of_ms {
             self.intake.at_end(partition, as_of_ms);
@@ -432,180 +406,6 @@ impl<K: Key, A: Aggregate> Partitions<K, A> {
         if polled.records > 0 || is_end_news {
             self.heard.insert(partition, now_ms);
         }
-
-        Ok(batch)
-    }
-}
-
-/// The decision about one record.
-struct RecordAdmission<'a, 'r, K, A> {
-    record: &'a Record<'r>,
-    reading: Reading,
-    intake: &'a mut Intake,
-    open: &'a mut Open<K, A>,
-    on_time: &'a mut OnTimeRun<K, A>,
-    sides: &'a SideQueue,
-    limits: &'a Limits,
-    batch: &'a mut BatchCounts,
-    /// The event's id, if it has one.
-    id: Option<EventId>,
-    side_bytes: &'a mut usize,
-    counted: Counted,
-}
-
-/// Whether a record is counted.
-enum Counted {
-    Not,
-    /// It is if its id and what was published allow it.
-    OnTime,
-    /// It is. The pane at which the record travels, and the pane to which it belongs.
-    At(EventTimeMs, EventTimeMs),
-}
-
-impl<K: Key, A: Aggregate> RecordAdmission<'_, '_, K, A> {
-    fn decide(&mut self, decode: &Decode<K, A>) {
-        self.batch.records += 1;
-        self.batch.bytes += self.size_bytes() as u64;
-
-        if let Err(Rejected(reason)) = decode(self.record, self) {
-            let Record {
-                partition, offset, ..
-            } = *self.record;
-            if self.intake.admit_rejected(partition, offset) {
-                self.batch.rejected += 1;
-                self.publish(Reason::Rejected(reason), 0);
-            }
-        }
-    }
-
-    /// Decides about the events that were read before this record.
-    fn settle(&mut self) {
-        let partition = self.reading.partition;
-        self.open.settle(
-            partition,
-            self.on_time,
-            self.intake,
-            self.limits,
-            self.batch,
-        );
-    }
-
-    fn size_bytes(&self) -> usize {
-        self.record.key.map_or(0, <[u8]>::len) + self.record.value.map_or(0, <[u8]>::len)
-    }
-
-    fn publish(&mut self, reason: Reason, horizon: EventTimeMs) {
-        let limits = self.limits.of_input(self.record.partition).sides;
-        let output = SideOutput::of(self.record, reason, limits);
-        *self.side_bytes += output.size_bytes();
-        self.sides.push(output, horizon);
-    }
-}
-
-impl<K: Key, A: Aggregate> Admission<K, A> for RecordAdmission<'_, '_, K, A> {
-    fn identify(&mut self, id: EventId) {
-        self.id = Some(id);
-    }
-
-    fn admit(&mut self, event_ms: EventTimeMs) -> Result<bool, Rejected> {
-        if let Err(limit_ms) = self.intake.believe(&self.reading, event_ms) {
-            return Err(Rejected(format!(
-                "the event time lies in the future: {} is after {}, {}",
-                instant(event_ms),
-                instant(limit_ms),
-                match self.reading.appended_ms {
-                    Some(_) => "the append time and --max-future-skew",
-                    None => "the reader's clock and --max-future-skew",
-                }
-            )));
-        }
-
-        if let Some(id) = self.id
-            && let Some(pane) = self.intake.on_time(&self.reading, event_ms)
-        {
-            if self.on_time.is_full() {
-                self.settle();
-            }
-            self.on_time.push(self.reading.offset, pane, id);
-            self.counted = Counted::OnTime;
-            return Ok(true);
-        }
-
-        self.settle();
-        match self.intake.admit_once(&self.reading, event_ms, self.id) {
-            Verdict::Counted { arrival, pane } => {
-                self.batch.corrections += u64::from(arrival != pane);
-                self.counted = Counted::At(arrival, pane);
-                self.open.expect(arrival, pane, self.limits);
-            }
-            Verdict::TooLate { horizon } => {
-                self.batch.too_late += 1;
-                self.publish(Reason::Late, horizon);
-            }
-            Verdict::Copy => self.batch.copies += 1,
-            Verdict::SeenBefore => {}
-        }
-
-        Ok(matches!(self.counted, Counted::At(..)))
-    }
-
-    fn pass(&mut self, event_ms: EventTimeMs) -> bool {
-        if let Verdict::Counted { arrival, pane } = self.intake.pass(&self.reading, event_ms) {
-            self.counted = Counted::At(arrival, pane);
-            let end = arrival + self.limits.windows.pane_ms();
-            self.open.windows_end = self.open.windows_end.max(end);
-            self.open.passed_bytes += self.size_bytes();
-        }
-        matches!(self.counted, Counted::At(..))
-    }
-
-    fn add(&mut self, key: K, aggregate: A) {
-        match self.counted {
-            Counted::Not => {}
-            Counted::OnTime => self.on_time.add(key, aggregate),
-            Counted::At(arrival, pane) => self.open.fold.add(arrival, pane, key, aggregate),
-        }
-    }
-}
-
-impl<K: Key, A: Aggregate> Open<K, A> {
-    /// Decides about events that are on time, and merges those that are counted.
-    fn settle(
-        &mut self,
-        partition: u32,
-        events: &mut OnTimeRun<K, A>,
-        intake: &mut Intake,
-        limits: &Limits,
-        batch: &mut BatchCounts,
-    ) {
-        events.settle(partition, intake, |verdict, values| match verdict {
-            Verdict::Counted { arrival, pane } => {
-                self.expect(arrival, pane, limits);
-                values.for_each(|(key, aggregate)| self.fold.add(arrival, pane, key, aggregate));
-            }
-            Verdict::Copy => batch.copies += 1,
-            Verdict::SeenBefore | Verdict::TooLate { .. } => {}
-        });
-    }
-
-    /// Notes that the windows of a counted record are to end. Most records have the panes of the
-    /// one before.
-    #[inline]
-    fn expect(&mut self, arrival: EventTimeMs, pane: EventTimeMs, limits: &Limits) {
-        if self.last.replace((arrival, pane)) == Some((arrival, pane)) {
-            return;
-        }
-
-        let windows = &limits.windows;
-        let end = windows.last_end(pane).max(arrival + windows.pane_ms());
-        let end = end.saturating_add(limits.reach_ms);
-        self.windows_end = self.windows_end.max(end);
-    }
-
-    /// Takes out everything that travels before `boundary`, in order.
-    fn take_before(&mut self, boundary: EventTimeMs) -> Vec<Group<K, A>> {
-        self.passed_bytes = 0;
-        self.fold.take_before(boundary)
     }
 }
 

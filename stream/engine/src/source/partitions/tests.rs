@@ -9,6 +9,9 @@ use record_log::{Cleanup, Delivery, NewRecord, RecordLog, TopicSpec};
 use super::*;
 use crate::aggregate::Count;
 use crate::cut::{Rules, Start};
+use crate::pane::Windows;
+use crate::sink::side::SideLimits;
+use crate::source::limits::InputLimits;
 use crate::watermark::{Newest, Pace};
 
 /// Returns a log whose records are event times, by partition. The first poll of partition 1

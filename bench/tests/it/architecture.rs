@@ -93,7 +93,7 @@ fn is_test_name(text: &str) -> bool {
 fn unheld(text: &str) -> Vec<&str> {
     text.split("\n\n")
         .filter(|paragraph| paragraph.starts_with("**Invariant:**"))
-        .filter(|paragraph| !paragraph.contains("Held "))
+        .filter(|paragraph| !paragraph.split_whitespace().any(|word| word == "Held"))
         .collect()
 }
 

@@ -70,6 +70,9 @@ pub enum LatencyError {
     /// No window closed after the warm-up.
     #[error("no window closed: let the load last longer than {} s and a window", WARM_UP.as_secs())]
     NoWindow,
+    /// The job's log names no milestone.
+    #[error("the job's log has no line about a milestone")]
+    NoMilestone,
     /// A result cannot be decoded.
     #[error("a result cannot be read: {0}")]
     Result(#[from] serde_json::Error),
@@ -121,7 +124,9 @@ impl Args {
         let disorder = format!("{}ms", self.disorder.as_millis());
         let mut settings = vec!["--window", &window, "--disorder", &disorder];
         if self.stages {
+            // The stages are read from lines of text. Without a terminal the job would write JSON.
             settings.extend(["--log", "warn,stream::milestones=debug"]);
+            settings.extend(["--log-format", "text"]);
         }
         let mut process = job.start(None, &settings, JOB_LOG)?;
 
@@ -141,7 +146,9 @@ impl Args {
 
         if self.stages {
             let log = std::fs::read_to_string(folder.path().join(JOB_LOG))?;
-            stages::report(&log, &self.windows(&seen), millis(self.window));
+            if !stages::report(&log, &self.windows(&seen), millis(self.window)) {
+                return Err(LatencyError::NoMilestone);
+            }
         }
         self.report(&seen)
     }

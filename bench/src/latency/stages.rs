@@ -43,7 +43,8 @@ pub struct Window {
 }
 
 /// Prints when windows passed each milestone after they were due, and the time since the one before: medians, and the most.
-pub fn report(log: &str, windows: &[Window], pane_ms: u64) {
+/// Returns whether the log names a milestone.
+pub fn report(log: &str, windows: &[Window], pane_ms: u64) -> bool {
     let lines: Vec<Line> = log.lines().filter_map(line).collect();
     println!(
         "{:<48} {:>12} {:>12} {:>12}",
@@ -66,6 +67,7 @@ pub fn report(log: &str, windows: &[Window], pane_ms: u64) {
         windows.iter().map(read).collect(),
         before_ms,
     );
+    !lines.is_empty()
 }
 
 /// Prints a line, and returns the median in milliseconds.

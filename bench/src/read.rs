@@ -134,7 +134,7 @@ impl Unread {
         each: &mut dyn FnMut(Record<'_>),
     ) -> Result<u64, ReadError> {
         let polled = reader.poll(self.partition, RECORDS_PER_POLL, each)?;
-        // What is left may hold no record: markers of transactions, or what compaction has removed.
+        // The offsets before the end may hold no record: a marker of a transaction, or a gap of compaction.
         self.range.start = match polled.is_at_end() {
             true => self.range.end,
             false => polled.next_offset,

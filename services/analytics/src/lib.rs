@@ -17,8 +17,8 @@
 //!
 //! Invariants: a record is written before its position is stored, so none is missed. A
 //! revision never replaces a higher one, so no record counts twice, however often it is delivered.
-//! A record is sent to listeners after its position is stored, so a listener that reads the lists
-//! finds in them what it has heard, whichever replica it reads from.
+//! A record is sent to listeners after its position is stored. So a listener that then reads the lists
+//! finds the record there, on any replica.
 
 mod config;
 mod consume;

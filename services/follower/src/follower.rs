@@ -324,7 +324,7 @@ impl<C: Consumer> Life<C> {
 
     /// Surveys the topic when it is due. Returns `false` if the topic has other partitions than it had.
     fn is_surveyed(&self, open: &mut OpenTopic, is_at_end: bool) -> Result<bool, LogError> {
-        // The end of a share says nothing about the partitions of other members.
+        // Other members may still have records to consume, so the end of a share is not the end of the topic.
         if is_at_end && open.reading.next.len() == open.partitions {
             self.follower.lag.set(0);
         }

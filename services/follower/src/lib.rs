@@ -25,7 +25,8 @@
 //!   the position that it stores, so none is missed; the owner stores its own again with the next survey.
 //! - A process whose consumer does not get through a batch for five minutes loses its partitions to others.
 //!
-//! What each process needs whole, for its own listeners, a second follower reads behind the group ([`Scope::Behind`]).
+//! A process that needs all records, for its own listeners, has a second follower, which reads behind the group
+//! ([`Scope::Behind`]).
 //!
 //! A permanent refusal of the log (a right is missing, a record is too large) is logged once and kept as a sentence
 //! ([`Refused`]) that makes the service not ready. No position moves meanwhile, so nothing is lost; the follower looks

@@ -374,7 +374,7 @@ impl Metrics {
         self.facts().commit_took_ms = Some(took.as_millis());
     }
 
-    /// Records that the log did not take what a worker publishes.
+    /// Records that a worker failed to publish.
     pub(crate) fn not_published(&self, worker: usize, reason: impl Display) {
         let reason = reason.to_string();
         let mut facts = self.facts();
@@ -382,7 +382,7 @@ impl Metrics {
         facts.trouble(now_ms(), reason);
     }
 
-    /// Records that the log took what a worker publishes.
+    /// Records that a worker has published.
     pub(crate) fn published(&self, worker: usize) {
         self.facts().published(worker);
     }

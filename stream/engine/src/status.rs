@@ -207,7 +207,7 @@ pub struct Facts {
     restarts: u64,
     partitions: BTreeMap<u32, PartitionStatus>,
     workers: BTreeMap<usize, WorkerStatus>,
-    /// By worker, since when the log has not taken what it publishes, and the last reason.
+    /// By worker that cannot publish: the time of its first failure, and the last reason.
     unpublished: BTreeMap<usize, (u64, String)>,
     /// The time at which the offsets were checked last, and the records and bytes read until then.
     looked: Option<(Instant, u64, u64)>,
@@ -316,7 +316,7 @@ impl Facts {
         ))
     }
 
-    /// Records that the log did not take what a worker publishes. A failure lasts until the worker
+    /// Records that a worker failed to publish. A failure lasts until the worker
     /// has [published](Self::published).
     pub fn not_published(&mut self, worker: usize, at_ms: u64, reason: String) {
         let (_, last) = self
@@ -326,7 +326,7 @@ impl Facts {
         *last = reason;
     }
 
-    /// Records that the log took what a worker publishes.
+    /// Records that a worker has published.
     pub fn published(&mut self, worker: usize) {
         self.unpublished.remove(&worker);
     }

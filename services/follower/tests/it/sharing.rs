@@ -1,4 +1,4 @@
-//! Members of a group share the partitions: each record has one consumer, whoever comes, goes, dies or is paused.
+//! Members of a group share the partitions: each record has one consumer, while members join, leave, die and are paused.
 
 use std::collections::BTreeMap;
 use std::sync::{Condvar, PoisonError};

@@ -1,4 +1,4 @@
-//! Replicas share the orders: each is consumed by one of them, and told once if two do.
+//! Replicas share the orders: each is consumed by one of them. An order that two consume makes one message.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicBool;

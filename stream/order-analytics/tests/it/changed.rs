@@ -1,5 +1,6 @@
 //! Topics that change under a living job of either client: deleted, recreated, emptied, grown, or with other settings.
-//! What can go on goes on. What cannot ends with one sentence that names the topic, and the next start takes it from there.
+//! After some changes the job goes on. After the others it ends with one sentence that names the topic, and its next start
+//! goes on.
 //! No order is lost and no row is repeated.
 
 use futures::executor::block_on;
@@ -72,7 +73,7 @@ struct Changed<'a> {
     operator: Operator,
 }
 
-/// A change of topics, and what must become of the job.
+/// A change of topics, and the expected outcome for the job.
 type Change = fn(Changed);
 
 /// Tries changes under jobs of both clients, each in a shop of its own.

@@ -1,4 +1,4 @@
-//! A job in a process of its own, which lives while a test changes what it stands on.
+//! A job in a process of its own, which runs while a test changes its topics or rights.
 
 use std::fs::{self, File};
 use std::process::{Child, Command, ExitStatus, Stdio};

@@ -61,7 +61,7 @@ impl KafkaMembership {
         Ok(Self { group, consumer })
     }
 
-    /// Handles what the client has received: assignments, revocations and errors.
+    /// Handles the assignments, revocations and errors that the client has received.
     fn serve(&self) -> Result<(), LogError> {
         loop {
             let before = self.assigned().changes;

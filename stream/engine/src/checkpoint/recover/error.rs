@@ -1,4 +1,4 @@
-//! Why an attempt cannot start, and what is wrong with a checkpoint.
+//! The reasons why an attempt cannot start, and why a checkpoint cannot be used.
 
 use crate::checkpoint::manifest::{Difference, ManifestError};
 use crate::checkpoint::part::PartError;
@@ -6,7 +6,7 @@ use crate::checkpoint::store::StoreError;
 use crate::pane::EventTimeMs;
 use crate::sink::progress::UnknownProgress;
 
-/// Why an attempt cannot start.
+/// The reason why an attempt cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum RecoverError {
     /// The object store failed.

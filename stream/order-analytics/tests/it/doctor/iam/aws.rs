@@ -55,7 +55,7 @@ fn credentials(expiry: &str) -> String {
     .to_string()
 }
 
-/// EKS hands credentials of a pod out to whoever has the token in the pod's file.
+/// EKS returns the credentials of a pod for a request with the token in the pod's file.
 fn of_pod(headers: &HeaderMap, expiry: &str) -> axum::response::Response {
     match headers.get("authorization") {
         Some(token) if token == "a pod" => credentials(expiry).into_response(),

@@ -104,7 +104,7 @@ fn an_answer_of_a_broker_that_is_read_no_more_is_left_out() {
     assert!(!shared.state().is_read_from(0, NODE));
 }
 
-/// This broker refuses the next fetch of the partition. Returns what the reader finds.
+/// This broker refuses the next fetch of the partition. Returns the reader's finding.
 fn refuse(shared: &Arc<Shared>, node: i32, code: Code, diverged_at: Option<i64>) -> Option<Found> {
     let settings = Settings::new("localhost:1", &[]).unwrap();
     let cluster = Arc::new(Cluster::new(settings.access, settings.brokers));

@@ -1,14 +1,16 @@
 //! `bench browser`: Chromium shops on fresh platforms, one without authentication and one with it.
 //! The scripts in `bench/browser` drive it.
 
-use std::io;
+use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus};
+use std::process::{Command, ExitStatus, Stdio};
 
 use crate::counterparts::{BROWSER, Cache, CounterpartError, provision};
 use crate::platform::{self, Platform, PlatformError, Settings};
 
 const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/browser");
+/// The scripts begin the line of a check that failed with it (`browser/report.mjs`).
+const FAILED: &str = "FAILED";
 /// The first admin of the platform with authentication: e-mail address and password.
 const ADMIN: [&str; 2] = ["captain@example.org", "steady as she goes"];
 
@@ -20,9 +22,16 @@ pub struct Args {}
 /// The reason why a script did not reach its end.
 #[derive(Debug, thiserror::Error)]
 pub enum BrowserError {
-    /// A script failed.
-    #[error("`{0}` ended with {1}")]
-    Script(&'static str, ExitStatus),
+    /// A script failed, and these are the checks of it that did.
+    #[error("`{what}` ended with {status}{}", listed(.failed))]
+    Script {
+        /// The command.
+        what: &'static str,
+        /// The status with which it ended.
+        status: ExitStatus,
+        /// The sentences of the checks that failed.
+        failed: Vec<String>,
+    },
     /// The platform did not start or stop.
     #[error(transparent)]
     Platform(#[from] PlatformError),
@@ -91,8 +100,10 @@ fn start(log: PathBuf, arguments: &[&str]) -> Result<Platform, BrowserError> {
     })?)
 }
 
-/// Runs npm in the folder of the scripts. Variables give the scripts the addresses of the platforms
-/// and the admin's credentials.
+/// Runs npm in the folder of the scripts, and passes its output on. Variables give the scripts the
+/// addresses of the platforms and the admin's credentials.
+///
+/// The error names the checks that failed: the log of a long verification may be cut before its end.
 fn npm(
     what: &'static str,
     arguments: &[&str],
@@ -104,10 +115,31 @@ fn npm(
         .args(arguments)
         .envs(variables.iter().map(|(name, value)| (name, value)));
 
-    let status = command.status()?;
+    let mut child = command.stdout(Stdio::piped()).spawn()?;
+    let mut failed = Vec::new();
+    if let Some(output) = child.stdout.take() {
+        for line in BufReader::new(output).lines() {
+            let line = line?;
+            println!("{line}");
+            failed.extend(
+                line.strip_prefix(FAILED)
+                    .map(|check| check.trim().to_owned()),
+            );
+        }
+    }
+
+    let status = child.wait()?;
     if status.success() {
         Ok(())
     } else {
-        Err(BrowserError::Script(what, status))
+        Err(BrowserError::Script {
+            what,
+            status,
+            failed,
+        })
     }
+}
+
+fn listed(failed: &[String]) -> String {
+    failed.iter().map(|check| format!("\n  {check}")).collect()
 }

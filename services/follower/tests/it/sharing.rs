@@ -21,6 +21,15 @@ impl Replica {
         Self::of(log.process(|_| Fault::None), Seen::default())
     }
 
+    /// Starts a replica and waits until it owns its share. The simulated log shares partitions in the order of joining,
+    /// and replicas that are only started join in any order.
+    async fn join(log: &SimulatedLog) -> Self {
+        let replica = Self::start(log);
+        until("it has joined", || !replica.owned().is_empty()).await;
+
+        replica
+    }
+
     fn of(process: SimulatedLog, seen: Seen) -> Self {
         let shutdown = Shutdown::new();
         let followed = follower(&process);
@@ -72,7 +81,9 @@ fn distinct_of_all(seen: &[&Seen]) -> BTreeSet<(u32, u64)> {
 #[tokio::test(flavor = "multi_thread")]
 async fn each_record_is_consumed_by_one_of_three_members() {
     let log = log(5);
-    let replicas = [(); 3].map(|()| Replica::start(&log));
+    let first = Replica::join(&log).await;
+    let second = Replica::join(&log).await;
+    let replicas = [first, second, Replica::join(&log).await];
     until("each has its share", || {
         let shares = replicas.iter().map(Replica::owned);
         shares.eq([vec![0, 3], vec![1, 4], vec![2]])
@@ -125,8 +136,8 @@ async fn a_member_that_joins_takes_its_share_where_the_other_stopped() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_member_that_leaves_gives_its_share_up_at_once() {
     let log = log(2);
-    let first = Replica::start(&log);
-    let second = Replica::start(&log);
+    let first = Replica::join(&log).await;
+    let second = Replica::join(&log).await;
     until("they share", || {
         first.owned() == [0] && second.owned() == [1]
     })

@@ -227,7 +227,7 @@ async function wrongPassword(visitor, email) {
   );
   await send(page, "Log in");
   await page.getByText("Too many attempts on this account. Try again in 40 s.").waitFor();
-  await page.unrouteAll();
+  await page.unrouteAll({ behavior: "wait" });
 }
 
 async function logIn(page, email, password) {

@@ -38,14 +38,14 @@ export async function files(visitor) {
     await upload(page, [TABLE]);
     await page.getByText("The file is larger than 104857600 bytes.").waitFor();
     await visitor.look("files-refused");
-    await page.unrouteAll();
+    await page.unrouteAll({ behavior: "wait" });
   });
   await claim("without its service the page says so, and finds it again", async () => {
     await page.route("**/api/files?*", (route) => route.abort());
     await page.reload();
     await page.getByText("The files are out of reach").waitFor();
     await visitor.holdAccessible();
-    await page.unrouteAll();
+    await page.unrouteAll({ behavior: "wait" });
     await page.getByRole("button", { name: "Try again" }).click();
     await card(page, "shelf.png").waitFor();
   });

@@ -1,19 +1,17 @@
 // The same shop without a mouse.
 
-import assert from "node:assert/strict";
 import { check } from "./report.mjs";
 
 /** Puts something into the basket and looks at it by keyboard alone. */
 export async function keyboard(visitor) {
   const { page } = visitor;
-  const focused = (locator) => locator.evaluate((node) => node === document.activeElement);
   const basket = page.locator("#open-basket");
 
   await check("keyboard: the first stop leads past the masthead", async () => {
     await page.goto("/");
     await page.locator(".card:not(.skeleton)").first().waitFor();
     await page.keyboard.press("Tab");
-    assert.ok(await focused(page.getByRole("link", { name: "Skip to the goods" })));
+    await visitor.holdFocus(page.getByRole("link", { name: "Skip to the goods" }));
   });
   await check("keyboard: a product goes into the basket", async () => {
     await visitor.tabTo(page.getByRole("button", { name: /^Add /, disabled: false }).first());
@@ -28,10 +26,10 @@ export async function keyboard(visitor) {
     await visitor.tabTo(more);
     await page.keyboard.press("Enter");
     await page.getByRole("button", { name: "Basket 2 items", includeHidden: true }).waitFor({ state: "attached" });
-    assert.ok(await focused(more));
+    await visitor.holdFocus(more);
   });
   await check("keyboard: Escape closes the basket and gives the focus back", async () => {
     await page.keyboard.press("Escape");
-    assert.ok(await focused(basket));
+    await visitor.holdFocus(basket);
   });
 }

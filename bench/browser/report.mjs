@@ -17,6 +17,12 @@ export async function check(sentence, claim) {
   }
 }
 
+/** An error outside a check is a failed check, and ends the run: the promise of a route that nobody waits for, for instance. */
+process.on("uncaughtException", (error) => {
+  console.log(`FAILED  outside a check: ${error.stack ?? error}`);
+  process.exit(1);
+});
+
 /** Prints the sum and gives the exit code. */
 export function conclude() {
   console.log(`${passed} passed, ${failed} failed`);

@@ -15,7 +15,7 @@ export async function trouble(visitor, base) {
     await page.getByText("The shelves are out of reach").waitFor();
     await visitor.look("no-products");
     await visitor.holdAccessible();
-    await page.unrouteAll();
+    await page.unrouteAll({ behavior: "wait" });
     await page.getByRole("button", { name: "Try again" }).click();
     await page.locator(".card:not(.skeleton)").first().waitFor();
   });
@@ -23,14 +23,14 @@ export async function trouble(visitor, base) {
     await page.route("**/api/analytics/stream", (route) => route.fulfill({ status: 503 }));
     await page.goto("/live");
     await page.getByText("Asking every 5 s").waitFor();
-    await page.unrouteAll();
+    await page.unrouteAll({ behavior: "wait" });
   });
   await check("trouble: without analytics the board says so", async () => {
     await away("**/api/analytics/**");
     await page.goto("/live");
     await page.getByText(/The counts are out of reach|Reconnecting/).first().waitFor();
     await visitor.look("no-analytics");
-    await page.unrouteAll();
+    await page.unrouteAll({ behavior: "wait" });
   });
   await check("trouble: the gateway goes away, and the board is live again when it is back", async () => {
     const passage = await Passage.to(base);
@@ -49,7 +49,7 @@ export async function trouble(visitor, base) {
     await page.getByRole("row").filter({ hasText: "Customer 902" }).getByText("counted again").waitFor();
     assert.equal(await page.getByText("counted again").count(), 1);
     await visitor.holdAccessible();
-    await page.unrouteAll();
+    await page.unrouteAll({ behavior: "wait" });
   });
   await check("trouble: a refused order keeps the basket and says why", async () => {
     await order(page, { status: 422, detail: "only 1 is left", field: "items[0].product_id" });
@@ -72,7 +72,7 @@ function count(user_id, revision) {
 
 /** Places an order that is refused with this problem. */
 async function order(page, problem) {
-  await page.unrouteAll();
+  await page.unrouteAll({ behavior: "wait" });
   const refusal = { status: problem.status, contentType: "application/problem+json", body: JSON.stringify(problem) };
   await page.route("**/api/orders", (route) => route.fulfill(refusal));
   await page.goto("/");

@@ -74,6 +74,11 @@ export class Visitor {
     if (moved > 0.02) throw new Error(`the layout shifted by ${moved.toFixed(3)}: ${movers.join(", ")}`);
   }
 
+  /** Waits until `locator` has the focus: a dialog gives it back after the key that closes it was handled. */
+  async holdFocus(locator) {
+    await this.page.waitForFunction((node) => node === document.activeElement, await locator.elementHandle());
+  }
+
   /** Presses Tab until `locator` has the focus. */
   async tabTo(locator, most = 60) {
     for (let i = 0; i < most; i += 1) {

@@ -63,13 +63,13 @@ impl Survey {
         (0..).zip(&self.ranges).map(behind).sum()
     }
 
-    /// Returns whether a stored position lies before the one in `next`: a member that was replaced
-    /// stored it late.
+    /// Returns whether a stored position is missing or lies before the one in `next`. Kafka lets the
+    /// positions of a group expire that stores none for a week; and a member that was replaced may
+    /// have stored its own late.
     pub(crate) fn is_behind(&self, next: &Positions) -> bool {
-        let stored = self.stored.iter();
-        stored
-            .into_iter()
-            .any(|(partition, stored)| next.get(partition).is_some_and(|next| stored < next))
+        let stored = |partition| self.stored.get(partition).copied().unwrap_or(0);
+        next.iter()
+            .any(|(partition, next)| stored(partition) < *next)
     }
 }
 

@@ -274,6 +274,11 @@ impl SimulatedLog {
         self.store().lose_progress(is_lost);
     }
 
+    /// Removes the stored positions of a group, as a log does that lets them expire.
+    pub fn expire_positions(&self, group: &str) {
+        self.store().expire_positions(group);
+    }
+
     fn store(&self) -> MutexGuard<'_, Store> {
         self.shared
             .store

@@ -296,6 +296,25 @@ async fn partitions_that_are_added_are_followed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn positions_that_expire_on_a_quiet_topic_are_stored_again() {
+    let log = log(2);
+    publish(&log, 0, 5);
+    let seen = Seen::default();
+    let shutdown = Shutdown::new();
+    let task = follower(&log).start(seen.clone(), shutdown.clone());
+    let ending = Ending(shutdown);
+    let stored = || log.committed(GROUP, TOPIC).unwrap().contains(&(0, 5));
+
+    until("the positions are stored", stored).await;
+    log.expire_positions(GROUP);
+    until("they are stored again", stored).await;
+
+    drop(ending);
+    task.await.unwrap();
+    assert_eq!(seen.records.lock().unwrap().len(), 5);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn records_that_expired_unread_are_passed_over() {
     let log = log(1);
     publish(&log, 0, 10);

@@ -153,6 +153,10 @@ impl Store {
             .collect()
     }
 
+    pub(super) fn expire_positions(&mut self, group: &str) {
+        self.positions.retain(|(name, _, _), _| name != group);
+    }
+
     pub(super) fn remember_positions(&mut self, group: &str, topic: &str, next: &[(u32, Offset)]) {
         for (partition, offset) in next {
             self.positions

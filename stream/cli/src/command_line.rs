@@ -44,7 +44,7 @@ pub enum Command<D: JobDefinition> {
     /// Checks everything that the job needs, and names for each fault the owner of the setting and the
     /// remedy; changes nothing
     Doctor(Box<DoctorFlags<D>>),
-    /// Shows, verifies and prunes the job's checkpoints
+    /// Shows, verifies, prunes, copies and reads the job's checkpoints
     Checkpoints(CheckpointsFlags<D>),
     /// Lets the next start read the topic from its beginning and replace all results; the job must
     /// not be running

@@ -1,11 +1,13 @@
 //! The commands that every job has. Each returns the exit code of the process.
 
-use std::io::Write;
+use std::io::{BufWriter, Write};
 
 use stream::{
-    AnyPipeline, CheckpointStore, CheckpointsCommand, Membership, Settings, Stop, system_clock,
+    AnyPipeline, CheckpointStore, CheckpointsCommand, Job, JobError, Membership, Settings, Stop,
+    system_clock,
 };
 
+use crate::checkpoints::CheckpointsVerb;
 use crate::error::CommandError;
 use crate::flags::{CheckpointsFlags, RunFlags};
 use crate::job::JobDefinition;
@@ -52,14 +54,56 @@ pub fn keep_working<D: JobDefinition>(flags: &RunFlags<D>) -> Result<u8, Command
         .map_err(CommandError::system("cannot start the job's process"))
 }
 
-/// Lists, shows, verifies or prunes checkpoints.
-pub fn checkpoints<D: JobDefinition>(flags: CheckpointsFlags<D>) -> Result<u8, CommandError> {
+/// Lists, shows, verifies, prunes, copies or reads checkpoints.
+pub fn checkpoints<D: JobDefinition>(
+    flags: CheckpointsFlags<D>,
+    define: impl FnOnce(&D, Job) -> Result<AnyPipeline, JobError>,
+) -> Result<u8, CommandError> {
     let store = open(&flags.checkpoints, &flags.job)?;
-    let command = CheckpointsCommand::from(flags.command);
+    let command = match flags.command {
+        CheckpointsVerb::List { json } => CheckpointsCommand::List { json },
+        CheckpointsVerb::Show { checkpoint, json } => CheckpointsCommand::Show { checkpoint, json },
+        CheckpointsVerb::Verify { json } => CheckpointsCommand::Verify { json },
+        CheckpointsVerb::Prune {
+            keep,
+            dry_run,
+            json,
+        } => CheckpointsCommand::Prune {
+            keep,
+            dry_run,
+            json,
+        },
+        CheckpointsVerb::Copy {
+            checkpoint,
+            to,
+            json,
+        } => CheckpointsCommand::Copy {
+            checkpoint,
+            to: target(&to, &flags.checkpoints, &flags.job)?,
+            json,
+        },
+        CheckpointsVerb::Read { checkpoint, own } => {
+            let pipeline = define(&own, Job::new(&flags.job))?;
+            let mut output = BufWriter::new(std::io::stdout().lock());
+            pipeline.read_checkpoint(&store, checkpoint, &mut output)?;
+            return Ok(0);
+        }
+    };
     let report = command.run(&store, system_clock()())?;
     print(&report.text)?;
 
     Ok(u8::from(!report.is_sound))
+}
+
+/// Returns the target of a copy: another job at the same URL, or the same job at another URL.
+fn target(to: &str, url: &str, job: &str) -> Result<CheckpointStore, CommandError> {
+    match to {
+        url if url.contains("://") => open(url, job),
+        "" => Err(CommandError::Other(
+            "--to is empty: name another job, or a URL".into(),
+        )),
+        job => open(url, job),
+    }
 }
 
 /// Lets the next start read everything again.

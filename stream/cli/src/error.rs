@@ -41,7 +41,7 @@ pub enum CommandError {
     /// The store of the checkpoints cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The checkpoints cannot be listed, shown, verified or pruned.
+    /// The checkpoints cannot be listed, shown, verified, pruned, copied or read.
     #[error(transparent)]
     Inspect(#[from] InspectError),
     /// Any other reason, such as one of a command of the job's own.

@@ -51,10 +51,7 @@ pub struct CheckpointsFlags<D: JobDefinition> {
     pub job: String,
 
     #[command(subcommand)]
-    pub command: CheckpointsVerb,
-
-    #[arg(skip)]
-    definition: std::marker::PhantomData<D>,
+    pub command: CheckpointsVerb<D>,
 }
 
 /// Everything that a run of a job is set up by.

@@ -38,7 +38,7 @@
 //! visits doctor                                  checks the needs of the job, and names each fault's remedy
 //! visits submit local | gce | dataproc            runs it in the background; status, logs, cancel, rescale, upgrade
 //! visits supervise                               starts it again whenever it dies or hangs
-//! visits checkpoints list | show | verify | prune
+//! visits checkpoints list | show | verify | prune | copy | read
 //! visits start-over                              the next start reads everything again
 //! visits --help                                  every setting
 //! ```

@@ -221,7 +221,7 @@ impl<D: JobDefinition> Program<D> {
             Some(Command::Rescale(at)) => submit::rescale(&at),
             Some(Command::Upgrade(at)) => submit::upgrade(at),
             Some(Command::Doctor(flags)) => doctor::run(*flags, |run| self.define(run)),
-            Some(Command::Checkpoints(flags)) => commands::checkpoints(flags),
+            Some(Command::Checkpoints(flags)) => commands::checkpoints(flags, self.define),
             Some(Command::StartOver(run)) => {
                 let pipeline = self.define(&*run)?;
                 commands::start_over(&pipeline, &run.job.settings.checkpoints)

@@ -1,15 +1,17 @@
 //! Jobs whose types of keys and aggregates are erased: for a program that chooses among jobs when it
 //! runs, and for everything that handles any job alike, such as a command line.
 
+use std::io::Write;
 use std::sync::Arc;
 
 use record_log::{RecordLog, TopicSpec};
 
 use crate::aggregate::{Aggregate, Key};
 use crate::attempt::Stop;
+use crate::checkpoint::inspect::{InspectError, content};
 use crate::checkpoint::manifest::Fingerprint;
 use crate::checkpoint::recover;
-use crate::checkpoint::store::CheckpointStore;
+use crate::checkpoint::store::{CheckpointStore, ManifestId};
 use crate::cluster::{ClusterError, Members};
 use crate::error::JobError;
 use crate::job::Pipeline;
@@ -59,6 +61,12 @@ trait ErasedPipeline: Send {
     fn view_topics(&self) -> Vec<String>;
     fn published_topics(&self, settings: &Settings) -> Vec<TopicSpec>;
     fn fingerprint(&self) -> Fingerprint;
+    fn read_checkpoint(
+        &self,
+        store: &CheckpointStore,
+        checkpoint: Option<ManifestId>,
+        output: &mut dyn Write,
+    ) -> Result<(), InspectError>;
     fn on(self: Box<Self>, settings: Settings, log: Arc<dyn RecordLog>)
     -> Result<AnyRun, JobError>;
 }
@@ -134,6 +142,21 @@ impl AnyPipeline {
 
         Ok(())
     }
+
+    /// Writes the content of a checkpoint of this job to `output` as NDJSON: a line for the checkpoint, a line for
+    /// each entry (its pane, the pane at which it arrived, key and aggregate), and a last one with their numbers.
+    /// Without a checkpoint, the newest is read. A part is in memory at a time.
+    ///
+    /// # Errors
+    /// [`InspectError`].
+    pub fn read_checkpoint(
+        &self,
+        store: &CheckpointStore,
+        checkpoint: Option<ManifestId>,
+        output: &mut dyn Write,
+    ) -> Result<(), InspectError> {
+        self.0.read_checkpoint(store, checkpoint, output)
+    }
 }
 
 impl AnyRun {
@@ -188,6 +211,18 @@ impl<K: Key, A: Aggregate> ErasedPipeline for Pipeline<K, A> {
 
     fn fingerprint(&self) -> Fingerprint {
         topics::fingerprint(&self.inputs, &self.windows).reaching(stages::reach_ms(&self.stages))
+    }
+
+    fn read_checkpoint(
+        &self,
+        store: &CheckpointStore,
+        checkpoint: Option<ManifestId>,
+        output: &mut dyn Write,
+    ) -> Result<(), InspectError> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        runtime.block_on(content::write::<K, A>(store, checkpoint, output))
     }
 
     fn on(

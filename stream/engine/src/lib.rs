@@ -108,8 +108,8 @@
 //! durable, in one transaction with the progress of their publisher. So a crash at any moment
 //! neither loses a result nor doubles it ([`Guarantee::ExactlyOnce`]). A job that was changed in a
 //! way that its checkpoint cannot continue does not start, and the error names the difference.
-//! [`CheckpointsCommand`] lists, shows, verifies and prunes checkpoints, and
-//! [`AnyPipeline::start_over`] lets a job begin anew.
+//! [`CheckpointsCommand`] lists, shows, verifies, prunes and copies checkpoints (a savepoint, from which another job begins);
+//! [`AnyPipeline::read_checkpoint`] writes the content of one, and [`AnyPipeline::start_over`] lets a job begin anew.
 //!
 //! # One process or several
 //!

@@ -1,13 +1,16 @@
-//! Commands for operators: list, show, verify and prune checkpoints.
+//! Commands for operators: list, show, verify, prune, copy and read checkpoints.
 //!
 //! ```text
-//! order-analytics checkpoints list | show [ID] | verify | prune [--keep N] [--dry-run]      each with --json
+//! order-analytics checkpoints list | show [ID] | verify | prune [--keep N] [--dry-run] | copy [ID] --to …     each with --json
+//! order-analytics checkpoints read [ID]                                                                     NDJSON
 //! ```
 //!
 //! [`CheckpointsCommand::run`] reads the store and returns a [`Report`]; the caller prints it. Only `prune` changes the
 //! store. It is safe while the job runs: it keeps the newest whole checkpoint and everything that
-//! came after it.
+//! came after it. `copy` creates objects of another job or at another place.
 
+pub(crate) mod content;
+mod copy;
 mod prune;
 mod survey;
 mod text;
@@ -16,6 +19,7 @@ use std::num::NonZeroU16;
 
 use serde::Serialize;
 
+use crate::checkpoint::recover::Flaw;
 use crate::checkpoint::retain::KEPT;
 use crate::checkpoint::store::{CheckpointStore, ManifestId, StoreError};
 
@@ -64,6 +68,15 @@ pub enum CheckpointsCommand {
         keep: NonZeroU16,
         /// Only print the objects that would be deleted
         dry_run: bool,
+        /// As JSON, for scripts
+        json: bool,
+    },
+    /// Copy a checkpoint: for another job to begin from, or to another place for the same job
+    Copy {
+        /// The checkpoint, as `list` names it; the newest if none
+        checkpoint: Option<ManifestId>,
+        /// The job that begins from the copy, and the place of its checkpoints. It has none yet
+        to: CheckpointStore,
         /// As JSON, for scripts
         json: bool,
     },
@@ -116,6 +129,47 @@ pub enum InspectError {
         "nothing was deleted, because none of the {0} checkpoints is whole; `checkpoints verify` shows their damage"
     )]
     NoneWhole(usize),
+    /// The checkpoint cannot be read.
+    #[error("checkpoint {checkpoint} cannot be read: {flaw}")]
+    Damaged {
+        /// The checkpoint.
+        checkpoint: ManifestId,
+        /// What is wrong with it.
+        flaw: Box<Flaw>,
+    },
+    /// The target of a copy has checkpoints.
+    #[error(
+        "nothing was copied, for job {job:?} has checkpoint {checkpoint} there already: name a job or a place without any"
+    )]
+    Exists {
+        /// The job.
+        job: String,
+        /// Its newest checkpoint.
+        checkpoint: ManifestId,
+    },
+    /// The checkpoint has nothing that another job could begin from.
+    #[error(
+        "nothing was copied, for checkpoint {0} is the one of a job that has just begun, or of an earlier version of \
+         this program: copy the next one"
+    )]
+    Nothing(ManifestId),
+    /// The target of a copy began to run before the copy was complete.
+    #[error(
+        "job {0:?} began while the checkpoint was copied, and goes on without it: copy to another job, and start that \
+         one when the copy is done"
+    )]
+    Begun(String),
+    /// The keys or aggregates of the checkpoint are of other types than those of the program.
+    #[error("checkpoint {checkpoint} cannot be read by this program: {difference}")]
+    OtherTypes {
+        /// The checkpoint.
+        checkpoint: ManifestId,
+        /// The difference.
+        difference: String,
+    },
+    /// The content cannot be written.
+    #[error("cannot write the content: {0}")]
+    Output(#[source] std::io::Error),
     /// The runtime could not be started.
     #[error("cannot wait for the object store: {0}")]
     Runtime(#[from] std::io::Error),
@@ -154,6 +208,14 @@ async fn answer(
             Ok(report(*json, &plan, true, |plan| {
                 text::prune(plan, *dry_run)
             }))
+        }
+        CheckpointsCommand::Copy {
+            checkpoint,
+            to,
+            json,
+        } => {
+            let copied = copy::copy(store, to, *checkpoint).await?;
+            Ok(report(*json, &copied, true, text::copy))
         }
     }
 }

@@ -68,6 +68,20 @@ pub struct Manifest {
     pub partitions: Vec<PartitionCut>,
     /// The parts, ordered by their first pane.
     pub parts: Vec<PartInfo>,
+    /// The checkpoint of another job that this job began from, if it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copied_from: Option<Origin>,
+}
+
+/// A checkpoint of another job.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Origin {
+    /// The other job.
+    pub job: String,
+    /// The checkpoint's attempt.
+    pub attempt: u64,
+    /// The checkpoint's boundary.
+    pub boundary: EventTimeMs,
 }
 
 /// Returns whether to leave the field out, as earlier versions did.

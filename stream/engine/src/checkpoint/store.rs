@@ -185,6 +185,15 @@ impl CheckpointStore {
         Ok(attempt)
     }
 
+    /// Creates the marker of an attempt if it does not exist, so that later attempts have higher numbers.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`].
+    pub(crate) async fn mark_attempt(&self, attempt: u64) -> Result<(), StoreError> {
+        let path = self.attempt_path(attempt);
+        self.create_once(&path, Bytes::new()).await.map(|_| ())
+    }
+
     /// Returns the highest attempt whose marker exists; 0 if there is none.
     ///
     /// # Errors
@@ -447,6 +456,15 @@ impl CheckpointStore {
             tokio::time::sleep(delay).await;
             delay = (delay * 2).min(LAST_DELAY);
         }
+    }
+}
+
+impl fmt::Debug for CheckpointStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let store = self.objects.to_string();
+        let mut shown = f.debug_struct("CheckpointStore");
+        shown.field("store", &store).field("root", &self.root);
+        shown.finish_non_exhaustive()
     }
 }
 

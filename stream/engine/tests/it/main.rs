@@ -23,6 +23,7 @@ mod mortal;
 mod oracle;
 mod passing;
 mod refusals;
+mod savepoints;
 mod schedules;
 mod sessions;
 mod shares;

@@ -1,5 +1,6 @@
 //! Formats the results of commands as text.
 
+use crate::checkpoint::inspect::copy::Copied;
 use crate::checkpoint::inspect::prune::Plan;
 use crate::checkpoint::inspect::survey::{Listed, Shown, Verified};
 use crate::checkpoint::manifest::{Fingerprint, Manifest, PartInfo};
@@ -41,6 +42,24 @@ pub fn list(job: &str, listed: &[Listed]) -> String {
     };
 
     table(std::iter::once(head).chain(listed.iter().map(row)))
+}
+
+/// Formats the outcome of a copy.
+pub fn copy(copied: &Copied) -> String {
+    let Copied {
+        id, job, to_job, ..
+    } = copied;
+    let content = format!("{} parts, {}", copied.parts, size(copied.size_bytes));
+    if job == to_job {
+        return format!(
+            "copied checkpoint {id} of job {job:?} ({content}); start the job from one of the two places only\n"
+        );
+    }
+    format!(
+        "copied checkpoint {id} of job {job:?} to job {to_job:?} ({content}); its results begin with what closes or is \
+         corrected from {} on\n",
+        instant(copied.boundary_ms)
+    )
 }
 
 /// Formats one checkpoint in full.
@@ -94,6 +113,12 @@ pub fn show(shown: &Shown) -> String {
             ],
         },
     ]);
+
+    facts.extend(manifest.copied_from.iter().map(|origin| {
+        let id = format!("{}-{}", origin.attempt, origin.boundary);
+        let origin = format!("checkpoint {id} of job {:?}", origin.job);
+        ["copied from".to_owned(), origin]
+    }));
 
     facts.extend(manifest.lineage.branches().iter().map(|branch| {
         let from = instant(branch.from);

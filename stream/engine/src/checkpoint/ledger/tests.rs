@@ -30,6 +30,7 @@ fn ledger_of(windows: Windows) -> Ledger {
         merges: 0,
         partitions: vec![],
         parts: vec![],
+        copied_from: None,
     };
     Ledger::new(first, 50)
 }

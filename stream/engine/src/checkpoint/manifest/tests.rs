@@ -47,6 +47,7 @@ fn manifest() -> Manifest {
         merges: 0,
         partitions: vec![cut()],
         parts: vec![part],
+        copied_from: None,
     }
 }
 

@@ -37,6 +37,7 @@ pub fn adopt(
         merges: 0,
         partitions: Vec::new(),
         parts: Vec::new(),
+        copied_from: None,
     };
 
     adopted.map_or_else(empty, |manifest| {
@@ -111,6 +112,10 @@ fn is_progress_lost(adopted: &Manifest, carried: &Carried) -> bool {
     }
     if slots > 0 {
         return !carried.progress.has_former_slots(slots);
+    }
+    if adopted.copied_from.is_some() {
+        // The checkpoint is another job's, and this job has not committed yet.
+        return false;
     }
     // An earlier version wrote the manifest: it committed once its first checkpoint was durable.
     adopted.boundary > 0 && carried.progress.furthest().is_none()

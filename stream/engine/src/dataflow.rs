@@ -8,6 +8,7 @@
 //!            │                          └── windows ── rows ───────▶ sink ──▶ log
 //!            │                           │     └─ changes ─▶ summary ─▶│      │ frontier: committed
 //!            │                           └─ rows ─────────▶ stages ──▶│      │
+//!            │           (with a process function: states by key in the place of events)
 //!            └──────── side outputs (no stream: a queue) ──────────────┘      └─▶ (read by source, write manifests)
 //! ```
 //!
@@ -31,7 +32,7 @@ use crate::sink::transaction::{RowWriter, Transactions};
 use crate::source::{self, Source};
 use crate::worker::{Own, Shared};
 use crate::worker_progress::SharedProgress;
-use crate::{panes, sink, stages, summary, window};
+use crate::{panes, process, sink, stages, summary, window};
 
 /// Builds the dataflow of one worker. The returned probe is at the boundary up to which results are
 /// committed.
@@ -59,6 +60,7 @@ pub fn build<K: Key, A: Aggregate>(
         workers,
         committed.clone(),
     );
+    let last = source.last_boundary();
 
     let checkpointer = Checkpointer::new(shared, committed.clone());
     let rules = shared.window_rules();
@@ -72,6 +74,10 @@ pub fn build<K: Key, A: Aggregate>(
     worker.dataflow_named(&pipeline.name, |scope| {
         let (entries, crossings) = source::read(scope, source);
         let panes = panes::close(entries, slots);
+        let panes = match &pipeline.processor {
+            Some(processor) => process::handle(panes, processor, adopted.boundary, last),
+            None => panes,
+        };
         let parts = parts::write(
             panes.clone(),
             adopted.boundary,

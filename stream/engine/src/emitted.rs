@@ -64,7 +64,19 @@ impl Aggregate for Emitted {
     }
 }
 
+/// No records.
+static NONE: Emitted = Emitted {
+    first: 0,
+    count: 0,
+    packed: Packed(Vec::new()),
+};
+
 impl Emitted {
+    /// Returns an empty run of records.
+    pub(crate) fn none() -> &'static Self {
+        &NONE
+    }
+
     /// Creates an empty run of records that are made of the record at `offset`.
     pub(crate) fn at(offset: Offset) -> Self {
         Self {

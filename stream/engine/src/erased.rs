@@ -210,7 +210,9 @@ impl<K: Key, A: Aggregate> ErasedPipeline for Pipeline<K, A> {
     }
 
     fn fingerprint(&self) -> Fingerprint {
-        topics::fingerprint(&self.inputs, &self.windows).reaching(stages::reach_ms(&self.stages))
+        topics::fingerprint(&self.inputs, &self.windows)
+            .reaching(stages::reach_ms(&self.stages))
+            .processing(self.process_settings())
     }
 
     fn read_checkpoint(

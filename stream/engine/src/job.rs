@@ -3,6 +3,7 @@
 
 mod joined;
 mod passing;
+mod processing;
 mod rejected;
 mod sourced;
 mod stage;
@@ -17,6 +18,7 @@ use crate::flow::Row;
 use crate::inputs::Inputs;
 use crate::output::{Destination, Encode, Output};
 use crate::pane::{EventTimeMs, SessionWindows, Windows};
+use crate::process::Processor;
 use crate::seen::EventId;
 use crate::stages::Stage;
 use crate::summary::{Ranked, Summary, Totals, ViewDestination};
@@ -24,6 +26,7 @@ use crate::window::sessions::Extent;
 
 pub use joined::Either;
 pub use passing::{PassThrough, Passing};
+pub use processing::{Keyed, Processing};
 pub use rejected::Rejected;
 pub use sourced::Sourced;
 
@@ -131,6 +134,8 @@ pub struct Pipeline<K, A> {
     pub(crate) stages: Vec<Stage<K, A>>,
     /// What distinguishes the job if it has no window.
     pub(crate) pass_through: Option<PassThrough<A>>,
+    /// What distinguishes the job if it has a process function.
+    pub(crate) processor: Option<Processor<K, A>>,
 }
 
 impl<K, A> Clone for Pipeline<K, A> {
@@ -147,6 +152,7 @@ impl<K, A> Clone for Pipeline<K, A> {
             views: self.views.clone(),
             stages: self.stages.clone(),
             pass_through: self.pass_through.clone(),
+            processor: self.processor.clone(),
         }
     }
 }
@@ -267,6 +273,7 @@ impl<K: Key, A: Aggregate> Aggregated<K, A> {
             views: Vec::new(),
             stages: Vec::new(),
             pass_through: None,
+            processor: None,
         }
     }
 }

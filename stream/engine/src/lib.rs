@@ -92,6 +92,11 @@
 //! them by further windows ([`Rows`]), with the same promise. With the aggregate `()`, the rows of a
 //! window are its distinct keys.
 //!
+//! # Process functions
+//!
+//! For what windows cannot express, [`Sourced::key_by`] and [`Keyed::process`] call a [`ProcessFunction`] with the
+//! events of each key in their order, with a state and event-time timers.
+//!
 //! # Late events
 //!
 //! Event time goes as far as all partitions have come, less [`Settings::disorder`]. When it has
@@ -149,6 +154,7 @@ mod monitor;
 mod output;
 mod pane;
 mod panes;
+mod process;
 mod recovery;
 mod run;
 mod seen;
@@ -168,8 +174,13 @@ mod worker;
 mod worker_progress;
 
 pub use emitted::{Emitted, SourcePartition};
-pub use job::{Aggregated, Either, Job, Passing, Pipeline, Rejected, Sessioned, Sourced, Windowed};
+pub use job::{
+    Aggregated, Either, Job, Keyed, Passing, Pipeline, Processing, Rejected, Sessioned, Sourced,
+    Windowed,
+};
 pub use pane::{EventTimeMs, InvalidWindows, SessionWindows, Windows};
+pub use process::function::{ProcessContext, ProcessFunction};
+pub use process::state::Processed;
 pub use seen::EventId;
 
 pub use aggregate::{

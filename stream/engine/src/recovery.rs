@@ -209,18 +209,20 @@ impl<K: Key, A: Aggregate> Run<K, A> {
         open
     }
 
-    /// Returns the lateness that is allowed: none in a job without a window, where nothing is late.
+    /// Returns the lateness that is allowed: none in a job without a window, where nothing is late, and none in a
+    /// job with a process function, which sees events in order.
     pub(crate) fn lateness_ms(&self) -> u64 {
-        match self.pipeline.pass_through {
-            Some(_) => 0,
-            None => millis(self.settings.allowed_lateness),
+        if self.pipeline.pass_through.is_some() || self.pipeline.processor.is_some() {
+            return 0;
         }
+        millis(self.settings.allowed_lateness)
     }
 
     fn fingerprint(&self) -> Fingerprint {
         topics::fingerprint(&self.pipeline.inputs, &self.pipeline.windows)
             .keeping::<K, A>()
             .reaching(stages::reach_ms(&self.pipeline.stages))
+            .processing(self.pipeline.process_settings())
             .believing(millis(self.settings.max_future_skew))
     }
 

@@ -24,6 +24,7 @@ pub mod partitions;
 pub mod position;
 mod ticks;
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -74,6 +75,8 @@ pub struct Source<K, A> {
     /// The time of a job without a window; none if event time is the time.
     ticks: Option<Ticks>,
     attempt: Arc<Attempt>,
+    /// The boundary that the source crosses last; none before that.
+    last_boundary: Rc<Cell<Option<EventTimeMs>>>,
     /// Whether the last poll failed because the log was unavailable.
     is_away: bool,
 }
@@ -164,8 +167,14 @@ impl<K: Key, A: Aggregate> Source<K, A> {
             clock,
             ticks,
             attempt,
+            last_boundary: Rc::default(),
             is_away: false,
         }
+    }
+
+    /// Returns the place of the boundary that the source crosses last, if it reads to the end: it is none before that.
+    pub fn last_boundary(&self) -> Rc<Cell<Option<EventTimeMs>>> {
+        Rc::clone(&self.last_boundary)
     }
 
     fn run(&mut self, held: &mut Capabilities, outputs: &mut Outputs<'_, K, A>) -> Next {
@@ -200,6 +209,8 @@ impl<K: Key, A: Aggregate> Source<K, A> {
         }
 
         if is_last {
+            let last = self.partitions.capability();
+            self.last_boundary.set(Some(last));
             self.workers.end();
             return Next::End;
         }

@@ -67,6 +67,7 @@
 //! | a stage that reaches no further back than those before, a summary, a ranking | goes on; it begins with windows that are not committed yet |
 //! | a stage that reaches further back | is refused: the panes that it needs are not kept |
 //! | another kind of key or aggregate, or another [`signature`](stream::Aggregate::signature) of it | is refused, unless the new kind [reads the old one](stream::Aggregate::earlier_signatures) |
+//! | another key, event or state type of a process function, another step, refresh or [`state_version`](stream::Processing::state_version) | is refused |
 //! | other windows, another order of sources | is refused |
 //! | another decoder | goes on; name the [version](stream::Pipeline::decoded_by) |
 //!

@@ -222,6 +222,30 @@ fn start_over_needs_checkpoints_that_outlive_a_process() {
 }
 
 #[test]
+fn checkpoints_are_copied_to_a_job_or_a_place_and_read_by_the_job() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("file://{}", folder.path().display());
+    let start_over = ["start-over", "--checkpoints", &url];
+    assert_eq!(run(program(), &start_over).unwrap(), 0);
+
+    let read = ["checkpoints", "--checkpoints", &url, "read"];
+    assert_eq!(run(program(), &read).unwrap(), 0);
+
+    let elsewhere = format!("{url}/elsewhere");
+    let copied = |to: &str| {
+        let copy = ["checkpoints", "--checkpoints", &url, "copy", "--to", to];
+        run(program(), &copy).unwrap_err().on_one_line()
+    };
+    for to in ["green", &elsewhere] {
+        let said = copied(to);
+        assert!(said.contains("has just begun"), "{said}");
+    }
+    assert!(copied("words").contains("nothing was copied, for job \"words\" has checkpoint"));
+    assert!(copied("").contains("--to is empty"));
+    assert!(copied("memory:///").contains("--checkpoints"));
+}
+
+#[test]
 fn flags_of_a_job_are_those_of_its_program_and_secrets_are_not_shown() {
     #[derive(Parser)]
     struct Line {

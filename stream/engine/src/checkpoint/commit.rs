@@ -67,6 +67,7 @@ impl Checkpointer {
     ) -> Self {
         let memory_ms = shared.pipeline.windows.reach_ms()
             + shared.adopted.lateness_ms()
+            + shared.pipeline.refresh_ms()
             + stages::reach_ms(&shared.pipeline.stages);
         let ledger = Ledger::new(shared.adopted.clone(), memory_ms);
         Self {

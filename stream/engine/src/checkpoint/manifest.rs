@@ -121,6 +121,9 @@ pub struct Fingerprint {
     /// How long after the start of a row's window a row that a stage derives of it can begin.
     #[serde(default, skip_serializing_if = "is_zero_u64")]
     pub stages_reach_ms: u64,
+    /// The settings of the process function, if the job has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub process: Option<ProcessSettings>,
     /// The type of keys; none in manifests of programs that did not record it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
@@ -135,6 +138,15 @@ pub struct Fingerprint {
     /// in manifests of programs that did not record it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_future_skew_ms: Option<u64>,
+}
+
+/// The settings of a process function that must not change while a checkpoint is in use.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct ProcessSettings {
+    /// The time after which a key that did not change is written again.
+    pub refresh_ms: u64,
+    /// The version of the state.
+    pub state_version: u32,
 }
 
 /// A setting that differs between the checkpoint and the job.
@@ -258,6 +270,7 @@ impl Fingerprint {
             session_gap_ms: windows.gap_ms(),
             slots: None,
             stages_reach_ms: 0,
+            process: None,
             key: None,
             aggregate: None,
             earlier_aggregates: Vec::new(),
@@ -298,6 +311,12 @@ impl Fingerprint {
             stages_reach_ms,
             ..self
         }
+    }
+
+    /// Adds the settings of the process function.
+    #[must_use]
+    pub fn processing(self, process: Option<ProcessSettings>) -> Self {
+        Self { process, ..self }
     }
 
     /// Adds the limit by which an event's time may exceed its time in the log.
@@ -363,6 +382,12 @@ impl Fingerprint {
                 duration(&self.stages_reach_ms),
                 duration(&job.stages_reach_ms),
             );
+        }
+        if let Some((process, of_job)) = self.process.zip(job.process) {
+            let version = |process: ProcessSettings| process.state_version.to_string();
+            compare("state version", version(process), version(of_job));
+            let refresh = |process: ProcessSettings| duration(&process.refresh_ms);
+            compare("state refresh", refresh(process), refresh(of_job));
         }
         if let Some((key, of_job)) = self.key.as_ref().zip(job.key.as_ref()) {
             compare("key type", key.clone(), of_job.clone());

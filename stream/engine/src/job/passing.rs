@@ -64,7 +64,7 @@ pub struct PassThrough<A> {
     /// The topics of sinks 1 and up. Sink 0 publishes to the topic of the results.
     pub(crate) branches: Vec<String>,
     /// Why the job cannot run.
-    flaw: Option<String>,
+    pub(super) flaw: Option<String>,
 }
 
 impl<A> Clone for PassThrough<A> {
@@ -230,6 +230,7 @@ impl<V: 'static> Passing<V> {
             views: Vec::new(),
             stages: Vec::new(),
             pass_through: Some(pass_through),
+            processor: None,
         }
     }
 }
@@ -285,6 +286,7 @@ impl<K, A> Pipeline<K, A> {
     /// [`JobError::Settings`].
     pub(crate) fn validate(&self) -> Result<(), JobError> {
         self.inputs.validate(&self.name)?;
+        self.validate_processor()?;
         let Some(pass_through) = &self.pass_through else {
             return Ok(());
         };

@@ -109,7 +109,7 @@ struct Open {
 pub struct RowWriter<K, A> {
     topic: String,
     encode: Encode<Row<K, A>>,
-    /// What distinguishes a job without a window, whose rows are packed records.
+    /// What distinguishes a job without a window or with a process function, whose rows are packed records.
     pass_through: Option<PassThrough<A>>,
 }
 
@@ -433,7 +433,7 @@ impl<K, A> RowWriter<K, A> {
         Self {
             topic,
             encode,
-            pass_through: pipeline.pass_through.clone(),
+            pass_through: pipeline.packing(),
         }
     }
 }

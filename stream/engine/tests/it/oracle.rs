@@ -23,7 +23,7 @@ use stream::{
 pub use check::Summary;
 pub use counting::{decode, identified, write};
 
-use crate::{joined, passing, staged};
+use crate::{joined, passing, processing, staged};
 use counting::{parse, parse_id, pipeline};
 
 /// The topics of a world. The second one exists only in worlds of two.
@@ -44,6 +44,8 @@ pub enum Form {
     Counting,
     /// It has no window.
     Passing,
+    /// It has a process function.
+    Processing,
     /// It counts by key and window, and has stages behind the window.
     Staged,
     /// It counts both topics by key and window, and joins the counts.
@@ -381,6 +383,10 @@ impl World {
             }
             Form::Passing => {
                 let pipeline = passing::pipeline(self.topics().len() > 1);
+                run(self.run_of(pipeline, log, settings), store)
+            }
+            Form::Processing => {
+                let pipeline = processing::pipeline(self.topics().len() > 1);
                 run(self.run_of(pipeline, log, settings), store)
             }
             Form::Joined | Form::LeftJoined => {

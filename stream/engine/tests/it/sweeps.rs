@@ -55,6 +55,13 @@ const PASSING: History = History {
     ..SHORT
 };
 
+/// A short history of a job with a process function that reads two topics.
+const PROCESSING: History = History {
+    form: Form::Processing,
+    second_topic: Some(1),
+    ..SHORT
+};
+
 /// A short history of a job that joins two topics.
 const JOINED: History = History {
     form: Form::LeftJoined,
@@ -67,6 +74,11 @@ const LATE_CALL: &str = "delete parts";
 
 const LONG_STAGED: History = History {
     form: Form::Staged,
+    ..LONG
+};
+
+const LONG_PROCESSING: History = History {
+    form: Form::Processing,
     ..LONG
 };
 
@@ -211,6 +223,14 @@ fn whichever_call_fails_or_kills_a_job_with_stages_its_rows_are_right() {
     sweep(&LOG_CALLS, &Blow::DEATHS, STAGED);
     sweep(&early_calls(), &Blow::DEATHS, STAGED);
     meet(LATE_CALL, &Blow::DEATHS, LONG_STAGED);
+}
+
+#[test]
+fn whichever_call_fails_or_kills_a_process_function_each_key_is_handled_once() {
+    sweep(&LOG_CALLS, &Blow::DEATHS, PROCESSING);
+    sweep(&LOG_CALLS, &[Blow::LoseReply], PROCESSING);
+    sweep(&early_calls(), &Blow::DEATHS, PROCESSING);
+    meet(LATE_CALL, &Blow::DEATHS, LONG_PROCESSING);
 }
 
 #[test]

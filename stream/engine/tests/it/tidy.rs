@@ -3,7 +3,7 @@
 use std::path::Path;
 
 /// Pure modules: they decide, and do no I/O.
-const PURE: [&str; 27] = [
+const PURE: [&str; 29] = [
     "pane.rs",
     "emitted.rs",
     "source/ticks.rs",
@@ -12,6 +12,8 @@ const PURE: [&str; 27] = [
     "cut/by_number.rs",
     "cut/intake.rs",
     "cut/partition.rs",
+    "process/function.rs",
+    "process/state.rs",
     "seen.rs",
     "seen/ids.rs",
     "aggregate.rs",

@@ -8,7 +8,7 @@ use stream::internals::part;
 
 use super::counting::is_skipped;
 use super::{Form, SECOND, World};
-use crate::{joined, passing, staged};
+use crate::{joined, passing, processing, staged};
 
 /// A row of the results: window start, key, revision and count.
 type Row = (u64, u64, u32, u64);
@@ -116,6 +116,9 @@ impl World {
         if self.form == Form::Passing {
             return passing::check(self, true);
         }
+        if self.form == Form::Processing {
+            return processing::check(self, self.may_repeat);
+        }
         let late = self.side_outputs("late");
         let dead = self.side_outputs("dead-letter");
         let mut expected: BTreeMap<(u64, u64), u64> = BTreeMap::new();
@@ -162,14 +165,31 @@ impl World {
         assert_eq!(self.committed(), expected);
     }
 
+    /// Returns the events that were counted, each with its position, key and time: those that are not late, and of
+    /// copies the first.
+    pub fn counted(&self) -> Vec<((u32, u64), u64, u64)> {
+        let late = self.side_outputs("late");
+        let mut ids = BTreeSet::new();
+        let mut counted = Vec::new();
+        for (position, event) in &self.records {
+            let Some((key, time)) = event.filter(|_| !late.contains(position)) else {
+                continue;
+            };
+            if ids.insert(self.ids[position]) {
+                counted.push((*position, key, time));
+            }
+        }
+        counted
+    }
+
     /// Compares the panes in the newest checkpoint with a plain recount, as far back as the
     /// checkpoint is complete.
     ///
     /// # Panics
     /// If they differ.
     pub fn check_checkpoint(&self) {
-        if self.form == Form::Passing {
-            // It keeps nothing of what is committed.
+        if matches!(self.form, Form::Passing | Form::Processing) {
+            // It keeps nothing of what is committed, or states in the place of counts.
             return;
         }
         let counts = if self.is_joined() {

@@ -6,7 +6,7 @@ import { createServer, request } from "node:http";
 import { extname } from "node:path";
 
 const STOREFRONT = new URL("../../services/gateway/storefront/", import.meta.url);
-const PAGES = { "/": "index.html", "/live": "live.html", "/orders": "orders.html", "/admin": "admin.html", "/files": "files.html", "/docs": "docs.html" };
+const PAGES = { "/": "index.html", "/live": "live.html", "/orders": "orders.html", "/admin": "admin.html", "/files": "files.html", "/docs": "docs.html", "/forgot": "forgot.html", "/reset": "reset.html", "/verify": "verify.html" };
 const TYPES = { ".html": "text/html; charset=utf-8", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml", ".woff2": "font/woff2" };
 const POLICY =
   "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; img-src 'self' blob:; " +

@@ -15,6 +15,7 @@ import { check, conclude } from "./report.mjs";
 import { sessions } from "./sessions.mjs";
 import { trouble } from "./trouble.mjs";
 import { Visitor } from "./visitor.mjs";
+import { words } from "./words.mjs";
 
 const base = process.argv[2] ?? process.env.BASE_URL ?? "http://localhost:5000";
 const enforced = process.env.ENFORCED_URL;
@@ -68,6 +69,7 @@ await trouble(await arrive("desktop"), base);
 await docs(await arrive("phone"));
 await files(await arrive("desktop"));
 await filesOnAPhone(await arrive("phone"));
+await words(arrive);
 await budget(arrive);
 await drawings(arrive);
 await browser.close();

@@ -8,7 +8,7 @@ import { button, element, notice } from "./dom.js";
 const place = document.querySelector("#product");
 const id = location.pathname.split("/")[2] ?? "";
 /** Fields that are shown elsewhere on the page, or mean nothing to a customer. */
-const TOLD = new Set(["id", "name", "price_cents", "currency", "stock", "category", "description", "art", "colour", "version", "created_at", "updated_at"]);
+const TOLD = new Set(["id", "name", "price_cents", "currency", "stock", "category", "description", "art", "colour", "version", "stock_version", "created_at", "updated_at"]);
 
 async function load() {
   place.setAttribute("aria-busy", "true");

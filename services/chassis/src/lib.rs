@@ -27,6 +27,7 @@ pub mod span;
 pub mod sql;
 mod telemetry;
 mod trace;
+mod visible;
 mod wording;
 mod workers;
 
@@ -48,3 +49,4 @@ pub use telemetry::{
     init_with_traces,
 };
 pub use trace::{RequestId, TRACEPARENT, TraceParent};
+pub use visible::is_visible;

@@ -1,5 +1,6 @@
 //! The delivery address of an order.
 
+use chassis::is_visible;
 use serde::{Deserialize, Serialize};
 
 /// Maximum length of a line of an address, in characters.
@@ -21,8 +22,8 @@ pub struct Delivery {
     pub country: Country,
 }
 
-/// A line of an address: 1 to 100 characters, none of them a control character, without spaces at
-/// its ends.
+/// A line of an address: 1 to 100 characters, none of them invisible, without spaces at its
+/// ends.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(try_from = "String")]
 pub struct Text(String);
@@ -35,7 +36,9 @@ pub struct Country(String);
 /// The reason a part of an address is rejected; its text is returned to the client.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum NotAnAddress {
-    #[error("a line of an address has 1 to {MAX_CHARS} characters and no control characters")]
+    #[error(
+        "a line of an address has 1 to {MAX_CHARS} characters, and none that is invisible or changes the direction of text"
+    )]
     Text,
     #[error("a country is two capital letters, such as DE (ISO 3166-1)")]
     Country,
@@ -47,7 +50,7 @@ impl TryFrom<String> for Text {
     fn try_from(text: String) -> Result<Self, NotAnAddress> {
         let text = text.trim();
         let fits = (1..=MAX_CHARS).contains(&text.chars().count());
-        (fits && !text.chars().any(char::is_control))
+        (fits && is_visible(text))
             .then(|| Self(text.to_owned()))
             .ok_or(NotAnAddress::Text)
     }
@@ -71,7 +74,15 @@ mod tests {
         let text = |text: &str| Text::try_from(text.to_owned());
         assert_eq!(text("  12 Café Lane "), Ok(Text("12 Café Lane".to_owned())));
         assert!(text(&"é".repeat(100)).is_ok());
-        for bad in ["", "  ", "a\nb", "\u{7f}", &"é".repeat(101)] {
+        for bad in [
+            "",
+            "  ",
+            "a\nb",
+            "\u{7f}",
+            "\u{200b}",
+            "\u{202e}12 enaL",
+            &"é".repeat(101),
+        ] {
             assert_eq!(text(bad), Err(NotAnAddress::Text), "{bad:?}");
         }
     }

@@ -9,6 +9,7 @@
 
 mod attributes;
 
+use chassis::is_visible;
 use events::Timestamp;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -181,7 +182,8 @@ impl Details {
 /// Parses the name of a category.
 ///
 /// # Errors
-/// Returns [`Invalid`] if it is not a string, is empty, is too long or has control characters.
+/// Returns [`Invalid`] if it is not a string, is empty, is too long or has a character that
+/// cannot be seen.
 pub fn category(value: &Value) -> Result<String, Invalid> {
     text("category", value, MAX_CATEGORY_CHARS)
 }
@@ -231,8 +233,10 @@ fn text(field: &str, value: &Value, max_chars: usize) -> Result<String, Invalid>
         ));
     }
 
-    if text.chars().any(char::is_control) {
-        return Err(Invalid::new(field, "must not contain control characters"));
+    if !is_visible(text) {
+        let complaint =
+            "must not contain a character that is invisible or changes the direction of text";
+        return Err(Invalid::new(field, complaint));
     }
 
     Ok(text.to_owned())
@@ -376,6 +380,22 @@ mod tests {
             complaint_about(json!({"name": "Lamp", "price_cents": 1, "id": "mine"})),
             "id"
         );
+    }
+
+    #[test]
+    fn names_and_categories_are_visible() {
+        for hidden in [
+            "\u{200b}",
+            "\u{202e}gnp.exe",
+            "a\u{2028}b",
+            "\u{7}",
+            "La\u{ad}mp",
+        ] {
+            let nameless = json!({"name": hidden, "price_cents": 1});
+            assert_eq!(complaint_about(nameless), "name", "{hidden:?}");
+            let of_category = json!({"name": "Lamp", "price_cents": 1, "category": hidden});
+            assert_eq!(complaint_about(of_category), "category", "{hidden:?}");
+        }
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! Users and their fields. A value that exists is valid: each is parsed from text, and JSON that
 //! does not parse is rejected with the name of its field.
 
+use chassis::is_visible;
 use events::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize};
 use unicode_normalization::UnicodeNormalization;
-use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
 
 const MAX_NAME_CHARS: usize = 100;
 const MAX_EMAIL_BYTES: usize = 254;
@@ -124,10 +124,7 @@ impl TryFrom<String> for Name {
 
     fn try_from(text: String) -> Result<Self, Invalid> {
         let name = text.trim();
-        let fits = !name.is_empty()
-            && name.chars().count() <= MAX_NAME_CHARS
-            && !name.contains(char::is_control)
-            && is_visible(name);
+        let fits = !name.is_empty() && name.chars().count() <= MAX_NAME_CHARS && is_visible(name);
         fits.then(|| Self(name.to_owned())).ok_or(Invalid::Name)
     }
 }
@@ -143,36 +140,6 @@ impl TryFrom<String> for Email {
         let fits = address.len() <= MAX_EMAIL_BYTES && is_local_part(local) && is_domain(&domain);
         fits.then_some(Self(address)).ok_or(Invalid::Email)
     }
-}
-
-/// Returns whether every character of a name is visible. Invisible characters, and those that
-/// change the text's direction, make one name look like another. Joiners show by their effect on
-/// the letters of some scripts, and are allowed between those.
-fn is_visible(name: &str) -> bool {
-    let letters: Vec<char> = name.chars().collect();
-    let is_joined = |at: usize| {
-        let before = at.checked_sub(1).and_then(|at| letters.get(at));
-        let after = letters.get(at + 1);
-        before.is_some_and(|c| joins(*c)) && after.is_some_and(|c| joins(*c))
-    };
-
-    letters.iter().enumerate().all(|(at, letter)| match letter {
-        '\u{200c}' | '\u{200d}' => is_joined(at),
-        '\u{115f}' | '\u{1160}' | '\u{3164}' | '\u{ffa0}' | '\u{2800}' | '\u{34f}' => false,
-        letter => !matches!(
-            letter.general_category(),
-            GeneralCategory::Format
-                | GeneralCategory::LineSeparator
-                | GeneralCategory::ParagraphSeparator
-                | GeneralCategory::PrivateUse
-        ),
-    })
-}
-
-/// Returns whether a letter is of a script in which a joiner changes how a word is written: Arabic
-/// and those of India and its neighbours.
-fn joins(letter: char) -> bool {
-    matches!(letter, '\u{600}'..='\u{8ff}' | '\u{900}'..='\u{dff}' | '\u{fb50}'..='\u{fdff}')
 }
 
 fn is_local_part(local: &str) -> bool {

@@ -214,6 +214,9 @@ impl Observed {
             header::X_CONTENT_TYPE_OPTIONS,
             HeaderValue::from_static("nosniff"),
         );
+        // Most replies are about a person. Handlers of the others say for how long they may be kept.
+        let caching = reply.headers_mut().entry(header::CACHE_CONTROL);
+        caching.or_insert(HeaderValue::from_static("no-store"));
 
         reply
     }

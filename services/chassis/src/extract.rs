@@ -13,9 +13,12 @@ use crate::Problem;
 use crate::duplicates::Unique;
 use crate::wording::in_words;
 
+/// An error of the deserializer, with the path to the value.
+type JsonError = serde_path_to_error::Error<serde_json::Error>;
+
 /// A JSON body, of a request or of a reply; a request's is an object. Malformed JSON is a 400, a
 /// wrong or missing field a 422, a body over the limit (1 MiB unless the router sets another) a
-/// 413, another content type a 415.
+/// 413, another content type or a compressed body a 415.
 ///
 /// An object with a duplicate key is a 422, at any depth. A whole number is written without a
 /// fraction and without an exponent: `1.0`, `1e0` and `1e-400` are a 422 as well.
@@ -36,6 +39,10 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         if !says_json(request.headers()) {
             let detail = "the body must be sent as application/json";
+            return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
+        }
+        if is_encoded(request.headers()) {
+            let detail = "the body must be sent without Content-Encoding";
             return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
         }
 
@@ -71,6 +78,12 @@ fn says_json(headers: &HeaderMap) -> bool {
         || (essence.starts_with("application/") && essence.ends_with("+json"))
 }
 
+/// Returns whether the body is compressed. A body is never expanded, so a small one stays small.
+fn is_encoded(headers: &HeaderMap) -> bool {
+    let mut encodings = headers.get_all(header::CONTENT_ENCODING).iter();
+    encodings.any(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity"))
+}
+
 fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     // serde would also fill a struct from an array, field by field.
     if body.trim_ascii_start().starts_with(b"[") {
@@ -79,30 +92,42 @@ fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
         ));
     }
 
-    let Unique = read(body)?;
-    read(body)
+    let Unique = read(body, not_json)?;
+    // The body is JSON, so what is wrong now is a value, even where serde calls it syntax.
+    read(body, wrong_field)
 }
 
-fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+/// Parses the whole body. `explain` describes an error of the deserializer.
+fn read<T: DeserializeOwned>(
+    body: &[u8],
+    explain: fn(&JsonError) -> Problem,
+) -> Result<T, Problem> {
     let mut deserializer = serde_json::Deserializer::from_slice(body);
-    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
-        let inner = error.inner();
-        if !inner.is_data() {
-            return Problem::bad_request(format!("the body is not valid JSON: {inner}"));
-        }
-
-        let problem = Problem::unprocessable(in_words(&inner.to_string()));
-        match blamed_field(&error.path().to_string(), &inner.to_string()) {
-            Some(field) => problem.field(field),
-            None => problem,
-        }
-    })?;
+    let value =
+        serde_path_to_error::deserialize(&mut deserializer).map_err(|error| explain(&error))?;
 
     deserializer
         .end()
         .map_err(|error| Problem::bad_request(format!("the body is not valid JSON: {error}")))?;
 
     Ok(value)
+}
+
+fn not_json(error: &JsonError) -> Problem {
+    let inner = error.inner();
+    if inner.is_data() {
+        return wrong_field(error);
+    }
+    Problem::bad_request(format!("the body is not valid JSON: {inner}"))
+}
+
+fn wrong_field(error: &JsonError) -> Problem {
+    let message = error.inner().to_string();
+    let problem = Problem::unprocessable(in_words(&message));
+    match blamed_field(&error.path().to_string(), &message) {
+        Some(field) => problem.field(field),
+        None => problem,
+    }
 }
 
 /// Returns the path to the field: serde reports a missing field at its parent and names it between

@@ -18,7 +18,7 @@ use axum::Router;
 use axum::extract::ConnectInfo;
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, Version, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::IntoResponse;
 use futures::future::{Either, ready};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -377,8 +377,8 @@ impl Connection {
 
         let app = self.app;
         let respond = service_fn(move |mut request: hyper::Request<Incoming>| {
-            if !names_one_host(request.version(), request.headers()) {
-                return Either::Left(ready(Ok::<_, Infallible>(no_host())));
+            if let Err(refused) = check_head(request.version(), request.headers()) {
+                return Either::Left(ready(Ok::<_, Infallible>(refused.into_response())));
             }
             request.extensions_mut().insert(ConnectInfo(peer));
             Either::Right(app.clone().oneshot(request.map(Leftover::of)))
@@ -410,6 +410,19 @@ impl Connection {
     }
 }
 
+/// Refuses a head that two servers could read differently.
+fn check_head(version: Version, headers: &HeaderMap) -> Result<(), Problem> {
+    if !names_one_host(version, headers) {
+        let detail = "the request must have one Host header, with a host";
+        return Err(Problem::bad_request(detail));
+    }
+    if !is_plainly_chunked(headers) {
+        let detail = "Transfer-Encoding must be chunked alone";
+        return Err(Problem::bad_request(detail));
+    }
+    Ok(())
+}
+
 /// Returns whether a request names its host exactly once and in a valid form (RFC 9112, 3.2).
 /// HTTP/1.0 may omit it.
 fn names_one_host(version: Version, headers: &HeaderMap) -> bool {
@@ -424,6 +437,13 @@ fn names_one_host(version: Version, headers: &HeaderMap) -> bool {
     }
 }
 
-fn no_host() -> Response {
-    Problem::bad_request("the request must have one Host header, with a host").into_response()
+/// Returns whether the body is in pieces and not encoded in another way below that (RFC 9112, 6.1),
+/// which nothing here would undo. The server itself drops Content-Length beside Transfer-Encoding.
+fn is_plainly_chunked(headers: &HeaderMap) -> bool {
+    let mut encodings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    match (encodings.next(), encodings.next()) {
+        (None, _) => true,
+        (Some(only), None) => only.as_bytes().eq_ignore_ascii_case(b"chunked"),
+        _ => false,
+    }
 }

@@ -22,7 +22,7 @@ const WHOLE: [(&str, &str, &str); 10] = [
 /// Returns serde's message in words for who sent the value.
 pub(crate) fn in_words(message: &str) -> String {
     let message = without_position(message);
-    let rules: [fn(&str) -> Option<String>; 9] = [
+    let rules: [fn(&str) -> Option<String>; 10] = [
         wrong_type,
         wrong_value,
         wrong_length,
@@ -32,6 +32,7 @@ pub(crate) fn in_words(message: &str) -> String {
         unknown_variant,
         no_number,
         no_uuid,
+        no_word,
     ];
 
     rules
@@ -123,6 +124,12 @@ fn no_number(message: &str) -> Option<String> {
 fn no_uuid(message: &str) -> Option<String> {
     message.strip_prefix("UUID parsing failed")?;
     Some(format!("this must be {UUID}"))
+}
+
+/// `expected value`: what serde_json says of a number, `null` or a list in a word's place.
+fn no_word(message: &str) -> Option<String> {
+    let is_known = matches!(message, "expected value" | "expected `:`" | "invalid type");
+    is_known.then(|| "this must be one of the known words, in quotation marks".to_owned())
 }
 
 const UUID: &str = "an id such as 0199c82c-c000-7000-8000-000000000001 (UUID)";

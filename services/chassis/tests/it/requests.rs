@@ -23,6 +23,16 @@ struct Basket {
 #[derive(Deserialize)]
 struct Line {
     quantity: u32,
+    #[serde(default)]
+    colour: Colour,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Colour {
+    #[default]
+    Red,
+    Blue,
 }
 
 #[derive(Deserialize)]
@@ -32,7 +42,11 @@ struct Filter {
 }
 
 async fn total(Json(basket): Json<Basket>) -> Result<Json<u32>> {
-    let total = basket.items.iter().map(|line| line.quantity).sum();
+    let units = basket.items.iter().map(|line| match line.colour {
+        Colour::Red => line.quantity,
+        Colour::Blue => 2 * line.quantity,
+    });
+    let total = units.sum();
     if total == 0 {
         return Err(Problem::unprocessable("an order needs at least one item").field("items"));
     }
@@ -186,6 +200,59 @@ async fn what_is_wrong_is_said_in_words_for_who_sent_it() {
 }
 
 #[tokio::test]
+async fn any_json_in_the_place_of_a_word_is_a_422_with_its_path() {
+    for value in [
+        "null",
+        "7",
+        "true",
+        "[]",
+        "{}",
+        "1.5",
+        "[\"red\"]",
+        "{\"red\":1}",
+        "\"green\"",
+    ] {
+        let sent = format!(r#"{{"items":[{{"quantity":1,"colour":{value}}}]}}"#);
+        let refused = post_basket(sent).await;
+        let status = refused.status();
+        let problem = body(refused).await;
+
+        assert_eq!(
+            status,
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "{value}: {problem}"
+        );
+        let field = problem["field"].as_str().unwrap();
+        assert!(field.starts_with("items[0].colour"), "{value}: {problem}");
+        assert!(
+            !problem["detail"].as_str().unwrap().contains("expected"),
+            "{problem}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_compressed_body_is_a_415_and_is_not_expanded() {
+    for (encoding, status) in [
+        ("gzip", StatusCode::UNSUPPORTED_MEDIA_TYPE),
+        ("br, gzip", StatusCode::UNSUPPORTED_MEDIA_TYPE),
+        ("", StatusCode::UNSUPPORTED_MEDIA_TYPE),
+        ("identity", StatusCode::OK),
+        ("IDENTITY", StatusCode::OK),
+    ] {
+        let request = Request::post("/baskets")
+            .header("content-type", "application/json")
+            .header("content-encoding", encoding)
+            .body(Body::from(r#"{"items":[{"quantity":2}]}"#));
+        assert_eq!(
+            send(request.unwrap()).await.status(),
+            status,
+            "{encoding:?}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn an_array_is_no_object_though_serde_would_take_it_for_one() {
     for body in [r#"[[{"quantity": 1}]]"#, "\n[]"] {
         assert_problem(
@@ -232,6 +299,28 @@ async fn path_and_query_of_the_wrong_form_name_the_parameter() {
         Some("user_id"),
     )
     .await;
+}
+
+#[tokio::test]
+async fn a_reply_is_kept_nowhere_unless_its_handler_allows_it() {
+    let kept = async || ([("cache-control", "public, max-age=5")], "for all");
+    let routes = Router::new().route("/kept", get(kept));
+    let metrics = Metrics::new("test");
+    let limit = Duration::from_secs(5);
+    let app = application(routes, &Health::new(), &metrics, limit);
+
+    for (path, caching) in [("/kept", "public, max-age=5"), ("/nothing", "no-store")] {
+        let request = Request::get(path).body(Body::empty()).unwrap();
+        let reply = app.clone().oneshot(request).await.unwrap();
+        assert_eq!(reply.headers()["cache-control"], caching, "{path}");
+    }
+
+    for reply in [
+        post_basket(r#"{"items":[{"quantity":2}]}"#).await,
+        post_basket("{}").await,
+    ] {
+        assert_eq!(reply.headers()["cache-control"], "no-store");
+    }
 }
 
 #[tokio::test]

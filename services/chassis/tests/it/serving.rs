@@ -297,6 +297,38 @@ async fn a_request_names_one_host() {
 }
 
 #[tokio::test]
+async fn a_request_has_one_length() {
+    let running = start(Limits::default()).await;
+    for (lengths, status) in [
+        ("", 200),
+        ("content-length: 3\r\n", 200),
+        ("transfer-encoding: chunked\r\n", 200),
+        ("transfer-encoding: Chunked\r\n", 200),
+        ("content-length: 3\r\ntransfer-encoding: chunked\r\n", 200),
+        ("transfer-encoding: chunked\r\ncontent-length: 3\r\n", 200),
+        ("transfer-encoding: gzip, chunked\r\n", 400),
+        (
+            "transfer-encoding: gzip\r\ntransfer-encoding: chunked\r\n",
+            400,
+        ),
+        ("transfer-encoding: chunked, chunked\r\n", 400),
+        ("transfer-encoding: xchunked\r\n", 400),
+        ("content-length: 3\r\ncontent-length: 4\r\n", 400),
+        ("content-length: 3, 3\r\n", 400),
+        ("content-length: +3\r\n", 400),
+        ("content-length: -3\r\n", 400),
+    ] {
+        let head = format!("GET /quick HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{lengths}\r\n");
+        let request = format!("{head}0\r\n\r\n");
+        let answer = rest(send(running.address, &request).await).await;
+        assert_eq!(answer[9..12], status.to_string(), "{request}{answer}");
+    }
+
+    running.shutdown.request();
+    running.server.await.unwrap().unwrap();
+}
+
+#[tokio::test]
 async fn a_client_that_takes_nothing_of_its_answer_is_dropped() {
     let running = start(Limits {
         taking: Duration::from_millis(100),

@@ -1,5 +1,6 @@
 //! The same request under the same key: one order, one reply.
 
+use axum::http::Request;
 use futures::future::join_all;
 use serde_json::json;
 
@@ -102,6 +103,22 @@ async fn a_key_that_is_none_is_a_400() {
                 .await
                 .assert_problem(400, Some("Idempotency-Key"));
         }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn two_keys_in_one_request_are_a_400() {
+    check(async |shop| {
+        let lamp = shop.catalogue.add(1999, "USD", 9);
+        for second in ["a", "b"] {
+            let request = Request::post("/orders")
+                .header("idempotency-key", "a")
+                .header("idempotency-key", second);
+            let reply = shop.send(request, Some(shop.order(&[(lamp, 2)]))).await;
+            reply.assert_problem(400, Some("Idempotency-Key"));
+        }
+        assert_eq!(shop.count("orders").await, 0);
     })
     .await;
 }

@@ -95,19 +95,23 @@ pub(super) fn cookie(name: &str, value: &str, life: Duration, is_secure: bool) -
     HeaderValue::try_from(text).expect("base64 is a header value")
 }
 
+/// Returns the value of a cookie. Two cookies of one name count as none: one of them was set by
+/// another host of the domain, and a browser does not tell which.
 pub(super) fn in_cookie(headers: &HeaderMap, wanted: &str) -> Option<String> {
     let lines = headers
         .get_all(header::COOKIE)
         .into_iter()
         .filter_map(|line| line.to_str().ok());
 
-    let mut pairs = lines
+    let pairs = lines
         .flat_map(|line| line.split(';'))
         .filter_map(|pair| pair.trim().split_once('='));
 
-    pairs
-        .find(|(name, _)| *name == wanted)
-        .map(|(_, token)| token.to_owned())
+    let mut values = pairs
+        .filter(|(name, _)| *name == wanted)
+        .map(|(_, value)| value);
+    let first = values.next()?;
+    values.all(|other| other == first).then(|| first.to_owned())
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Keeping {

@@ -171,6 +171,31 @@ async fn a_cookie_is_good_once_and_beside_the_pages_header_only() {
 }
 
 #[tokio::test]
+async fn a_cookie_that_another_host_has_added_takes_nobody_elsewhere() {
+    on_each_database(async |database| {
+        let client = Client::new(database).await;
+        let own = log_in(&client, &[PAGE]).await.kept();
+        let planted = log_in(&client, &[PAGE]).await.kept();
+
+        for both in [format!("{planted}; {own}"), format!("{own}; {planted}")] {
+            let headers = [PAGE, ("cookie", both.as_str())];
+            let refused = post(&client, "/users/refresh", &headers, Value::Null).await;
+            assert_eq!(refused.status, StatusCode::UNAUTHORIZED);
+        }
+
+        let twice = format!("{own}; {own}");
+        let headers = [PAGE, ("cookie", twice.as_str())];
+        let renewed = post(&client, "/users/refresh", &headers, Value::Null).await;
+        assert_eq!(
+            renewed.status,
+            StatusCode::OK,
+            "nothing above used the token"
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn logging_out_ends_the_session_of_the_cookie_and_has_it_forgotten() {
     on_each_database(async |database| {
         let client = Client::new(database).await;

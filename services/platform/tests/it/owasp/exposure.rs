@@ -49,6 +49,16 @@ fn api8_security_misconfiguration() {
         );
     }
 
+    for path in [
+        format!("/api/users/{}", customer.id),
+        "/api/orders".to_owned(),
+        "/api/notifications".to_owned(),
+    ] {
+        let personal = customer.get(&path);
+        assert_eq!(personal.status, 200, "{path}");
+        assert_eq!(personal.header("cache-control"), Some("no-store"), "{path}");
+    }
+
     let from = |origin| {
         Answer::to(
             stranger

@@ -2,19 +2,22 @@
 //!
 //! The columns `name` and `price_cents` are required; `currency`, `stock` and `category` are
 //! optional; any other column becomes an attribute of the product. A product is identified by its
-//! `sku`, or by its name if it has none. Its id is derived from that, so the same row is the same
+//! `sku`, or by its name if it has none, in the normal form C of Unicode, so that the programs of
+//! all systems write the same product. Its id is derived from that, so the same row is the same
 //! product in every import and every file. If a file contains a product several times, its rows are
 //! merged in their order: the last value of each field wins.
 
 use std::collections::HashMap;
 
+use chassis::is_visible;
 use events::Timestamp;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
+use unicode_normalization::UnicodeNormalization;
 use uuid::{Builder, Uuid};
 
-use crate::csv::{Complaint, RawRow, Row, Rows};
-use crate::finding::Refusal;
+use crate::csv::{self, Complaint, RawRow, Row, Rows};
+use crate::finding::{Refusal, shortened};
 
 /// Size limit of an import, in bytes, because its products are held in memory.
 pub const MAX_BYTES: u64 = 8 << 20;
@@ -23,17 +26,15 @@ const MAX_PRODUCTS: usize = 10_000;
 /// The time in the ids of imported products, in milliseconds since 1970. Ids sort by time: imported
 /// products come after the demo products and before all others.
 const MADE_AT_MS: u64 = 1_760_000_000_001;
-const GIVEN_BY_THE_SERVICE: [&str; 4] = ["id", "version", "created_at", "updated_at"];
+/// The number of characters of a header that a refusal shows.
+const HEADER_CHARS_SHOWN: usize = 100;
+const GIVEN_BY_THE_SERVICE: [&str; 5] =
+    ["id", "version", "stock_version", "created_at", "updated_at"];
 const NUMBERS: [&str; 2] = ["price_cents", "stock"];
+/// The column that identifies a product.
+const SKU: &str = "sku";
 /// The columns with a meaning, in any capitalisation.
-const KNOWN: [&str; 6] = [
-    "sku",
-    "name",
-    "price_cents",
-    "currency",
-    "stock",
-    "category",
-];
+const KNOWN: [&str; 6] = [SKU, "name", "price_cents", "currency", "stock", "category"];
 /// The name that pandas gives to an index column that it read without a name.
 const PANDAS_INDEX: &str = "Unnamed: 0";
 
@@ -90,7 +91,8 @@ impl Rows for Products {
             .find(|needed| !has(needed))
         {
             return Err(Refusal::malformed(format!(
-                "a catalogue needs a column {missing}"
+                "a catalogue needs a column {missing}, and its first row names {}",
+                shown(row)
             )));
         }
 
@@ -168,8 +170,14 @@ impl Products {
     }
 }
 
+/// Returns the names in a header, as they were read.
+fn shown(header: &Row<'_>) -> String {
+    let names: Vec<String> = header.fields().map(|name| format!("{name:?}")).collect();
+    shortened(&names.join(", "), HEADER_CHARS_SHOWN)
+}
+
 fn use_of((at, name): (usize, &str)) -> Use {
-    let lower = name.to_lowercase();
+    let lower = csv::key(name);
     let is_known =
         KNOWN.contains(&lower.as_str()) || GIVEN_BY_THE_SERVICE.contains(&lower.as_str());
 
@@ -178,17 +186,36 @@ fn use_of((at, name): (usize, &str)) -> Use {
         PANDAS_INDEX => Use::Index,
         "" => Use::Nameless(at + 1),
         _ if is_known => Use::Field(lower),
-        name => Use::Field(name.to_owned()),
+        name => Use::Field(name.nfc().collect()),
     }
 }
 
 fn value(name: &str, field: &str) -> Result<Value, Complaint> {
-    if !NUMBERS.contains(&name) {
-        return Ok(field.into());
+    if name == SKU && !is_visible(field) {
+        let problem = "has a character that is invisible or changes the direction of text";
+        return Err(Complaint::about(name, problem));
     }
+    if !NUMBERS.contains(&name) {
+        return Ok(field.nfc().collect::<String>().into());
+    }
+    if is_ambiguous(field) {
+        let problem = format!("{field:?} may be thousands; write the number without a point");
+        return Err(Complaint::about(name, problem));
+    }
+
     let number = whole_number(field);
     let complaint = || Complaint::about(name, format!("{field:?} is not a whole number"));
     number.map(Value::from).ok_or_else(complaint)
+}
+
+/// Returns `true` for a number such as `1.000`, which is one in some countries and a thousand in
+/// others.
+fn is_ambiguous(field: &str) -> bool {
+    let Some((whole, "000")) = field.split_once('.') else {
+        return false;
+    };
+    let digits = whole.strip_prefix('+').unwrap_or(whole);
+    (1..=3).contains(&digits.len()) && !digits.starts_with('0')
 }
 
 /// Parses a whole number that is not negative. Accepts `3`, and also `3.0`, `3.00`, `3e0` and
@@ -220,8 +247,8 @@ fn whole_number(field: &str) -> Option<u64> {
 /// Returns the id of the row's product, or `None` if it has no name.
 fn id(body: &Map<String, Value>) -> Option<Uuid> {
     let name = body.get("name")?.as_str()?;
-    let (by, text) = match body.get("sku").and_then(Value::as_str) {
-        Some(sku) => ("sku", sku),
+    let (by, text) = match body.get(SKU).and_then(Value::as_str) {
+        Some(sku) => (SKU, sku),
         None => ("name", name),
     };
 
@@ -310,6 +337,7 @@ mod tests {
             "name,price\nLamp,1\n",
             "price_cents\n1\n",
             "id,name,price_cents\n1,Lamp,1\n",
+            "name,price_cents,stock_version\nLamp,1,2\n",
         ] {
             assert!(matches!(import(header), Err(Stop::Refused(_))), "{header}");
         }
@@ -357,6 +385,81 @@ mod tests {
         for text in none {
             assert_eq!(whole_number(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn a_number_that_may_be_thousands_is_a_bad_row() {
+        for field in ["1.000", "12.000", "999.000", "+1.000"] {
+            let text = format!("name,price_cents\nLamp,{field}\nPen,5\n");
+            let (products, summary) = import(&text).unwrap();
+            assert_eq!(products.found.len(), 1, "{field}");
+            assert_eq!(summary["first_bad"][0]["column"], "price_cents", "{field}");
+        }
+
+        for (field, price) in [
+            ("1.0", 1),
+            ("1.00", 1),
+            ("1.0000", 1),
+            ("0.000", 0),
+            ("1000.000", 1000),
+        ] {
+            let (products, _) = import(&format!("name,price_cents\nLamp,{field}\n")).unwrap();
+            assert_eq!(products.found[0].body["price_cents"], price, "{field}");
+        }
+    }
+
+    #[test]
+    fn a_product_is_the_same_from_every_program_and_shows_what_identifies_it() {
+        let (products, _) =
+            import("sku,name,price_cents\nÄ1,Lamp,1\nA\u{308}1,Lamp,2\n,Käse,3\n,Ka\u{308}se,4\n")
+                .unwrap();
+        let bodies: Vec<Value> = products
+            .found
+            .iter()
+            .map(|product| product.body.clone().into())
+            .collect();
+        assert_eq!(
+            bodies,
+            [
+                json!({"sku": "Ä1", "name": "Lamp", "price_cents": 2}),
+                json!({"name": "Käse", "price_cents": 4})
+            ]
+        );
+
+        for sku in ["\u{200b}A", "A\u{202e}B", "A\u{ad}"] {
+            let text = format!("sku,name,price_cents\n{sku},Lamp,1\n");
+            let (_, summary) = import(&text).unwrap();
+            assert_eq!(summary["first_bad"][0]["column"], "sku", "{sku:?}");
+        }
+    }
+
+    #[test]
+    fn a_column_is_known_though_its_name_has_hidden_characters() {
+        for header in [
+            "name,price_cents\u{200b}",
+            "\u{feff}\u{feff}name,price_cents",
+            "\u{ff4e}ame,Price_Cents\u{a0}",
+        ] {
+            let (products, _) = import(&format!("{header}\nLamp,5\n")).unwrap();
+            let body = Value::from(products.found[0].body.clone());
+            assert_eq!(
+                body,
+                json!({"name": "Lamp", "price_cents": 5}),
+                "{header:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_refusal_shows_the_header_that_was_read() {
+        let Err(Stop::Refused(refusal)) = import("Price list 2026\nname;price_cents\n") else {
+            panic!("a title is no header")
+        };
+        assert!(
+            refusal.detail.contains("\"Price list 2026\""),
+            "{}",
+            refusal.detail
+        );
     }
 
     #[test]
@@ -410,6 +513,9 @@ mod tests {
             "name,price_cents,price_cents",
             "name,price_cents, Price_Cents ",
             "name,NAME,price_cents",
+            "name,price_cents,Größe,Gro\u{308}ße",
+            "name,price_cents,my size,my\u{a0}size",
+            "name,price_cents,price_cents\u{200b}",
         ] {
             let Err(Stop::Refused(refusal)) = import(&format!("{header}\nLamp,1,5\n")) else {
                 panic!("{header}")

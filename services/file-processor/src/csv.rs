@@ -15,6 +15,7 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
 use serde_json::{Value, json};
+use unicode_normalization::UnicodeNormalization;
 
 use crate::chunks::{Chunk, Stop};
 use crate::finding::{Finding, Reason, Refusal, shortened};
@@ -27,6 +28,8 @@ pub use dialect::{Dialect, Head, is_likely};
 const MAX_COLUMNS: usize = 1000;
 /// Size limit of one row, in bytes, without quotation marks and separators.
 const MAX_ROW_BYTES: usize = 1 << 20;
+/// Marks the end of a text in old programs.
+const DOS_END: char = '\u{1a}';
 /// Number of columns in the summary.
 const COLUMNS_SHOWN: usize = 64;
 /// Number of characters of a column's name in the summary.
@@ -67,9 +70,10 @@ impl<'a> Row<'a> {
         }
     }
 
-    /// Returns `true` if no field has a value.
+    /// Returns `true` if no field has a value. The mark of an end that CP/M left to DOS is none.
     fn is_blank(&self) -> bool {
-        self.text.trim().is_empty()
+        let is_nothing = |c: char| c.is_whitespace() || c == DOS_END;
+        self.text.trim_matches(is_nothing).is_empty()
     }
 }
 
@@ -308,7 +312,7 @@ fn header(row: &Row<'_>) -> Result<Vec<Column>, Refusal> {
         .enumerate()
         .filter(|(_, name)| !name.is_empty())
     {
-        if let Some(earlier) = places.insert(name.to_lowercase(), at) {
+        if let Some(earlier) = places.insert(key(name), at) {
             let name = shortened(name, NAME_CHARS_SHOWN);
             let first = earlier + 1;
             let second = at + 1;
@@ -319,6 +323,20 @@ fn header(row: &Row<'_>) -> Result<Vec<Column>, Refusal> {
     }
 
     Ok(names.into_iter().map(Column::new).collect())
+}
+
+/// Returns what makes a column's name the same as another: neither case, nor the bytes that a
+/// keyboard gives a letter, nor the kind of its spaces, nor characters that cannot be seen.
+pub fn key(name: &str) -> String {
+    let is_hidden = |c: &char| {
+        matches!(
+            c,
+            '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}'
+        )
+    };
+    let seen: String = name.nfkc().filter(|c| !is_hidden(c)).collect();
+    let words: Vec<&str> = seen.split_whitespace().collect();
+    words.join(" ").to_lowercase()
 }
 
 fn take_row(

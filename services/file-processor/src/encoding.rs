@@ -4,7 +4,7 @@
 //! or else by the first byte that is not ASCII. UTF-8 and UTF-16 are detected with certainty.
 //! Windows-1252, which spreadsheets write in western Europe, is assumed if nothing indicates
 //! another encoding. Any other encoding is named and refused, because a wrong guess would import
-//! wrong names. [`Utf8`] converts piece by piece, so memory is bounded by the piece.
+//! wrong names; so is a text whose parts are in different encodings. [`Utf8`] converts piece by piece, so memory is bounded by the piece.
 
 use bytes::Bytes;
 use chardetng::EncodingDetector;
@@ -17,6 +17,10 @@ use crate::finding::{Reason, Refusal};
 const STEP_BYTES: usize = 64 << 10;
 /// Number of bytes in which the zero bytes of UTF-16 are looked for.
 const ZEROS_LOOKED_AT: usize = 4096;
+/// Number of bytes from the first that is not UTF-8 on that suffice to determine the encoding.
+const EVIDENCE_BYTES: usize = 4096;
+/// Least number of bytes beyond ASCII that say something about the encoding.
+const LEAST_TELLING: usize = 4;
 /// Bytes without a character in Windows-1252.
 const NOT_WINDOWS_1252: [u8; 5] = [0x81, 0x8d, 0x8f, 0x90, 0x9d];
 
@@ -113,9 +117,7 @@ fn first_fault(bytes: &[u8]) -> Option<usize> {
 
 /// Distinguishes Windows-1252 from other encodings with one or two bytes per character.
 fn single_byte(bytes: &[u8]) -> Result<Encoding, Refusal> {
-    let mut detector = EncodingDetector::new();
-    detector.feed(bytes, true);
-    let (guess, is_likely) = detector.guess_assess(None, false);
+    let (guess, is_likely) = guess(bytes);
     let has_unknown = bytes.iter().any(|byte| NOT_WINDOWS_1252.contains(byte));
 
     // Signs alone do not distinguish the relatives of Windows-1252, and quotation marks are the
@@ -129,6 +131,60 @@ fn single_byte(bytes: &[u8]) -> Result<Encoding, Refusal> {
     }
 
     Err(unknown())
+}
+
+/// Refuses a text that is not UTF-8 from a late byte on and is not Windows-1252 either. Very few
+/// bytes say nothing, and count as Windows-1252.
+fn check_late(bytes: &[u8]) -> Result<(), Refusal> {
+    let beyond_ascii = bytes.iter().filter(|byte| !byte.is_ascii()).count();
+    match single_byte(bytes) {
+        Err(refusal) if beyond_ascii >= LEAST_TELLING => Err(refusal),
+        _ => Ok(()),
+    }
+}
+
+/// Returns the most likely encoding, and whether it is likely.
+fn guess(bytes: &[u8]) -> (&'static encoding_rs::Encoding, bool) {
+    let mut detector = EncodingDetector::new();
+    detector.feed(bytes, true);
+    detector.guess_assess(None, false)
+}
+
+/// Refuses a piece that makes sense as Windows-1252 only in part.
+fn check_windows_1252(piece: &[u8]) -> Result<(), Refusal> {
+    if piece.iter().any(|byte| NOT_WINDOWS_1252.contains(byte)) {
+        return Err(unknown());
+    }
+    if is_of_dos(piece) {
+        return Err(unread("a code page of DOS"));
+    }
+    if piece.windows(2).any(is_utf8_letter) {
+        return Err(Refusal::malformed(
+            "its text is Windows-1252 in one part and UTF-8 in another; save all of it as UTF-8",
+        ));
+    }
+    Ok(())
+}
+
+/// Returns `true` if a letter of the code pages 437 and 850, such as `ä`, stands between letters:
+/// a byte that is a quotation mark or a dagger in Windows-1252, which begin or end a word.
+fn is_of_dos(piece: &[u8]) -> bool {
+    let has_opening_quote = piece.contains(&0x93);
+    let is_dos_letter = |byte: u8| match byte {
+        0x82 | 0x84 | 0x87 | 0x88 | 0x89 => true,
+        0x94 => !has_opening_quote,
+        _ => false,
+    };
+
+    piece.windows(3).any(|three| {
+        three[0].is_ascii_lowercase() && is_dos_letter(three[1]) && three[2].is_ascii_lowercase()
+    })
+}
+
+/// Returns `true` for a lower-case letter of western Europe in UTF-8. As Windows-1252 it is `Ã` and
+/// a sign, which no language writes. `Ã` before a space or a quotation mark is left out.
+fn is_utf8_letter(pair: &[u8]) -> bool {
+    matches!(pair, [0xc3, 0xa1..=0xaa | 0xac..=0xba | 0xbc..=0xbf])
 }
 
 /// Returns `true` if the byte is a letter of Windows-1252 beyond ASCII.
@@ -165,6 +221,8 @@ enum State {
     Begin(Vec<u8>),
     /// ASCII so far, with the bytes of an incomplete character.
     Ascii(Vec<u8>),
+    /// Bytes that are not UTF-8, too few so far to determine their encoding.
+    Undecided(Vec<u8>),
     /// UTF-8, passed on unchanged.
     Utf8,
     /// Another encoding, to be converted.
@@ -218,6 +276,14 @@ impl<I: Iterator<Item = Chunk>> Utf8<I> {
                 let whole = joined(kept, piece);
                 self.decide(whole)
             }
+            State::Undecided(kept) => {
+                let whole = joined(kept, piece);
+                if whole.len() < EVIDENCE_BYTES {
+                    *kept = whole.to_vec();
+                    return None;
+                }
+                self.convert_late(whole)
+            }
             State::Convert(_) => self.keep(piece),
             State::Utf8 | State::Ended => Some(Ok(piece)),
         }
@@ -235,9 +301,8 @@ impl<I: Iterator<Item = Chunk>> Utf8<I> {
                 Some(Ok(piece.slice(..first)))
             }
             Err(error) if error.valid_up_to() == 0 => {
-                self.encoding = Encoding::Windows1252;
-                self.state = convert(WINDOWS_1252);
-                self.keep(piece)
+                self.state = State::Undecided(piece[first..].to_vec());
+                Some(Ok(piece.slice(..first)))
             }
             _ => {
                 self.state = State::Utf8;
@@ -246,11 +311,22 @@ impl<I: Iterator<Item = Chunk>> Utf8<I> {
         }
     }
 
+    /// Converts a text that turned out not to be UTF-8, from the first such byte on.
+    fn convert_late(&mut self, rest: Bytes) -> Option<Chunk> {
+        if let Err(refusal) = check_late(&rest) {
+            return Some(self.refuse(refusal));
+        }
+        self.encoding = Encoding::Windows1252;
+        self.state = convert(WINDOWS_1252);
+        self.keep(rest)
+    }
+
     /// Stores a piece for conversion.
     fn keep(&mut self, piece: Bytes) -> Option<Chunk> {
-        let is_known = |byte| !NOT_WINDOWS_1252.contains(byte);
-        if self.encoding == Encoding::Windows1252 && !piece.iter().all(is_known) {
-            return Some(self.refuse(unknown()));
+        if self.encoding == Encoding::Windows1252
+            && let Err(refusal) = check_windows_1252(&piece)
+        {
+            return Some(self.refuse(refusal));
         }
         self.waiting = piece;
         None
@@ -291,6 +367,7 @@ impl<I: Iterator<Item = Chunk>> Utf8<I> {
                 self.state = State::Ended;
                 last
             }
+            State::Undecided(kept) => self.convert_late(kept.into()),
             State::Ascii(kept) | State::Begin(kept) if !kept.is_empty() => Some(Ok(kept.into())),
             _ => None,
         }
@@ -308,7 +385,10 @@ impl<I: Iterator<Item = Chunk>> Iterator for Utf8<I> {
                 return None;
             } else {
                 match self.pieces.next() {
-                    None => return self.end(),
+                    None => match self.end() {
+                        None if !self.waiting.is_empty() => None,
+                        last => return last,
+                    },
                     Some(Err(stop)) => return Some(Err(stop)),
                     Some(Ok(piece)) => self.take(piece),
                 }

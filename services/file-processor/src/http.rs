@@ -272,16 +272,17 @@ fn key(name: Option<&str>, folder: Option<Destination>) -> Result<String> {
     }
 
     let plain = plain(name);
+    let plain = plain.trim_start_matches('.');
+    if plain.is_empty() {
+        return Err(complaint("the name has nothing but dots"));
+    }
+
     let folder = match folder {
         Some(Destination::Catalogue) => "catalogue/",
         None => "",
     };
 
-    Ok(format!(
-        "{UPLOADS}{folder}{}/{}",
-        Uuid::now_v7(),
-        plain.trim_start_matches('.')
-    ))
+    Ok(format!("{UPLOADS}{folder}{}/{plain}", Uuid::now_v7()))
 }
 
 /// Replaces all characters that may have a special meaning.

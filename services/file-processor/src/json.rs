@@ -8,6 +8,8 @@
 mod guard;
 mod shape;
 
+use std::ops::Range;
+
 use bytes::{Buf, BytesMut};
 use serde::de::DeserializeSeed;
 use serde_json::error::Category;
@@ -60,9 +62,9 @@ pub fn read_lines(chunks: impl Iterator<Item = Chunk>) -> Result<Finding, Stop> 
     let mut waiting = BytesMut::new();
     for chunk in chunks {
         waiting.extend_from_slice(&chunk?);
-        while let Some(end) = waiting.iter().position(|byte| *byte == b'\n') {
-            lines.take(&waiting[..end])?;
-            waiting.advance(end + 1);
+        while let Some(end) = line_end(&waiting) {
+            lines.take(&waiting[..end.start])?;
+            waiting.advance(end.end);
         }
 
         if waiting.len() > MAX_TOKEN_BYTES {
@@ -72,6 +74,20 @@ pub fn read_lines(chunks: impl Iterator<Item = Chunk>) -> Result<Finding, Stop> 
 
     lines.take(&waiting)?;
     lines.finding()
+}
+
+/// Returns the place of the first end of a line: LF, CR LF, or CR alone. A CR that is the last byte
+/// may be half of one.
+fn line_end(bytes: &[u8]) -> Option<Range<usize>> {
+    let at = bytes
+        .iter()
+        .position(|byte| matches!(byte, b'\n' | b'\r'))?;
+
+    match &bytes[at..] {
+        [b'\r', b'\n', ..] => Some(at..at + 2),
+        [b'\r'] => None,
+        _ => Some(at..at + 1),
+    }
 }
 
 #[derive(Default)]

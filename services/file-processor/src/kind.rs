@@ -192,7 +192,7 @@ fn layout(head: Head<'_>) -> Option<Layout> {
         return None;
     }
 
-    let end = text.iter().position(|byte| *byte == b'\n');
+    let end = text.iter().position(|byte| matches!(byte, b'\n' | b'\r'));
     let (first, rest) = text.split_at(end.unwrap_or(text.len()));
 
     if serde_json::from_slice::<IgnoredAny>(first).is_ok() {

@@ -164,7 +164,13 @@ fn named_separator(line: &[u8]) -> Option<&[u8]> {
         return None;
     }
 
-    let named = &bare[WORD.len()..];
+    let mut named = &bare[WORD.len()..];
+    while let [rest @ .., b' '] = named
+        && !rest.is_empty()
+    {
+        named = rest;
+    }
+
     let is_quoted = bare.len() < line.len();
     if is_quoted {
         let end = named.iter().rposition(|byte| *byte == b'"')?;
@@ -332,6 +338,9 @@ mod tests {
             ("sep=:", ':'),
             ("sep=;;;", ';'),
             ("\"sep=,\",,", ','),
+            ("sep=;  ", ';'),
+            ("\"sep=;\" ", ';'),
+            ("sep= ", ' '),
         ];
 
         for (line, delimiter) in lines {

@@ -113,6 +113,72 @@ fn a_text_that_is_ascii_for_long_may_still_be_either() {
 }
 
 #[test]
+fn a_text_that_is_ascii_for_long_is_refused_in_any_other_encoding() {
+    let ascii = "name,price\n".repeat(10_000);
+    let words = [
+        (
+            encoding_rs::WINDOWS_1251,
+            "Лампа настольная,1\nСтул деревянный,2\n",
+        ),
+        (encoding_rs::SHIFT_JIS, "ランプ電気,1\n日本語テスト,2\n"),
+        (encoding_rs::GBK, "名称,价格\n台灯,1999\n圆珠笔,250\n"),
+        (
+            encoding_rs::KOI8_R,
+            "Лампа настольная,1\nСтул деревянный,2\n",
+        ),
+    ];
+
+    for (encoding, text) in words {
+        let bytes = [ascii.as_bytes(), &encoding.encode(text).0].concat();
+        for length in [1000, 4096, 65_536, bytes.len()] {
+            let refusal = late(&bytes, length).unwrap_err();
+            assert!(refusal.detail.ends_with("save it as UTF-8"), "{refusal:?}");
+        }
+    }
+}
+
+#[test]
+fn a_text_in_two_encodings_or_one_of_dos_is_refused() {
+    let western = WINDOWS_1252.encode("Käse,1\n").0.into_owned();
+    let utf8 = "Brötchen,1\n".as_bytes();
+    let of_dos = b"Br\x94tchen,1\nK\x84se,2\n";
+
+    for parts in [
+        [&western[..], utf8],
+        [utf8, &western[..]],
+        [&b"a,b\n"[..], of_dos],
+        [&western[..], of_dos],
+    ] {
+        let bytes = parts.concat();
+        let read = of(&bytes).and_then(|encoding| match encoding {
+            // The reader of the table finds bytes that are not UTF-8 behind a letter that is.
+            Encoding::Utf8 => Err(Refusal::malformed("save it as UTF-8")),
+            _ => read(&bytes, bytes.len()),
+        });
+        assert!(read.unwrap_err().detail.contains("as UTF-8"), "{parts:?}");
+    }
+
+    let quotes = WINDOWS_1252.encode("rock“n”roll „gut“ it’s,1\nMAÇÃ ”,2\n");
+    assert_eq!(check_windows_1252(&quotes.0), Ok(()));
+}
+
+/// Reads a text that counts as UTF-8 by its beginning.
+fn late(bytes: &[u8], length: usize) -> Result<Vec<u8>, Refusal> {
+    let pieces = bytes
+        .chunks(length)
+        .map(|piece| Ok(Bytes::copy_from_slice(piece)));
+    let mut text = Vec::new();
+    for piece in Utf8::new(pieces, Encoding::Utf8) {
+        match piece {
+            Ok(piece) => text.extend_from_slice(&piece),
+            Err(Stop::Refused(refusal)) => return Err(refusal),
+            Err(Stop::Objects(error)) => panic!("{error}"),
+        }
+    }
+    Ok(text)
+}
+
+#[test]
 fn utf16_that_is_broken_is_refused() {
     let mut bytes = utf16("\u{feff}name;price\nLamp;", u16::to_le_bytes);
     bytes.extend(0xd83d_u16.to_le_bytes());

@@ -67,6 +67,15 @@ fn however_the_bytes_are_cut_the_finding_is_the_same() {
         );
     }
 
+    for line_end in ["\r", "\r\n"] {
+        let text = String::from_utf8(text.to_vec()).unwrap();
+        let text = text.replace('\n', line_end).into_bytes();
+        for length in 1..text.len() {
+            let read = read_lines(pieces(&text, length)).unwrap();
+            assert_eq!(read, whole, "{line_end:?} in pieces of {length}");
+        }
+    }
+
     let first = text.split(|byte| *byte == b'\n').next().unwrap();
     for length in 1..first.len() {
         assert_eq!(

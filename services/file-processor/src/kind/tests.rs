@@ -64,7 +64,8 @@ fn text_is_what_its_content_says_or_else_its_name() {
 #[test]
 fn ndjson_is_told_from_json_whatever_its_name() {
     let utf8 = Encoding::Utf8;
-    let lines: [&[u8]; 4] = [
+    let lines: [&[u8]; 5] = [
+        b"{\"a\":1}\r{\"a\":2}\r",
         b"{\"a\":1}\n{\"a\":2}\n",
         b"\xef\xbb\xbf{\"a\":1}\r\n\r\n{\"a\":2}",
         b"[1]\n[2]\n",

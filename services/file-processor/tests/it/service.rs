@@ -201,7 +201,13 @@ async fn what_cannot_be_taken_is_refused_and_nothing_of_it_is_kept() {
         413
     );
 
-    for name in ["", "?name=", &format!("?name={}", "x".repeat(201))] {
+    for name in [
+        "",
+        "?name=",
+        "?name=..",
+        "?name=%20...%20",
+        &format!("?name={}", "x".repeat(201)),
+    ] {
         let (status, problem) = running
             .post(&format!("/files{name}"), "text/csv", "a,b")
             .await;

@@ -216,6 +216,10 @@ pub async fn run(
 }
 
 #[cfg(test)]
+#[path = "../../chassis/tests/it/databases.rs"]
+mod databases;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

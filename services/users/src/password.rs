@@ -36,6 +36,8 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 pub struct Hasher {
     slots: Arc<Semaphore>,
     queue: Arc<Queue>,
+    #[cfg(test)]
+    made: Arc<std::sync::atomic::AtomicUsize>,
 }
 
 /// A caller that waits for a turn.
@@ -90,7 +92,15 @@ impl Hasher {
         Self {
             slots: Arc::new(Semaphore::new(slots.into())),
             queue: Arc::new(queue),
+            #[cfg(test)]
+            made: Arc::default(),
         }
+    }
+
+    /// Returns the number of hashes that were made or compared.
+    #[cfg(test)]
+    pub fn made(&self) -> usize {
+        self.made.load(std::sync::atomic::Ordering::Relaxed)
     }
 
     /// Waits for a turn.
@@ -116,6 +126,8 @@ impl Hasher {
         password: NewPassword,
         about: &[String],
     ) -> Result<String, HashError> {
+        #[cfg(test)]
+        let made = Arc::clone(&self.made);
         let about = about.to_vec();
         let hashed = tokio::task::spawn_blocking(move || {
             let _until_done = turn;
@@ -123,6 +135,8 @@ impl Hasher {
                 return Err(HashError::Guessable(Invalid::Guessable));
             }
 
+            #[cfg(test)]
+            made.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
             let salt = SaltString::generate(&mut OsRng);
             let hashed = Argon2::default().hash_password(password.as_bytes(), &salt);
             hashed
@@ -141,8 +155,15 @@ impl Hasher {
         password: Password,
         hash: Option<String>,
     ) -> Result<bool, HashError> {
+        #[cfg(test)]
+        let made = Arc::clone(&self.made);
         let verified = tokio::task::spawn_blocking(move || {
             let _until_done = turn;
+            #[cfg(test)]
+            made.fetch_add(
+                password.spellings().count(),
+                std::sync::atomic::Ordering::Relaxed,
+            );
             let parsed =
                 PasswordHash::new(hash.as_deref().unwrap_or(NOBODY)).map_err(HashError::Argon2)?;
 

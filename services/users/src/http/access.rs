@@ -30,6 +30,9 @@ use crate::user::{Email, NewPassword, Password};
 /// The longest time for which verifiers may keep the keys.
 const KEYS_KEPT: HeaderValue = HeaderValue::from_static("public, max-age=300");
 
+/// An id that no account has.
+const NOBODY: i64 = 0;
+
 const EPOCHS_KEPT: HeaderValue = HeaderValue::from_static("no-store");
 
 #[derive(Deserialize)]
@@ -116,17 +119,13 @@ async fn authenticate(users: &Users, client: &Client, given: LogIn) -> Result<Op
 }
 
 /// Returns the guesser of a log-in: a client known to the account, or a stranger. Without such an
-/// account everybody is a stranger.
+/// account everybody is a stranger, after the same query.
 async fn guesser(users: &Users, client: &Client, account: Option<&Credentials>) -> Result<Guesser> {
-    let known = match account {
-        Some(account) => {
-            users
-                .store
-                .known_client(account.id, &client.names())
-                .await?
-        }
-        None => None,
-    };
+    let account_id = account.map_or(NOBODY, |account| account.id);
+    let known = users
+        .store
+        .known_client(account_id, &client.names())
+        .await?;
     Ok(known.map_or(Guesser::Stranger(client.network), Guesser::Known))
 }
 

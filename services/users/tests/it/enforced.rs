@@ -126,6 +126,22 @@ async fn the_first_admin_runs_the_shop() {
 }
 
 #[tokio::test]
+async fn an_admin_ends_the_sessions_of_any_account() {
+    check(async |client| {
+        let (ada, path) = somebody(&client, "ada@test.com").await;
+        let admin = client.logged_in(ADMIN, PASSWORD).await;
+        let sessions = format!("{path}/sessions");
+        assert_eq!(ada.get(&path).await.status, StatusCode::OK);
+
+        let ended = admin.send(Method::DELETE, &sessions, None).await;
+        assert_eq!(ended.status, StatusCode::NO_CONTENT, "{}", ended.body);
+        ada.get(&path).await.assert_problem(401, None);
+        assert_eq!(admin.get(&sessions).await.body["items"], json!([]));
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn an_admin_stays_one_through_a_refresh() {
     check(async |client| {
         let credentials = json!({"email": ADMIN, "password": PASSWORD});

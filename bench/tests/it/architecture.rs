@@ -8,17 +8,17 @@ use std::process::Command;
 use serde::Deserialize;
 
 /// A source file: its path below the repository, and its text.
-struct Source {
-    path: String,
-    text: String,
+pub struct Source {
+    pub path: String,
+    pub text: String,
 }
 
-fn root() -> &'static Path {
+pub fn root() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
 }
 
 /// Returns the Rust files below a folder of the repository.
-fn sources(folder: &str) -> Vec<Source> {
+pub fn sources(folder: &str) -> Vec<Source> {
     let mut open = vec![root().join(folder)];
     let mut found = Vec::new();
 

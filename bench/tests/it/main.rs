@@ -10,6 +10,7 @@ mod end_to_end;
 mod features;
 mod process;
 mod read;
+mod security;
 
 use bench::orders::OrderSettings;
 use clap::Parser;

@@ -1,0 +1,112 @@
+//! services/SECURITY.md is true: each row of its tables names tests that exist, in their files, or is
+//! open with a reason.
+
+use crate::architecture::{Source, root, sources};
+
+/// Begins the last cell of a row that nothing holds.
+const OPEN: &str = "open: ";
+/// Fewest characters of a reason.
+const LEAST_REASON: usize = 20;
+
+/// Returns the rows of all tables, without their headers.
+fn rows(text: &str) -> Vec<Vec<&str>> {
+    let lines = text.lines().filter(|line| line.starts_with("| "));
+    let cells = lines.map(|line| line.trim_matches('|').split(" | ").map(str::trim).collect());
+    cells
+        .filter(|cells: &Vec<&str>| cells.first() != Some(&"Line"))
+        .collect()
+}
+
+/// Returns the problems of a row: a test that is not in its file, or neither test nor reason.
+fn problems(cells: &[&str], sources: &[Source]) -> Vec<String> {
+    let whole = cells.join(" | ");
+    let Some(last) = cells.get(2) else {
+        return vec![format!("no third cell: {whole}")];
+    };
+
+    if let Some(reason) = last.strip_prefix(OPEN) {
+        let is_reason = reason.len() >= LEAST_REASON;
+        let problem = (!is_reason).then(|| format!("no reason: {whole}"));
+        return problem.into_iter().collect();
+    }
+
+    // A name and a file stand between backticks in turn.
+    let quoted: Vec<&str> = last.split('`').skip(1).step_by(2).collect();
+    let missing = quoted.chunks(2).filter(|test| !is_there(test, sources));
+    let missing = missing.map(|test| format!("no such test: {test:?}"));
+    let nothing = quoted.is_empty().then(|| format!("no test: {whole}"));
+    missing.chain(nothing).collect()
+}
+
+fn is_there(test: &[&str], sources: &[Source]) -> bool {
+    let [name, file] = test else {
+        return false;
+    };
+    let begin = format!("fn {name}(");
+    let has_it =
+        |source: &Source| source.path == format!("services/{file}") && source.text.contains(&begin);
+    sources.iter().any(has_it)
+}
+
+#[test]
+fn each_row_names_tests_that_exist_or_a_reason() {
+    let text = std::fs::read_to_string(root().join("services/SECURITY.md")).unwrap();
+    let all = sources("services");
+    let rows = rows(&text);
+    assert!(rows.len() > 80, "{}", rows.len());
+
+    let found: Vec<String> = rows.iter().flat_map(|row| problems(row, &all)).collect();
+    assert_eq!(found, Vec::<String>::new());
+}
+
+#[test]
+fn every_line_of_the_top_ten_and_every_chapter_has_a_row() {
+    let text = std::fs::read_to_string(root().join("services/SECURITY.md")).unwrap();
+    let rows = rows(&text);
+    let lines: Vec<&str> = rows.iter().map(|cells| cells[0]).collect();
+    for number in 1..=10 {
+        let line = format!("API{number}");
+        assert!(lines.contains(&line.as_str()), "{line}");
+    }
+
+    // Encoding, validation, browsers, the API, files, authentication, sessions, authorization, tokens,
+    // data, logs and errors.
+    for chapter in [
+        "1.", "2.", "3.", "4.", "5.", "6.", "7.", "8.", "9.", "14.", "16.",
+    ] {
+        assert!(
+            lines.iter().any(|line| line.starts_with(chapter)),
+            "{chapter}"
+        );
+    }
+}
+
+#[test]
+fn a_row_without_a_test_or_a_reason_is_found() {
+    let source = Source {
+        path: "services/orders/tests/it/one.rs".to_owned(),
+        text: "fn one_is_not_two() {}".to_owned(),
+    };
+    let all = [source];
+
+    for (row, count) in [
+        (
+            "| 1.1.1 | one | `one_is_not_two` (`orders/tests/it/one.rs`) |",
+            0,
+        ),
+        ("| 1.1.1 | one | open: there is no such function here |", 0),
+        ("| Line | What holds | Tests |\n|---|---|---|", 0),
+        ("| 1.1.1 | one | `two` (`orders/tests/it/one.rs`) |", 1),
+        (
+            "| 1.1.1 | one | `one_is_not_two` (`users/tests/it/one.rs`) |",
+            1,
+        ),
+        ("| 1.1.1 | one | `one_is_not_two` |", 1),
+        ("| 1.1.1 | one | open: later |", 1),
+        ("| 1.1.1 | one |  |", 1),
+        ("| 1.1.1 | one |", 1),
+    ] {
+        let found = rows(row).iter().flat_map(|row| problems(row, &all)).count();
+        assert_eq!(found, count, "{row}");
+    }
+}

@@ -27,6 +27,8 @@ use super::network::{Address, Denied, Network, Socket};
 const FRAME_LIMIT: usize = 100_000_000;
 /// The most memory that is allocated for bytes that have not arrived.
 const GROWTH: usize = 1 << 20;
+/// The memory of a frame is a multiple of this, so that an answer a little larger than the last one moves nothing.
+const ROUNDED_TO: usize = 64 << 10;
 /// The name of this software in the brokers' metrics (KIP-511).
 const SOFTWARE: &str = "tidemark";
 
@@ -146,6 +148,11 @@ impl Frame {
         while self.length < length {
             let ready = self.bytes.len().max(self.length + GROWTH).min(length);
             if self.bytes.len() < ready {
+                // A vector that grows by itself doubles. A frame for the bytes of an answer and a few more would have room for
+                // two answers, and would be too large to be kept for the next one.
+                let doubled = length.min(2 * self.bytes.len());
+                let room = ready.max(doubled).next_multiple_of(ROUNDED_TO);
+                self.bytes.reserve_exact(room - self.bytes.len());
                 self.bytes.resize(ready, 0);
             }
             read(&mut self.bytes[self.length..ready])?;

@@ -325,6 +325,28 @@ fn memory_is_bounded_for_1_64_and_1000_partitions() {
     }
 }
 
+/// An answer is a little larger than its records. If the memory that it takes is not kept, the system clears all pages of the
+/// next frame.
+#[test]
+fn the_frame_of_a_full_answer_is_used_again() {
+    for answer_bytes in [100_000, 1 << 20, 4 << 20] {
+        let fetching = Fetching {
+            answer_bytes,
+            ..Fetching::default()
+        };
+        let shared = with(1, &fetching);
+        let full = usize::try_from(answer_bytes).unwrap() + 500;
+
+        let mut frame = Frame::default();
+        for length in [full / 3, full - 1_000, full] {
+            frame.fill(length, &mut |_| Ok(())).unwrap();
+            shared.frames.give(frame);
+            frame = shared.frames.take();
+            assert!(frame.capacity() >= length, "{length} bytes are not kept");
+        }
+    }
+}
+
 /// The worst case of pieces that are larger than their partition's share: records come of one partition after the other,
 /// and the reader begins a piece of each and never finishes it.
 #[test]

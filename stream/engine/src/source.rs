@@ -12,10 +12,11 @@
 //! 2. When the watermark of all its partitions has passed a boundary, the source sends the panes
 //!    before the boundary and the crossing, and advances its capability to the boundary. The
 //!    frontier of all workers' capabilities is the watermark.
-//! 3. The source is scheduled again when there is something to read, and periodically so that event
-//!    time advances.
+//! 3. The source is scheduled again when there is something to read, when event time is about to
+//!    reach the next boundary, and otherwise periodically.
 
 mod admission;
+mod alarm;
 pub mod fold;
 pub mod limits;
 mod on_time;
@@ -27,7 +28,7 @@ mod ticks;
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use record_log::LogError;
 use timely::container::CapacityContainerBuilder;
@@ -49,12 +50,15 @@ use crate::pane::EventTimeMs;
 use crate::watermark::Claim;
 use crate::worker::Shared;
 use crate::worker_progress::{SharedProgress, WorkerProgress};
+use alarm::Alarm;
 use fold::Group;
 use partitions::{Moment, Partitions};
 use ticks::Ticks;
 
-/// The interval at which event time advances at the end of partitions.
+/// The longest interval at which event time advances at the end of partitions.
 const TICK: Duration = Duration::from_millis(40);
+/// The shortest interval. The log may confirm the end of a partition later than expected.
+const LEAST_TICK: Duration = Duration::from_millis(4);
 
 /// The outputs of the source: entries and crossings.
 pub type SourceOutputs<'scope, K, A> = (
@@ -68,6 +72,8 @@ pub struct Source<K, A> {
     /// The closed panes of the checkpoint that this worker sends.
     restored: Vec<ClosedPane<K, A>>,
     inputs: Inputs,
+    /// The length of a pane.
+    pane_ms: u64,
     workers: SharedProgress,
     /// The boundary up to which results are committed.
     committed: ProbeHandle<EventTimeMs>,
@@ -97,8 +103,8 @@ struct Outputs<'a, K: 'static, A: 'static> {
 enum Next {
     /// Run again at once: there may be more to read.
     ReadOn,
-    /// Run again after a while.
-    Wait,
+    /// Run again after this time, or earlier if there is something to read.
+    Wait(Duration),
     /// End.
     End,
 }
@@ -122,6 +128,7 @@ pub fn read<'scope, K: Key, A: Aggregate>(
 
     builder.build(move |initial| {
         let mut capabilities = Capabilities::new(initial);
+        let mut alarm = Alarm::default();
         move |_| {
             let Some(held) = &mut capabilities else {
                 return;
@@ -134,7 +141,10 @@ pub fn read<'scope, K: Key, A: Aggregate>(
 
             match source.run(held, &mut outputs) {
                 Next::ReadOn => activator.activate(),
-                Next::Wait => activator.activate_after(TICK),
+                Next::Wait(wait) if alarm.set(Instant::now(), wait) => {
+                    activator.activate_after(wait);
+                }
+                Next::Wait(_) => {}
                 Next::End => capabilities = None,
             }
         }
@@ -155,13 +165,14 @@ impl<K: Key, A: Aggregate> Source<K, A> {
     ) -> Self {
         let clock = Arc::clone(&shared.clock);
         let attempt = Arc::clone(&shared.attempt);
-        let interval_ms = shared.pipeline.windows.pane_ms();
+        let pane_ms = shared.pipeline.windows.pane_ms();
         let ticks = shared.pipeline.pass_through.as_ref();
-        let ticks = ticks.map(|_| Ticks::from(partitions.capability(), interval_ms, clock()));
+        let ticks = ticks.map(|_| Ticks::from(partitions.capability(), pane_ms, clock()));
         Self {
             partitions,
             restored,
             inputs: shared.pipeline.inputs.clone(),
+            pane_ms,
             workers,
             committed,
             clock,
@@ -218,8 +229,21 @@ impl<K: Key, A: Aggregate> Source<K, A> {
         if records > 0 {
             Next::ReadOn
         } else {
-            Next::Wait
+            Next::Wait(self.until_boundary(target))
         }
+    }
+
+    /// Returns the time until event time may reach the next boundary. At the end of partitions event
+    /// time advances as the clock does.
+    fn until_boundary(&self, reached: Option<EventTimeMs>) -> Duration {
+        let boundary = self.partitions.capability() + self.pane_ms;
+        let left_ms = match &self.ticks {
+            Some(ticks) => Some(ticks.left_ms()),
+            None => reached.map(|reached| boundary.saturating_sub(reached)),
+        };
+        left_ms.map_or(TICK, |left_ms| {
+            Duration::from_millis(left_ms).clamp(LEAST_TICK, TICK)
+        })
     }
 
     /// Reads no further. The attempt ends when all workers have committed closed windows. Until then
@@ -235,7 +259,7 @@ impl<K: Key, A: Aggregate> Source<K, A> {
         if self.workers.all_drained() {
             self.attempt.end_drained();
         }
-        Next::Wait
+        Next::Wait(TICK)
     }
 
     /// Reads a batch from each partition, and returns the number of records.

@@ -34,6 +34,11 @@ impl Ticks {
         self.at = own.max(furthest.unwrap_or(0));
         self.at - self.at % self.interval_ms
     }
+
+    /// Returns the time until the next boundary, as of the last call of [`Ticks::at`].
+    pub fn left_ms(&self) -> u64 {
+        self.interval_ms - self.at % self.interval_ms
+    }
 }
 
 #[cfg(test)]
@@ -47,6 +52,7 @@ mod tests {
             (ticks.at(1_000, None), ticks.at(1_250, None)),
             (1_000, 1_200)
         );
+        assert_eq!(ticks.left_ms(), 50);
     }
 
     #[test]

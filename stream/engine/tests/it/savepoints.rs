@@ -180,6 +180,11 @@ fn a_copied_job_publishes_each_row_from_the_boundary_on_once() {
         );
 
         let manifest = newest_manifest(&world, "green");
+        let shown = serde_json::to_value(&manifest).unwrap();
+        assert!(
+            shown.get("lineage").is_none(),
+            "no progress was taken for lost"
+        );
         let origin = manifest.copied_from.unwrap();
         assert_eq!((&*origin.job, origin.boundary), ("blue", boundary));
     }

@@ -16,6 +16,7 @@ use stream::internals::Trust;
 use stream::{Aggregate, ClusterError, JobError, Key, Members, Run, Settings, Stop};
 
 use crate::fallback::{damage_newest, lenient};
+use crate::lives::beside;
 use crate::oracle::{World, random, settings, windows};
 
 /// The processes of a job, with their listeners and addresses.
@@ -235,17 +236,12 @@ fn a_process_with_other_settings_is_told_so_and_not_taken() {
         ..settings.clone()
     };
 
-    thread::scope(|scope| {
-        let lead = Run {
-            members: processes.members(0),
-            ..world.job(world.log.clone(), &settings)
-        };
-
-        let lead = scope.spawn({
-            let stop = stop.clone();
-            move || lead.run(&stop)
-        });
-
+    let lead = Run {
+        members: processes.members(0),
+        ..world.job(world.log.clone(), &settings)
+    };
+    let run = || lead.run(&stop).unwrap();
+    beside(&stop, run, |_| {
         let follower = Run {
             members: processes.members(1),
             ..world.job(world.log.clone(), &other)
@@ -260,7 +256,6 @@ fn a_process_with_other_settings_is_told_so_and_not_taken() {
         }
 
         stop.request();
-        lead.join().unwrap().unwrap();
     });
 }
 
@@ -369,9 +364,10 @@ fn who_does_not_know_the_secret_is_told_so_and_neither_joins_an_attempt_nor_ends
     };
 
     let trust = |secret: &str| Trust::by(&secret.repeat(32).as_str().into()).unwrap();
-    thread::scope(|scope| {
-        let lead = run(0, trust("a"));
-        let lead = scope.spawn(move || lead.run(&Stop::default()));
+    let stop = Stop::default();
+    let lead = run(0, trust("a"));
+    let lead = || lead.run(&stop).unwrap();
+    beside(&stop, lead, |_| {
         for stranger in [trust("b"), Trust::anybody()] {
             let error = run(1, stranger).run(&Stop::default()).unwrap_err();
             assert!(
@@ -389,7 +385,6 @@ fn who_does_not_know_the_secret_is_told_so_and_neither_joins_an_attempt_nor_ends
         let mut caller = TcpStream::connect(&processes.hosts[0]).unwrap();
         caller.write_all(b"\0\0\0\x06\"Beat\"").unwrap();
         run(1, trust("a")).run(&Stop::default()).unwrap();
-        lead.join().unwrap().unwrap();
     });
     world.check();
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use stream::internals::PartitionCut;
 use stream::{Count, Job, Pipeline, Rejected, Settings, Stop, Windows};
 
+use crate::lives::beside;
 use crate::oracle::{World, decode, write};
 
 /// The key of the events that one decoder rejects.
@@ -58,13 +59,13 @@ fn upgraded(first: (u32, bool), second: (u32, bool)) -> (World, BTreeSet<(u32, u
     );
     job.settings.until_end = false;
     let stop = Stop::default();
-    thread::scope(|scope| {
-        let running = scope.spawn(|| job.run(&stop));
+    let run = || job.run(&stop).unwrap();
+    let ((), cut) = beside(&stop, run, |_| {
         let cut = await_open_window(&world);
         stop.request();
-        running.join().unwrap().unwrap();
-        assert!(cut.resume <= 2 && cut.cut >= 5, "{cut:?}");
+        cut
     });
+    assert!(cut.resume <= 2 && cut.cut >= 5, "{cut:?}");
 
     world.put(0, &[(1, 201)]);
     let job = world.run_of(

@@ -10,8 +10,9 @@ use rand::RngExt;
 use record_log::simulated::{Call, Fault, SimulatedLog};
 use stream::{Settings, Stop, Windows};
 
+use crate::lives::beside;
 use crate::oracle::{World, random, settings, windows};
-use crate::side_outputs::{StopAtEnd, wait_until};
+use crate::side_outputs::wait_until;
 
 /// A log whose commits take a while, so that a stop finds panes that are closed and not committed.
 fn slow(log: &SimulatedLog) -> SimulatedLog {
@@ -42,12 +43,10 @@ fn what_is_closed_when_a_job_is_asked_to_stop_is_committed_when_it_has_ended() {
             let before = world.log.records("counts").len();
             let job = world.running(slow(&world.log), &settings);
             let stop = Stop::default();
-            thread::scope(|scope| {
-                let _stop = StopAtEnd(&stop);
-                let running = scope.spawn(|| job.run(&stop));
+            let run = || job.run(&stop).unwrap();
+            beside(&stop, run, |_| {
                 wait_until("a result", || world.log.records("counts").len() > before);
                 stop.request();
-                running.join().unwrap().unwrap();
             });
 
             let newest = world.objects_in("manifests").pop().unwrap();
@@ -95,13 +94,11 @@ fn a_job_that_cannot_commit_ends_after_its_stop_timeout_or_when_asked_again() {
         });
         let job = world.running(log, &settings);
         let stop = Stop::default();
-        thread::scope(|scope| {
-            let _stop = StopAtEnd(&stop);
-            let running = scope.spawn(|| job.run(&stop));
+        let run = || job.run(&stop).unwrap();
+        beside(&stop, run, |running| {
             wait_until("a result", || has_failed.load(Ordering::SeqCst));
             (0..requests).for_each(|_| stop.request());
             wait_until("the end", || running.is_finished());
-            running.join().unwrap().unwrap();
         });
         assert!(world.log.records("counts").is_empty());
         world.run(&settings).unwrap();
@@ -121,14 +118,12 @@ fn a_start_after_a_drained_stop_repeats_nothing() {
         let job = world.running(slow(&world.log), &settings);
         let stop = Stop::default();
         let before = world.log.records("counts").len();
-        thread::scope(|scope| {
-            let _stop = StopAtEnd(&stop);
-            let running = scope.spawn(|| job.run(&stop));
+        let run = || job.run(&stop).unwrap();
+        beside(&stop, run, |_| {
             wait_until("everything read", || {
                 job.metrics.status(0).records >= 50 || world.log.records("counts").len() > before
             });
             stop.request();
-            running.join().unwrap().unwrap();
         });
     }
 

@@ -11,6 +11,7 @@ use stream::internals::{Fingerprint, recover};
 use stream::{CheckpointStore, JobError, RecoverError, Settings, Stop, Windows};
 
 use crate::damage::{Damage, wait};
+use crate::lives::beside;
 use crate::oracle::{World, random, settings, windows};
 
 /// A limit longer than anything takes that works.
@@ -273,8 +274,8 @@ fn a_manifest_notes_what_each_worker_has_committed_in_this_life() {
     let job = world.running(world.log.clone(), &settings);
     let stop = Stop::default();
 
-    std::thread::scope(|scope| {
-        scope.spawn(|| job.run(&stop).unwrap());
+    let run = || job.run(&stop).unwrap();
+    beside(&stop, run, |_| {
         let noted = |world: &World| {
             let newest = world.objects_in("manifests").pop();
             let manifest = newest.and_then(|path| world.readable_manifest(&path));

@@ -1,14 +1,17 @@
-//! Lives of the job's process: one under a simulated store, log and fate, or several without faults.
+//! Lives of the job's process: one under a simulated store, log and fate, one beside the steps of a test, or several
+//! without faults.
 
 #![allow(clippy::print_stdout, reason = "a test that fails shows its lives")]
 
+use std::panic::resume_unwind;
 use std::sync::Arc;
+use std::thread::{self, ScopedJoinHandle};
 use std::time::Duration;
 
 use object_store::path::Path;
 use rand::RngExt;
 use rand::rngs::SmallRng;
-use stream::{CheckpointStore, JobError, Settings};
+use stream::{CheckpointStore, JobError, Settings, Stop};
 
 use crate::fate::Fate;
 use crate::mortal::MortalStore;
@@ -31,7 +34,7 @@ pub fn live(world: &World, settings: &Settings, fate: &Arc<Fate>) -> End {
 
     let log = fate.log(&world.log);
     let life = || world.run_on(log, store, settings);
-    match std::thread::scope(|scope| scope.spawn(life).join()) {
+    match thread::scope(|scope| scope.spawn(life).join()) {
         _ if fate.is_dead() => End::Died,
         Ok(Ok(())) => End::Finished,
         Ok(Err(error @ (JobError::Store(_) | JobError::Recover(_)))) if fate.is_forbidden() => {
@@ -43,6 +46,36 @@ pub fn live(world: &World, settings: &Settings, fate: &Arc<Fate>) -> End {
         }
         other => panic!("a process that did not die ended with {other:?}"),
     }
+}
+
+/// Ends a job at once if the test that runs it fails. The scope of its thread would wait for it without end.
+struct EndedByPanic<'a>(&'a Stop);
+
+impl Drop for EndedByPanic<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.request();
+            self.0.request();
+        }
+    }
+}
+
+/// Runs `life` on a thread of its own while `meanwhile` runs, and returns what both return. A life that ends by a stop
+/// only ends with this one: `meanwhile` requests it, and its panic does, too.
+pub fn beside<R: Send, T>(
+    stop: &Stop,
+    life: impl FnOnce() -> R + Send,
+    meanwhile: impl FnOnce(&ScopedJoinHandle<'_, R>) -> T,
+) -> (R, T) {
+    thread::scope(|scope| {
+        let ended_by_panic = EndedByPanic(stop);
+        let running = scope.spawn(life);
+        let done = meanwhile(&running);
+        drop(ended_by_panic);
+
+        let ended = running.join().unwrap_or_else(|panic| resume_unwind(panic));
+        (ended, done)
+    })
 }
 
 /// Runs the job several times to the end of its topics, each time with more records and another number of workers, and

@@ -2,7 +2,6 @@
 //! any of them finds makes all of them begin from the same older checkpoint.
 
 use std::sync::{Arc, Mutex};
-use std::thread;
 
 use object_store::memory::InMemory;
 use object_store::path::Path;
@@ -14,6 +13,7 @@ use crate::cluster::Processes;
 use crate::damage::Damage;
 use crate::fallback::lenient;
 use crate::fate::Fate;
+use crate::lives::beside;
 use crate::mortal::MortalStore;
 use crate::oracle::{World, random, settings, windows};
 
@@ -198,10 +198,10 @@ fn a_process_with_another_store_ends_the_attempt_and_nobody_falls_back() {
         ..world.job(world.log.clone(), &settings)
     };
 
-    let (lead, follower) = thread::scope(|scope| {
-        let lead = scope.spawn(|| job(0, world.objects.clone()).run(&Stop::default()));
-        let follower = job(1, Arc::default()).run(&Stop::default());
-        (lead.join().unwrap(), follower)
+    let stop = Stop::default();
+    let lead = || job(0, world.objects.clone()).run(&stop);
+    let (lead, follower) = beside(&stop, lead, |_| {
+        job(1, Arc::default()).run(&Stop::default())
     });
 
     let follower = follower.unwrap_err();

@@ -5,20 +5,11 @@ use std::time::{Duration, Instant};
 
 use stream::{ByteSize, Settings, Stop, Windows};
 
+use crate::lives::beside;
 use crate::oracle::{World, random};
 
 /// Far more than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Requests a stop twice when it is dropped, so that a job ends with a test that fails.
-pub struct StopAtEnd<'a>(pub &'a Stop);
-
-impl Drop for StopAtEnd<'_> {
-    fn drop(&mut self) {
-        self.0.request();
-        self.0.request();
-    }
-}
 
 /// Waits for something that has to come about.
 pub fn wait_until(what: &str, mut has_come: impl FnMut() -> bool) {
@@ -47,14 +38,12 @@ fn a_topic_of_nothing_but_bad_records_is_published_while_no_time_passes() {
     let job = world.running(world.log.clone(), &settings);
     let stop = Stop::default();
 
-    thread::scope(|scope| {
-        let _stop = StopAtEnd(&stop);
-        let running = scope.spawn(|| job.run(&stop));
+    let run = || job.run(&stop).unwrap();
+    beside(&stop, run, |_| {
         wait_until("every dead letter", || {
             world.log.records("events-dead-letter").len() >= 200
         });
         stop.request();
-        running.join().unwrap().unwrap();
     });
 
     world.run(&settings).unwrap();
@@ -74,9 +63,8 @@ fn records_that_are_too_late_are_published_while_no_time_passes() {
     let job = world.running(world.log.clone(), &settings);
     let stop = Stop::default();
 
-    thread::scope(|scope| {
-        let _stop = StopAtEnd(&stop);
-        let running = scope.spawn(|| job.run(&stop));
+    let run = || job.run(&stop).unwrap();
+    beside(&stop, run, |_| {
         for partition in 0..3 {
             world.put(partition, &[(7, 5_000)]);
         }
@@ -92,7 +80,6 @@ fn records_that_are_too_late_are_published_while_no_time_passes() {
             world.log.records("events-late").len() >= 300
         });
         stop.request();
-        running.join().unwrap().unwrap();
     });
 
     world.run(&settings).unwrap();
@@ -127,16 +114,14 @@ fn side_outputs_that_were_published_before_a_checkpoint_are_not_published_again(
             let job = world.running(world.log.clone(), &settings);
             let stop = Stop::default();
             let bad = world.malformed_records();
-            thread::scope(|scope| {
-                let _stop = StopAtEnd(&stop);
-                let running = scope.spawn(|| job.run(&stop));
+            let run = || job.run(&stop).unwrap();
+            beside(&stop, run, |_| {
                 wait_until("every dead letter", || {
                     world.log.records("events-dead-letter").len() >= bad
                 });
                 // Twice: it ends at once, with all that it holds.
                 stop.request();
                 stop.request();
-                running.join().unwrap().unwrap();
             });
             world.publish(20, &mut random);
         }

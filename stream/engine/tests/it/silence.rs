@@ -11,6 +11,7 @@ use record_log::simulated::{Call, Fault, SimulatedLog};
 use record_log::{Cleanup, Delivery, NewRecord, RecordLog, TopicSpec};
 use stream::{Count, Metrics, Run, Settings, Stop, Windows, system_clock};
 
+use crate::lives::beside;
 use crate::oracle::World;
 
 /// A limit longer than anything takes that works.
@@ -121,8 +122,8 @@ impl Live {
 fn partition_goes_silent(silence: impl Fn(&SimulatedLog), end: impl Fn(&SimulatedLog)) {
     let (mut live, job) = Live::new();
     let stop = Stop::default();
-    thread::scope(|scope| {
-        scope.spawn(|| job.run(&stop).unwrap());
+    let run = || job.run(&stop).unwrap();
+    beside(&stop, run, |_| {
         live.steps(150);
         live.wait_until(|live| live.records() == 300);
 
@@ -185,8 +186,8 @@ fn a_log_that_takes_no_results_makes_the_job_not_ready() {
     }));
 
     let stop = Stop::default();
-    thread::scope(|scope| {
-        scope.spawn(|| job.run(&stop).unwrap());
+    let run = || job.run(&stop).unwrap();
+    beside(&stop, run, |_| {
         live.steps(50);
         live.wait_until(|live| live.records() == 100);
         assert_eq!(live.unanswered(), None);

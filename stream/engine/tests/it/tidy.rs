@@ -53,6 +53,9 @@ fn source(file: &str) -> String {
     std::fs::read_to_string(sources.join(file)).unwrap()
 }
 
+/// The tests that have scopes of their own: what they run ends without them.
+const SCOPED: [&str; 4] = ["cluster.rs", "crashes.rs", "lives.rs", "tidy.rs"];
+
 /// Returns the lines of code, without documentation and comments.
 fn code(text: &str) -> impl Iterator<Item = &str> {
     text.lines()
@@ -69,6 +72,26 @@ fn decisions_know_no_clock_thread_store_log_or_dataflow() {
             assert_eq!(found, None, "src/{file} knows {forbidden}");
         }
     }
+}
+
+/// A scope waits for its threads, also for a job that nobody stops because the test has failed.
+#[test]
+fn a_job_beside_a_test_ends_with_the_test() {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("it");
+    let mut scoped = Vec::new();
+    for entry in std::fs::read_dir(tests).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_file()
+            && std::fs::read_to_string(&path)
+                .unwrap()
+                .contains("thread::scope")
+        {
+            scoped.push(path.file_name().unwrap().to_str().unwrap().to_owned());
+        }
+    }
+
+    scoped.sort();
+    assert_eq!(scoped, SCOPED, "use lives::beside, which ends the job");
 }
 
 #[test]

@@ -9,6 +9,9 @@ use crate::subject::{
     Read, all, poll_until, publish, read_to_end, record, topic, transactional, unique,
 };
 
+/// Longer than anything takes that works.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 pub fn the_end_is_known_and_lies_where_the_log_says(log: &dyn RecordLog) {
     let topic = topic(log, 1);
     let mut reader = log.reader(&topic, &[(0, 0)]).unwrap();
@@ -80,8 +83,10 @@ pub fn what_comes_after_a_dated_end_was_appended_after_its_date(log: &dyn Record
         let mut records = 0;
         let mut dates = 0;
         let mut date_ms = 0;
+        let begun = Instant::now();
 
         while records < 20 {
+            assert!(begun.elapsed() < PATIENCE, "{records} of 20 records came");
             let polled = reader.poll(0, 3, &mut |record| {
                 let log_time_ms = record.log_time_ms + TOLERANCE_MS;
                 assert!(log_time_ms >= date_ms, "{log_time_ms} < {date_ms}");
@@ -245,8 +250,6 @@ pub fn log_times_are_those_of_the_append(log: &dyn RecordLog) {
 }
 
 pub fn a_waiting_reader_is_woken_by_a_commit(log: &dyn RecordLog) {
-    const PATIENCE: Duration = Duration::from_secs(60);
-
     let topic = topic(log, 1);
     let mut reader = log.reader(&topic, &[(0, 0)]).unwrap();
     read_to_end(&mut *reader, 0);

@@ -152,6 +152,12 @@ impl Inputs {
             .collect()
     }
 
+    /// Returns the topics of late and of rejected records, each once.
+    pub fn side_topics(&self) -> BTreeSet<&str> {
+        let late = self.late_topics();
+        late.union(&self.dead_letter_topics()).copied().collect()
+    }
+
     /// Returns whether the job reads several topics.
     pub fn are_several(&self) -> bool {
         self.0.len() > 1

@@ -285,18 +285,14 @@ impl Metrics {
         self.facts().answer_limit_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
     }
 
-    /// Records who sets the times of the source records. This is logged when it becomes known, and
+    /// Records who sets the times of the records of a source. This is logged when it becomes known, and
     /// again when producers turn out to set some.
-    pub(crate) fn log_time_type(&self, log_time_type: LogTimeType) {
-        let name = log_time_type.setting();
+    pub(crate) fn log_time_type(&self, source: usize, log_time_type: LogTimeType) {
         let mut facts = self.facts();
-        if facts.log_time_type != name && facts.log_time_type != LogTimeType::Create.setting() {
-            name.clone_into(&mut facts.log_time_type);
-            tracing::info!(
-                topic = facts.topics.input,
-                log_time = name,
-                "times of the records"
-            );
+        if facts.learns_log_time_type(source, log_time_type) {
+            let topic = facts.sources.get(source).map_or("", String::as_str);
+            let log_time = log_time_type.setting();
+            tracing::info!(topic, log_time, "times of the records");
         }
     }
 
@@ -374,11 +370,11 @@ impl Metrics {
         self.facts().commit_took_ms = Some(took.as_millis());
     }
 
-    /// Records that a worker failed to publish.
-    pub(crate) fn not_published(&self, worker: usize, reason: impl Display) {
+    /// Records that a worker failed to publish what it began to publish at `begun_ms`.
+    pub(crate) fn not_published(&self, worker: usize, begun_ms: u64, reason: impl Display) {
         let reason = reason.to_string();
         let mut facts = self.facts();
-        facts.not_published(worker, now_ms(), reason.clone());
+        facts.not_published(worker, begun_ms, reason.clone());
         facts.trouble(now_ms(), reason);
     }
 
@@ -459,12 +455,14 @@ mod tests {
         let shown = || metrics.status(0).topics.input_log_time;
         assert_eq!(shown(), "");
 
-        metrics.log_time_type(LogTimeType::Append);
+        metrics.log_time_type(0, LogTimeType::Append);
         assert_eq!(shown(), "LogAppendTime");
-        metrics.log_time_type(LogTimeType::Create);
+        metrics.log_time_type(0, LogTimeType::Create);
         assert_eq!(shown(), "CreateTime");
-        metrics.log_time_type(LogTimeType::Append);
+        metrics.log_time_type(0, LogTimeType::Append);
         assert_eq!(shown(), "CreateTime", "another worker's partitions");
+        metrics.log_time_type(1, LogTimeType::Append);
+        assert_eq!(shown(), "CreateTime, LogAppendTime", "of two topics");
     }
 
     #[test]

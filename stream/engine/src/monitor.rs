@@ -241,17 +241,26 @@ impl Survey {
     /// Names the topics that lose records by compaction since the attempt began: their policy was
     /// checked then. Each is logged once, and stays a trouble for as long as it loses records.
     fn note_losses(&mut self) {
+        for loss in self.new_losses() {
+            tracing::error!("{loss}");
+        }
+    }
+
+    /// Looks at the topics' policies. Returns a sentence about each topic that has begun to lose records since the last look.
+    fn new_losses(&mut self) -> Vec<String> {
+        let mut new = Vec::new();
         for topic in &self.topics.kept {
             let Some(loss) = topics::loss_now(self.log.as_ref(), topic) else {
                 self.losing.remove(topic);
                 continue;
             };
 
+            self.attempt.metrics.trouble(&loss);
             if self.losing.insert(topic.clone()) {
-                tracing::error!(topic, "{loss}");
+                new.push(loss);
             }
-            self.attempt.metrics.trouble(loss);
         }
+        new
     }
 
     fn commit_positions(&mut self) {

@@ -112,6 +112,7 @@ impl<K: Key, A: Aggregate> Run<K, A> {
     pub fn run(&self, stop: &Stop) -> Result<(), JobError> {
         self.settings.validate()?;
         self.pipeline.validate()?;
+        topics::validate(&self.pipeline)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()

@@ -275,8 +275,8 @@ impl<K: Key, A: Aggregate> Source<K, A> {
             Err((batch, error)) => (batch, Some(error)),
         };
         self.attempt.metrics.read(batch);
-        if let Some(log_time_type) = self.partitions.log_time_type() {
-            self.attempt.metrics.log_time_type(log_time_type);
+        for (source, log_time_type) in self.partitions.log_time_types() {
+            self.attempt.metrics.log_time_type(*source, *log_time_type);
         }
         for position in self.partitions.positions() {
             self.attempt.metrics.position(position);

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
-use record_log::{Offset, OffsetRange};
+use record_log::{LogTimeType, Offset, OffsetRange};
 use serde::Serialize;
 
 use crate::inputs;
@@ -104,7 +104,8 @@ impl Status {
 pub struct TopicsStatus {
     /// The source topics, separated by commas.
     pub input: String,
-    /// Who sets the times of its records, once known: LogAppendTime or CreateTime.
+    /// Who sets the times of their records, once known: LogAppendTime or CreateTime; of several topics, for each in
+    /// their order if they differ.
     pub input_log_time: String,
     /// The topic of rows.
     pub results: String,
@@ -201,14 +202,15 @@ pub struct Facts {
     pub(crate) checkpoint: Option<CheckpointStatus>,
     pub(crate) commit_took_ms: Option<u128>,
     pub(crate) answer_limit_ms: u64,
-    pub(crate) log_time_type: String,
+    log_time_types: BTreeMap<usize, LogTimeType>,
     attempt: Option<u64>,
     began_at_ms: Option<u64>,
     restarts: u64,
     partitions: BTreeMap<u32, PartitionStatus>,
     workers: BTreeMap<usize, WorkerStatus>,
-    /// By worker that cannot publish: the time of its first failure, and the last reason.
-    unpublished: BTreeMap<usize, (u64, String)>,
+    /// By worker that cannot publish: since when, and the first and the last reason. What is tried after the first
+    /// failure may fail for another reason, which follows from the first.
+    unpublished: BTreeMap<usize, (u64, String, String)>,
     /// The time at which the offsets were checked last, and the records and bytes read until then.
     looked: Option<(Instant, u64, u64)>,
     rates: Option<(u64, u64)>,
@@ -226,7 +228,7 @@ impl Facts {
             checkpoint: None,
             commit_took_ms: None,
             answer_limit_ms: u64::MAX,
-            log_time_type: String::new(),
+            log_time_types: BTreeMap::new(),
             attempt: None,
             began_at_ms: None,
             restarts: 0,
@@ -308,7 +310,8 @@ impl Facts {
 
         Some(format!(
             "partition {} of topic {:?} has given neither a record nor a confirmed end since {}{others}: it is read up to \
-             offset {}, and {end}; its broker is away, frozen or not its leader, or an open transaction holds readers back",
+             offset {}, and {end}; its broker is away, frozen or not its leader, an open transaction holds readers back, or a quota \
+             throttles this client",
             first.partition,
             self.sources.get(first.source).map_or("", String::as_str),
             instant(self.heard_ms(first)),
@@ -317,12 +320,12 @@ impl Facts {
     }
 
     /// Records that a worker failed to publish. A failure lasts until the worker
-    /// has [published](Self::published).
-    pub fn not_published(&mut self, worker: usize, at_ms: u64, reason: String) {
-        let (_, last) = self
+    /// has [published](Self::published); it began with the first attempt, at `begun_ms`.
+    pub fn not_published(&mut self, worker: usize, begun_ms: u64, reason: String) {
+        let (_, _, last) = self
             .unpublished
             .entry(worker)
-            .or_insert((at_ms, String::new()));
+            .or_insert_with(|| (begun_ms, reason.clone(), String::new()));
         *last = reason;
     }
 
@@ -334,14 +337,44 @@ impl Facts {
     /// Returns a sentence about the worker whose output the log has not taken for the longest time, if
     /// that is too long.
     fn unpublished(&self, now_ms: u64) -> Option<String> {
-        let (since_ms, reason) = self.unpublished.values().min()?;
+        let (since_ms, first, last) = self.unpublished.values().min()?;
         let is_too_long = now_ms.saturating_sub(*since_ms) > self.answer_limit_ms;
         is_too_long.then(|| {
             format!(
-                "the log has not taken what the job publishes since {}: {reason}",
-                instant(*since_ms)
+                "the log has not taken what the job publishes since {}: {first}{}",
+                instant(*since_ms),
+                if first == last {
+                    String::new()
+                } else {
+                    format!("; and last: {last}")
+                }
             )
         })
+    }
+
+    /// Records who sets the times of the records of a source, and returns whether this is new. Producers set them from
+    /// the first such record on.
+    pub fn learns_log_time_type(&mut self, source: usize, log_time_type: LogTimeType) -> bool {
+        let known = self.log_time_types.get(&source).copied();
+        let is_new = known.is_none()
+            || known == Some(LogTimeType::Append) && log_time_type == LogTimeType::Create;
+        if is_new {
+            self.log_time_types.insert(source, log_time_type);
+        }
+        is_new
+    }
+
+    /// Returns who sets the times of the records: of all topics, or of each.
+    fn log_time(&self) -> String {
+        let mut names: Vec<_> = self
+            .log_time_types
+            .values()
+            .map(|it| it.setting())
+            .collect();
+        if names.windows(2).all(|two| two[0] == two[1]) {
+            names.truncate(1);
+        }
+        names.join(", ")
     }
 
     /// Returns the positions of all partitions.
@@ -423,7 +456,7 @@ impl Facts {
             began_at_ms: self.began_at_ms,
             restarts: self.restarts,
             topics: TopicsStatus {
-                input_log_time: self.log_time_type.clone(),
+                input_log_time: self.log_time(),
                 ..self.topics.clone()
             },
             records: totals.records,

@@ -5,6 +5,7 @@
 //! key is their window, or their window and rank. It loses data in every other topic: the keys of results, late
 //! records, dead letters and source records are shared by many records.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use record_log::{Cleanup, LogError, RecordLog, TopicDescription, TopicSpec};
@@ -43,14 +44,13 @@ pub fn published<K, A>(pipeline: &Pipeline<K, A>, settings: &Settings) -> Vec<To
         retention: settings.results_retention,
     };
 
-    let mut specs = vec![spec(&pipeline.results.topic, Cleanup::Delete)];
-    let inputs = &pipeline.inputs;
-    let sides = inputs.late_topics().into_iter();
-    let sides = sides.chain(inputs.dead_letter_topics());
-    specs.extend(sides.map(|topic| spec(topic, Cleanup::Delete)));
-
-    let branches = pipeline.branches().iter();
-    specs.extend(branches.map(|topic| spec(topic, Cleanup::Delete)));
+    let deleted = results(pipeline).chain(pipeline.inputs.side_topics());
+    // A log refuses to create a topic twice.
+    let deleted: BTreeSet<&str> = deleted.collect();
+    let mut specs: Vec<TopicSpec> = deleted
+        .into_iter()
+        .map(|topic| spec(topic, Cleanup::Delete))
+        .collect();
     let views = pipeline.views();
     specs.extend(views.map(|topic| spec(topic, Cleanup::CompactAndDelete)));
 
@@ -61,13 +61,44 @@ pub fn published<K, A>(pipeline: &Pipeline<K, A>, settings: &Settings) -> Vec<To
 /// outputs.
 pub fn kept<K, A>(pipeline: &Pipeline<K, A>) -> Vec<String> {
     let inputs = &pipeline.inputs;
-    let results = std::iter::once(&*pipeline.results.topic);
-    let results = results.chain(pipeline.branches().iter().map(String::as_str));
-    let sides = inputs.late_topics().into_iter();
-    let sides = sides.chain(inputs.dead_letter_topics());
-
-    let all = inputs.names().chain(results).chain(sides);
+    let sides = inputs.side_topics();
+    let all = inputs.names().chain(results(pipeline)).chain(sides);
     all.map(str::to_owned).collect()
+}
+
+/// Returns the topics of results.
+fn results<K, A>(pipeline: &Pipeline<K, A>) -> impl Iterator<Item = &str> {
+    let branches = pipeline.branches().iter().map(String::as_str);
+    std::iter::once(&*pipeline.results.topic).chain(branches)
+}
+
+/// Checks that the job publishes to no topic that it reads, and that results, side outputs and views have topics of
+/// their own. Late and rejected records may share one: their headers distinguish them.
+///
+/// # Errors
+/// [`JobError::Settings`] with the topic.
+pub fn validate<K, A>(pipeline: &Pipeline<K, A>) -> Result<(), JobError> {
+    let job = &pipeline.name;
+    let inputs = &pipeline.inputs;
+    let results: BTreeSet<&str> = results(pipeline).collect();
+    let published = results.into_iter().chain(inputs.side_topics());
+
+    let mut taken = BTreeSet::new();
+    for topic in published.chain(pipeline.views()) {
+        if inputs.names().any(|source| source == topic) {
+            return Err(JobError::Settings(format!(
+                "job {job:?} reads topic {topic:?} and publishes to it, so it would read its own records without end: \
+                 name another topic"
+            )));
+        }
+        if !taken.insert(topic) {
+            return Err(JobError::Settings(format!(
+                "job {job:?} publishes records of several kinds to topic {topic:?}: give results, summaries and side \
+                 outputs topics of their own"
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// Rejects topics that lose records by compaction, and logs the properties of the source topic.

@@ -1,10 +1,13 @@
 //! The watch over an attempt, on a simulated log.
 
 use record_log::simulated::{Call, Fault, SimulatedLog};
-use record_log::{Cleanup, TopicSpec};
+use record_log::{Cleanup, Record, TopicSpec};
 
 use super::*;
+use crate::aggregate::Count;
+use crate::job::{Job, Sourced};
 use crate::metrics::Metrics;
+use crate::pane::Windows;
 use crate::source::position::Position;
 use crate::status::Trouble;
 
@@ -292,6 +295,103 @@ fn a_topic_that_compaction_begins_to_empty_is_named_for_as_long_as_it_does() {
     assert_eq!(troubles_after(LOOKS), (1, 0), "a trouble of the past");
     log.clean_up_by("events", Cleanup::Compact);
     assert_eq!(troubles_after(LOOKS), (1, 1));
+}
+
+/// A log of two topics, and the survey of a job that reads both.
+fn survey_of_two() -> (SimulatedLog, Survey) {
+    let log = log();
+    let topic = TopicSpec {
+        name: "more-events".to_owned(),
+        partitions: 1,
+        cleanup: Cleanup::Delete,
+        retention: Duration::from_secs(60),
+    };
+    log.ensure_topics(&[topic]).unwrap();
+
+    let mut survey = survey(log.clone());
+    survey.topics = Topics {
+        inputs: Inputs::of("events").and(Inputs::of("more-events")),
+        partitions: 3,
+        kept: vec!["events".to_owned(), "more-events".to_owned()],
+    };
+    (log, survey)
+}
+
+/// The first partition of the second topic.
+const SECOND: u32 = 1 << 20;
+
+#[test]
+fn a_second_topic_is_surveyed_as_the_first_is() {
+    let (log, mut survey) = survey_of_two();
+    let mut publisher = log
+        .publisher("shop", record_log::Delivery::AtLeastOnce)
+        .unwrap();
+    for _ in 0..5 {
+        let record = record_log::NewRecord {
+            topic: "more-events",
+            partition: Some(0),
+            key: None,
+            value: Some(b"1"),
+            headers: &[],
+        };
+        publisher.send(record).unwrap();
+    }
+
+    survey.attempt.metrics.position(position(1, 7));
+    survey.attempt.metrics.position(position(SECOND, 2));
+    assert!(!survey.ask());
+    assert_eq!(log.committed("counts", "events").unwrap(), [(1, 7)]);
+    assert_eq!(log.committed("counts", "more-events").unwrap(), [(0, 2)]);
+    let partitions = survey.attempt.metrics.status(now_ms()).partitions;
+    let second = partitions.iter().find(|it| it.source == 1).unwrap();
+    assert_eq!((second.partition, second.lag_records), (0, Some(3)));
+
+    survey.attempt.metrics.position(position(SECOND, 5));
+    assert!(!survey.ask());
+    assert_eq!(log.committed("counts", "more-events").unwrap(), [(0, 5)]);
+
+    log.grow("more-events", 2);
+    assert!(survey.ask(), "partitions were added to the second topic");
+}
+
+#[test]
+fn each_topic_that_compaction_begins_to_empty_is_named() {
+    let (log, mut survey) = survey_of_two();
+    for topic in ["events", "more-events"] {
+        log.clean_up_by(topic, Cleanup::CompactAndDelete);
+    }
+    assert_eq!(survey.new_losses().len(), 2);
+    assert!(survey.new_losses().is_empty(), "each is logged once");
+
+    let troubles = survey.attempt.metrics.status(0).troubles;
+    for topic in ["events", "more-events"] {
+        let named = format!("topic {topic:?} has cleanup.policy=compact,delete,");
+        let found = troubles.iter().filter(|it| it.message.contains(&named));
+        assert_eq!(found.count(), 1, "{troubles:?}");
+    }
+}
+
+#[test]
+fn a_silent_partition_of_a_second_topic_is_named_with_its_topic() {
+    let mut watched = watched();
+    let metrics = watched.attempt.metrics.clone();
+    let decode = |_: &Record<'_>| Ok((0, 7));
+    let pipeline = Job::new("counts")
+        .source("events", decode)
+        .and(Sourced::of("more-events", decode))
+        .window(Windows::tumbling(Duration::from_secs(1)).unwrap())
+        .aggregate(|key: u64| [(key, Count(1))])
+        .sink("counts", |_, _| {});
+    metrics.describe(&pipeline);
+    metrics.attempt_began(1);
+    metrics.expect_answers_within(Duration::from_secs(10));
+    metrics.position(position(SECOND, 7));
+
+    let Some(Turn::Silent(sentence)) = watched.turn(now_ms() + 20_000) else {
+        panic!("it is silent for 20 s");
+    };
+    let named = "partition 0 of topic \"more-events\"";
+    assert!(sentence.starts_with(named), "{sentence}");
 }
 
 #[test]

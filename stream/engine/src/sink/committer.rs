@@ -29,6 +29,7 @@ use timely::scheduling::activate::SyncActivator;
 
 use crate::aggregate::{Aggregate, Key};
 use crate::attempt::Attempt;
+use crate::clock::now_ms;
 use crate::milestones::Milestone;
 use crate::pane::EventTimeMs;
 use crate::sink::batch::Batch;
@@ -188,6 +189,7 @@ impl<K: Key, A: Aggregate> Thread<K, A> {
         let mut delay = FIRST_DELAY;
         while !self.attempt.is_over() {
             let before = self.transactions.committed();
+            let begun_ms = now_ms();
             let cause = match publish(&mut self.transactions) {
                 Err(PublishError::NotPublished(cause)) => cause,
                 outcome => {
@@ -202,7 +204,9 @@ impl<K: Key, A: Aggregate> Thread<K, A> {
             }
 
             tracing::warn!(%cause, delay_ms = delay.as_millis(), "{what} not published, retrying");
-            self.attempt.metrics.not_published(self.worker, &cause);
+            self.attempt
+                .metrics
+                .not_published(self.worker, begun_ms, &cause);
             self.transactions.shorten();
 
             std::thread::sleep(delay);

@@ -447,3 +447,6 @@ impl<K, A> Clone for RowWriter<K, A> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

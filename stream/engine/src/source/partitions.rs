@@ -9,6 +9,7 @@ use timely::scheduling::activate::SyncActivator;
 
 use crate::aggregate::{Aggregate, Key};
 use crate::cut::{Anchor, Crossing, Cut, Intake};
+use crate::inputs;
 use crate::job::Decode;
 use crate::metrics::counts::BatchCounts;
 use crate::pane::EventTimeMs;
@@ -55,8 +56,8 @@ pub struct Partitions<K, A> {
     /// When each partition last made progress: a poll returned a record or a later confirmed end,
     /// or the partition was not to be read.
     heard: BTreeMap<u32, u64>,
-    /// Who set the times of the records that were read; producers, if they set any.
-    log_time_type: Option<LogTimeType>,
+    /// Who set the times of the records that were read, by source; producers, if they set any.
+    log_time_types: BTreeMap<usize, LogTimeType>,
 }
 
 /// The moment of a poll.
@@ -126,7 +127,7 @@ impl<K: Key, A: Aggregate> Partitions<K, A> {
             resumes: VecDeque::new(),
             foreign: None,
             heard: BTreeMap::new(),
-            log_time_type: None,
+            log_time_types: BTreeMap::new(),
         }
     }
 
@@ -197,9 +198,9 @@ impl<K: Key, A: Aggregate> Partitions<K, A> {
         self.open.fold.entries()
     }
 
-    /// Returns who set the times of the records that were read, once any were.
-    pub fn log_time_type(&self) -> Option<LogTimeType> {
-        self.log_time_type
+    /// Returns who set the times of the records that were read, by source, once any were.
+    pub fn log_time_types(&self) -> &BTreeMap<usize, LogTimeType> {
+        &self.log_time_types
     }
 
     /// Reads a batch from each partition that may be read, and returns the totals. A failing
@@ -386,8 +387,12 @@ impl<K: Key, A: Aggregate> Partitions<K, A> {
 
     /// Notes what the records of a poll have in common.
     fn note(&mut self, partition: u32, seen: &Seen, polled: &Polled) {
-        if self.log_time_type != Some(LogTimeType::Create) {
-            self.log_time_type = seen.log_time_type.or(self.log_time_type);
+        if let Some(log_time_type) = seen.log_time_type {
+            let source = inputs::source_of(partition);
+            let known = self.log_time_types.entry(source).or_insert(log_time_type);
+            if log_time_type == LogTimeType::Create {
+                *known = log_time_type;
+            }
         }
         if let Some(anchor) = seen.last {
             self.intake.anchor(partition, anchor);

@@ -257,7 +257,7 @@ pub fn recreate(world: &mut World, settings: &Settings, random: &mut SmallRng) -
     }
 
     let rows = world.log.records("counts").len();
-    world.recreate_topic();
+    world.recreate_topic(0);
     world.publish(random.random_range(0..600), random);
 
     let refused = world.run(settings);
@@ -293,7 +293,7 @@ fn counted_world() -> (World, Settings, Offset) {
 #[test]
 fn a_recreated_topic_with_a_marker_at_the_anchor_is_noticed() {
     let (mut world, settings, anchor) = counted_world();
-    world.recreate_topic();
+    world.recreate_topic(0);
     // Aborted records and their marker take all offsets up to the anchor and some more.
     world.log.abort("events", 0, anchor + 3);
     world.publish(30, &mut random(4));

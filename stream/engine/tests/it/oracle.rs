@@ -314,11 +314,11 @@ impl World {
         self.log.grow("events", added + 1);
     }
 
-    /// Deletes the first topic and creates it again, a while later.
-    pub fn recreate_topic(&mut self) {
+    /// Deletes the topic of a source and creates it again, a while later.
+    pub fn recreate_topic(&mut self, source: u32) {
         self.clock_ms.fetch_add(1_000_000, Ordering::SeqCst);
-        self.log.recreate("events");
-        self.records.retain(|(id, _), _| *id >= SECOND);
+        self.log.recreate(place(source * SECOND).0);
+        self.records.retain(|(id, _), _| *id / SECOND != source);
     }
 
     /// Creates the counting job over this world, for the process with the handle `log`.

@@ -260,16 +260,16 @@ fn one_record_with_a_producer_s_time_decides_who_sets_the_times() {
     let (log, _) = empty_log();
     let mut partitions = partitions(&log, 0, from_the_beginning(), false);
     partitions.poll(at(1_000)).unwrap();
-    assert_eq!(partitions.log_time_type(), None);
+    assert_eq!(partitions.log_time_types().get(&0), None);
 
     append(&log, 0, &TIMES);
     partitions.poll(at(1_000)).unwrap();
-    assert_eq!(partitions.log_time_type(), Some(LogTimeType::Append));
+    assert_eq!(partitions.log_time_types()[&0], LogTimeType::Append);
 
     append(&log, 1, &[(800, LogTimeType::Create), TIMES[0]]);
     for _ in 0..2 {
         partitions.poll(at(1_000)).unwrap();
-        assert_eq!(partitions.log_time_type(), Some(LogTimeType::Create));
+        assert_eq!(partitions.log_time_types()[&0], LogTimeType::Create);
         append(&log, 0, &TIMES);
     }
 }

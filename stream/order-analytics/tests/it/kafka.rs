@@ -330,7 +330,8 @@ fn unique() -> String {
     )
 }
 
-fn order(user: u64, number: u64) -> String {
+/// An order of this user, at a second of the window.
+pub fn order(user: u64, number: u64) -> String {
     let created_at = Timestamp::from_ms(WINDOW_START_MS + number % 60 * 1_000).unwrap();
     json!({
         "event_id": uuid::Uuid::from_u128(u128::from(number) + 1),

@@ -23,12 +23,18 @@ pub struct Living<'a> {
 impl<'a> Living<'a> {
     /// Starts a job whose windows are a second long, so that most are closed by the next order.
     pub fn start(shop: &'a Shop, client: &str) -> Self {
+        Self::with(shop, client, &[])
+    }
+
+    /// As [`Living::start`], with further arguments.
+    pub fn with(shop: &'a Shop, client: &str, further: &[&str]) -> Self {
         let folder = TempDir::new().unwrap();
         let output = File::create(folder.path().join("logged")).unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_order-analytics"))
             .args(["--brokers", &shop.brokers, "--client", client])
             .args(["--log", "info"])
             .args(shop.arguments(&SECONDS).iter().skip(1))
+            .args(further)
             .stdout(output.try_clone().unwrap())
             .stderr(output)
             .stdin(Stdio::null())

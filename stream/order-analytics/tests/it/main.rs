@@ -1,7 +1,7 @@
 //! The whole job on a simulated log: orders in, counts and summaries out. [`kafka`] runs it on a real Kafka whose
 //! progress was deleted, whose topics lose records, or whose topics were recreated.
 //! [`changed`] changes topics under a job that [lives](living).
-//! [`doctor`] looks for faults on a secured Kafka of its own. [`settings`] tests the command line. [`too_large`] tests
+//! [`files`] reads from files. [`doctor`] looks for faults on a secured Kafka of its own. [`settings`] tests the command line. [`too_large`] tests
 //! side outputs that are larger than their topic allows, with records of other producers ([`raw`]).
 
 #![allow(clippy::unwrap_used)]
@@ -15,6 +15,7 @@ mod certificates;
 mod changed;
 mod currencies;
 mod doctor;
+mod files;
 mod kafka;
 #[allow(dead_code, reason = "the record log's tests use all of it")]
 #[path = "../../../record-log/tests/it/listeners.rs"]

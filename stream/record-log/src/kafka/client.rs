@@ -17,11 +17,14 @@ use rdkafka_sys as sys;
 use sys::rd_kafka_resp_err_t as Code;
 
 use super::errors::{self, About};
-use crate::{LogError, Refusal};
+use crate::{Cause, LogError, Refusal};
 
 /// The shortest time between two warnings about failing connections, over all clients of the
 /// process.
 const WARNING_INTERVAL: Duration = Duration::from_secs(30);
+
+/// The time limit for counting the replicas of a partition.
+const METADATA_LIMIT: Duration = Duration::from_secs(2);
 
 /// librdkafka's syslog levels.
 const LOG_CRITICAL: c_int = 2;
@@ -59,9 +62,41 @@ pub(super) struct Undelivered {
     partition: i32,
     key: String,
     size_bytes: usize,
+    /// The likely reason of a time-out.
+    explanation: String,
 }
 
 impl Undelivered {
+    /// Adds the likely reason to a record whose time was up. librdkafka sends a record again until then, and does not
+    /// return why the brokers refused it.
+    pub(super) fn explained(self, client: &Client) -> Self {
+        if self.code != RDKafkaErrorCode::MessageTimedOut {
+            return self;
+        }
+        if client.lacks(&self.topic) {
+            let explanation = "; the topic does not exist, or was deleted: create it".to_owned();
+            return Self {
+                explanation,
+                ..self
+            };
+        }
+
+        let explanation = match client.replicas(&self.topic, self.partition) {
+            Some((in_sync, all)) if in_sync < all => format!(
+                "; {in_sync} of its {all} replicas are in sync, and if its min.insync.replicas is greater, brokers refuse \
+                 records (NOT_ENOUGH_REPLICAS): start the brokers that are away"
+            ),
+            Some(_) => "; all its replicas are in sync: another partition of the transaction is away, the leader is slow, or \
+                 a quota (producer_byte_rate) throttles this client"
+                .to_owned(),
+            None => String::new(),
+        };
+        Self {
+            explanation,
+            ..self
+        }
+    }
+
     /// Returns the refusal for this record's error; none if the error is transient.
     pub(super) fn refusal(&self) -> Option<Refusal> {
         let about = About::Topic {
@@ -87,11 +122,13 @@ impl fmt::Display for Undelivered {
             partition,
             key,
             size_bytes,
+            explanation,
         } = self;
 
         write!(
             formatter,
-            "a record of {size_bytes} bytes with key {key:?} for partition {partition} of topic {topic:?} was not delivered: {code}"
+            "a record of {size_bytes} bytes with key {key:?} for partition {partition} of topic {topic:?} was not delivered: \
+             {code}{explanation}"
         )
     }
 }
@@ -106,6 +143,15 @@ const KEY_SHOWN_BYTES: usize = 40;
 unsafe impl Send for Client {}
 // SAFETY: as above.
 unsafe impl Sync for Client {}
+
+/// A failure because of topics that do not exist. The brokers' answer does not name them.
+#[derive(Debug, thiserror::Error)]
+#[error("topic {topics} does not exist, or was deleted: create it ({failure})")]
+struct Missing {
+    /// The topics' names, in quotes.
+    topics: String,
+    failure: Failure,
+}
 
 /// An error of librdkafka, with its own classification.
 #[derive(Debug)]
@@ -192,6 +238,44 @@ impl Client {
         (code != Code::RD_KAFKA_RESP_ERR_NO_ERROR).then(|| code.into())
     }
 
+    /// Counts the replicas of a partition, those in sync and all; none if the brokers do not list it.
+    fn replicas(&self, topic: &str, partition: i32) -> Option<(i32, i32)> {
+        self.described(topic, |found| replicas_of(found, partition))?
+    }
+
+    /// Returns whether the brokers have no such topic.
+    pub(super) fn lacks(&self, topic: &str) -> bool {
+        let is_unknown = |found: &sys::rd_kafka_metadata_topic| {
+            found.err == Code::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART
+        };
+        self.described(topic, is_unknown).unwrap_or(false)
+    }
+
+    /// Reads what the brokers list about a topic; none if they do not answer.
+    fn described<T>(
+        &self,
+        topic: &str,
+        read: impl FnOnce(&sys::rd_kafka_metadata_topic) -> T,
+    ) -> Option<T> {
+        let name = CString::new(topic).ok()?;
+        let handle = self.topic(&name).ok()?.as_ptr();
+        let limit = millis(METADATA_LIMIT);
+        let mut list = ptr::null();
+
+        // SAFETY: client and handle are live. The list is live until it is destroyed, and has as many topics as it counts.
+        unsafe {
+            let code = sys::rd_kafka_metadata(self.raw(), 0, handle, &raw mut list, limit);
+            sys::rd_kafka_topic_destroy(handle);
+            if code != Code::RD_KAFKA_RESP_ERR_NO_ERROR {
+                return None;
+            }
+
+            let found = ((*list).topic_cnt == 1).then(|| read(&*(*list).topics));
+            sys::rd_kafka_metadata_destroy(list);
+            found
+        }
+    }
+
     /// Returns a handle of the topic, which must be destroyed before the client.
     pub(super) fn topic(
         &self,
@@ -238,11 +322,33 @@ impl Failure {
 
         Err(failure)
     }
+
+    /// Names those of the topics that are missing, if the failure is about some.
+    pub(super) fn explained<'a>(
+        self,
+        client: &Client,
+        topics: impl Iterator<Item = &'a String>,
+    ) -> Cause {
+        if self.code != RDKafkaErrorCode::UnknownTopicOrPartition {
+            return self.into();
+        }
+
+        let missing = topics.filter(|topic| client.lacks(topic));
+        let missing: Vec<String> = missing.map(|topic| format!("{topic:?}")).collect();
+        if missing.is_empty() {
+            return self.into();
+        }
+        Missing {
+            topics: missing.join(" and "),
+            failure: self,
+        }
+        .into()
+    }
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.message)
+        write!(formatter, "{}{}", self.message, errors::hint(self.code))
     }
 }
 
@@ -319,6 +425,18 @@ unsafe extern "C" fn on_delivery(
     }
 }
 
+/// Counts the replicas of a partition of a topic in a live list.
+fn replicas_of(topic: &sys::rd_kafka_metadata_topic, partition: i32) -> Option<(i32, i32)> {
+    let count = usize::try_from(topic.partition_cnt).ok()?;
+    // SAFETY: a topic of a live list has as many partitions as it counts.
+    let partition_at = |place| unsafe { &*topic.partitions.add(place) };
+
+    let found = (0..count)
+        .map(partition_at)
+        .find(|found| found.id == partition)?;
+    Some((found.isr_cnt, found.replica_cnt))
+}
+
 fn undelivered(message: &sys::rd_kafka_message_t) -> Undelivered {
     // SAFETY: the topic's handle lives during the callback, and its name ends with a zero byte.
     let topic = unsafe { text(CStr::from_ptr(sys::rd_kafka_topic_name(message.rkt))) };
@@ -335,6 +453,7 @@ fn undelivered(message: &sys::rd_kafka_message_t) -> Undelivered {
         partition: message.partition,
         key: String::from_utf8_lossy(&key[..key.len().min(KEY_SHOWN_BYTES)]).into_owned(),
         size_bytes: message.len,
+        explanation: String::new(),
     }
 }
 
@@ -353,11 +472,17 @@ unsafe extern "C" fn on_log(
 
     if level <= LOG_CRITICAL {
         tracing::error!(target: "librdkafka", %facility, "{line}");
-    } else if level <= LOG_WARNING && facility != "CONFWARN" && is_warning_due() {
+    } else if level <= LOG_WARNING && !is_secondary(&facility, &line) && is_warning_due() {
         tracing::warn!(target: "librdkafka", %facility, "{line}");
     } else {
         tracing::debug!(target: "librdkafka", %facility, "{line}");
     }
+}
+
+/// Returns whether a warning is about nothing that somebody could change. Where one partition cannot be added to a
+/// transaction, the brokers refuse the others without a reason, and librdkafka warns of these.
+fn is_secondary(facility: &str, line: &str) -> bool {
+    facility == "CONFWARN" || facility == "ADDPARTS" && line.contains("Operation not attempted")
 }
 
 fn is_warning_due() -> bool {

@@ -41,6 +41,23 @@ pub(super) fn log_error(
     }
 }
 
+/// Returns whether the brokers refuse a publisher because a newer holder of its id exists.
+pub(super) fn is_fencing(code: Code) -> bool {
+    matches!(
+        code,
+        Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch
+    )
+}
+
+/// Returns what the message of a code leaves out, to be added to it.
+pub(super) fn hint(code: Code) -> &'static str {
+    if code != Code::ConcurrentTransactions {
+        return "";
+    }
+    ": the end of its last transaction is not written yet, because a partition of it is without a leader, or has fewer \
+     replicas in sync than its min.insync.replicas"
+}
+
 impl About<'_> {
     fn name(self) -> String {
         match self {

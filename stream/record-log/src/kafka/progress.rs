@@ -206,7 +206,7 @@ impl<'a> Scan<'a> {
 fn held_back(ends: &BTreeMap<u32, Offset>) -> LogError {
     let partitions: Vec<String> = ends.keys().map(u32::to_string).collect();
     let reason = format!(
-        "partition {} of topic {PROGRESS_TOPIC:?} cannot be read to its end within {} s: a transaction is open there, or its leader is away",
+        "partition {} of topic {PROGRESS_TOPIC:?} cannot be read to its end within {} s: a transaction is open there, its leader is away, or a quota throttles this client",
         partitions.join(", "),
         SCAN_LIMIT.as_secs()
     );

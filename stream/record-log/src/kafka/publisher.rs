@@ -48,6 +48,10 @@ pub(super) struct KafkaPublisher {
     state: State,
     topics: HashMap<String, TopicHandle>,
     limits: Limits,
+    /// The age at which brokers abort a transaction.
+    timeout: Duration,
+    /// The beginning of the last transaction.
+    begun_at: Option<Instant>,
     client: Client,
 }
 
@@ -97,6 +101,8 @@ impl KafkaPublisher {
             config.set("batch.size", smallest.min(BATCH_BYTES).to_string());
         }
 
+        let timeout = config.get("transaction.timeout.ms");
+        let timeout = timeout.and_then(|text| text.parse().ok());
         let client = Client::new(Role::Publisher, &config)?;
         if delivery == Delivery::Transactional {
             init_transactions(&client, id)?;
@@ -109,6 +115,8 @@ impl KafkaPublisher {
             state: State::Idle,
             topics: HashMap::new(),
             limits: limits.clone(),
+            timeout: timeout.map_or(LIMIT, Duration::from_millis),
+            begun_at: None,
             client,
         })
     }
@@ -134,6 +142,7 @@ impl KafkaPublisher {
                 let begun =
                     unsafe { Failure::check(sys::rd_kafka_begin_transaction(self.client.raw())) };
                 begun.map_err(|failure| self.failed(failure))?;
+                self.begun_at = Some(Instant::now());
                 self.state = State::Open;
                 Ok(())
             }
@@ -188,7 +197,7 @@ impl KafkaPublisher {
         let code = self
             .client
             .fatal_error()
-            .filter(|code| !is_fencing(*code))?;
+            .filter(|code| !errors::is_fencing(*code))?;
         let topics = self.topic_names();
         let about = About::Publisher {
             id: &self.id,
@@ -217,7 +226,10 @@ impl KafkaPublisher {
         match self.client.take_undelivered() {
             Some(undelivered) => match undelivered.refusal() {
                 Some(refusal) => PublishError::Refused(refusal),
-                None => PublishError::NotPublished(Box::new(undelivered)),
+                None => {
+                    let explained = undelivered.explained(&self.client);
+                    PublishError::NotPublished(Box::new(explained))
+                }
             },
             None => PublishError::NotPublished(cause.into()),
         }
@@ -241,7 +253,8 @@ impl KafkaPublisher {
         // librdkafka names the topic.
         let refusal = reason.map(|reason| Refusal::new(format!("{reason} ({failure})")));
 
-        match (self.not_published(failure), refusal) {
+        let cause = failure.explained(&self.client, self.topics.keys());
+        match (self.not_published(cause), refusal) {
             (PublishError::NotPublished(_), Some(refusal)) => PublishError::Refused(refusal),
             (error, _) => error,
         }
@@ -250,7 +263,8 @@ impl KafkaPublisher {
     /// Returns the error of a failure after which the client cannot be used. Whether the
     /// transaction was committed is decided when the publisher is opened again.
     fn end(&mut self, cause: impl Into<Cause>) -> PublishError {
-        if self.client.fatal_error().is_some_and(is_fencing) {
+        let is_fenced = self.client.fatal_error().is_some_and(errors::is_fencing);
+        if is_fenced && !self.may_be_timed_out() {
             self.state = State::Fenced;
             return PublishError::Fenced {
                 id: self.id.clone(),
@@ -259,6 +273,14 @@ impl KafkaPublisher {
 
         self.state = State::Spent;
         PublishError::MayHaveHappened(cause.into())
+    }
+
+    /// Returns whether the brokers may have aborted the transaction at its time-out. They then refuse its publisher as if
+    /// a newer holder of the id had fenced it. Opening the publisher again decides which of the two it was.
+    fn may_be_timed_out(&self) -> bool {
+        let oldest = self.timeout - self.timeout / 3;
+        self.begun_at
+            .is_some_and(|begun_at| begun_at.elapsed() >= oldest)
     }
 
     fn enqueue(&mut self, record: &NewRecord<'_>) -> Result<(), PublishError> {
@@ -346,7 +368,7 @@ impl KafkaPublisher {
                 self.state = State::Spent;
                 return Err(PublishError::Refused(refusal));
             }
-            return Err(self.maybe(undelivered));
+            return Err(self.maybe(undelivered.explained(&self.client)));
         }
 
         if code != Code::RD_KAFKA_RESP_ERR_NO_ERROR {
@@ -459,13 +481,4 @@ fn init_transactions(client: &Client, id: &str) -> Result<(), LogError> {
             return Err(errors::log_error(Some(failure.code), about, failure));
         }
     }
-}
-
-fn is_fencing(code: RDKafkaErrorCode) -> bool {
-    matches!(
-        code,
-        RDKafkaErrorCode::Fenced
-            | RDKafkaErrorCode::ProducerFenced
-            | RDKafkaErrorCode::InvalidProducerEpoch
-    )
 }

@@ -166,6 +166,14 @@ impl Code {
         )
     }
 
+    /// Too few replicas are in sync. This lasts for as long as their brokers are away.
+    pub fn is_short_of_replicas(self) -> bool {
+        matches!(
+            self,
+            Self::NOT_ENOUGH_REPLICAS | Self::NOT_ENOUGH_REPLICAS_AFTER_APPEND
+        )
+    }
+
     /// The error that this code is, or nothing.
     pub fn check(self) -> Result<(), Self> {
         if self == Self::NONE {

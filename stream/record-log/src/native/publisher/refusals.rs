@@ -35,7 +35,10 @@ pub(super) fn stop(code: Code, about: About<'_>, message: Option<&str>) -> Stop 
             "{}: {reason} ({code}{said})",
             about.name()
         ))),
-        None => Stop::Failed(format!("{}: {code}{said}", about.name()).into()),
+        None => {
+            let remedy = remedy(code).map_or_else(String::new, |remedy| format!(": {remedy}"));
+            Stop::Failed(format!("{}: {code}{said}{remedy}", about.name()).into())
+        }
     }
 }
 
@@ -118,6 +121,20 @@ fn reason(code: Code) -> Option<&'static str> {
     Some(reason)
 }
 
+/// Returns what ends a refusal that passes; none if it passes by itself.
+fn remedy(code: Code) -> Option<&'static str> {
+    if code.is_short_of_replicas() {
+        return Some(
+            "fewer of its replicas are in sync than its min.insync.replicas: start the brokers that are away",
+        );
+    }
+
+    (code == Code::CONCURRENT_TRANSACTIONS).then_some(
+        "the end of the last transaction is not written yet, because a partition of it is without a leader, or has fewer \
+         replicas in sync than its min.insync.replicas",
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -152,5 +169,22 @@ mod tests {
 
         let moves = stop_of(Code::NOT_LEADER_OR_FOLLOWER, PROGRESS_TOPIC);
         assert!(matches!(moves, Stop::Failed(_)), "{moves:?}");
+    }
+
+    #[test]
+    fn too_few_replicas_pass_and_name_the_setting() {
+        for code in [
+            Code::NOT_ENOUGH_REPLICAS,
+            Code::NOT_ENOUGH_REPLICAS_AFTER_APPEND,
+        ] {
+            assert!(code.is_passing());
+            let Stop::Failed(cause) = stop_of(code, "rows") else {
+                panic!("{code}");
+            };
+            let sentence = cause.to_string();
+            for named in ["\"rows\"", "NOT_ENOUGH_REPLICAS", "min.insync.replicas"] {
+                assert!(sentence.contains(named), "{named} in {sentence}");
+            }
+        }
     }
 }

@@ -14,6 +14,8 @@ pub enum Command {
     /// Prints figures of the code by crate, and fails on files that import each other in a circle
     /// and on names used twice.
     Code(crate::code::Args),
+    /// Counts the instructions of each stage of the hot path, and compares them with the budgets.
+    Budgets(crate::budgets::Args),
     /// Starts, stops and shows Apache Kafka, MariaDB and DynamoDB Local.
     Counterparts(crate::counterparts::Args),
     /// Writes generated orders to a topic.
@@ -65,6 +67,7 @@ impl Command {
         match self {
             Self::Verify(args) => args.run()?,
             Self::Code(args) => args.run()?,
+            Self::Budgets(args) => drop(args.run()?),
             Self::Counterparts(args) => args.run()?,
             Self::Generate(args) => args.run()?,
             Self::Read(args) => args.run()?,

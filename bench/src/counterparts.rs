@@ -24,7 +24,7 @@ use clap::ValueEnum;
 
 pub use cache::Cache;
 pub use debian::{
-    BROWSER, DATABASE, JAVA, PROXIES, PYTHON, Package, find, is_root, provision,
+    BROWSER, DATABASE, JAVA, PROXIES, PYTHON, Package, VALGRIND, find, is_root, provision,
     run as run_silently, tail,
 };
 pub use detached::Args;

@@ -13,6 +13,7 @@
 pub mod apart;
 pub mod binaries;
 pub mod browser;
+pub mod budgets;
 pub mod code;
 pub mod command;
 pub mod compare;

@@ -102,6 +102,8 @@ struct Step {
 enum Outcome {
     Passed,
     NotRun(&'static str),
+    /// It measured, and could not compare.
+    NotCompared(String),
 }
 
 struct Line {
@@ -211,6 +213,7 @@ fn report(lines: &[Line]) -> Result<(), VerifyError> {
         let result = match &line.result {
             Ok(Outcome::Passed) => "passed".to_owned(),
             Ok(Outcome::NotRun(why)) => format!("not run: {why}"),
+            Ok(Outcome::NotCompared(why)) => format!("not compared: {why}"),
             Err(error) => format!(
                 "FAILED: {}",
                 error.to_string().lines().next().unwrap_or_default()

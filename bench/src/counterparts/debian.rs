@@ -38,6 +38,9 @@ pub const DATABASE: &[Package] = &[
 /// The proxy that the gateway is compared with, and the load generator.
 pub const PROXIES: &[Package] = &[package("nginx", "nginx"), package("wrk", "wrk")];
 
+/// The program that counts instructions.
+pub const VALGRIND: &[Package] = &[package("valgrind", "valgrind")];
+
 /// The packages for a Python environment.
 pub const PYTHON: &[Package] = &[package("python3", "python3-venv")];
 

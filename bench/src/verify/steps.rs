@@ -2,7 +2,7 @@
 //!
 //! Most run alone: they use all cores. The counterparts are fetched and installed while the code is compiled: that waits
 //! for the network. Steps that kill the platform and wait for minutes of event time to end leave the cores idle, so the
-//! checks of the chart and of both clouds run beside them.
+//! checks of the chart and of both clouds run beside them, and instructions are counted.
 
 use std::error::Error;
 use std::ffi::OsStr;
@@ -17,7 +17,7 @@ use super::{Context, Outcome, Stage, Step, VerifyError};
 use crate::counterparts::kafka::versions;
 use crate::counterparts::{self, Counterpart, Counterparts};
 use crate::process::Lifetime;
-use crate::{browser, code, crash, cut_off, end_to_end, exact, load};
+use crate::{browser, budgets, code, crash, cut_off, end_to_end, exact, load};
 
 /// All steps, in stages that follow each other.
 pub(super) const STAGES: &[Stage] = &[
@@ -31,7 +31,7 @@ pub(super) const STAGES: &[Stage] = &[
     },
     Stage {
         steps: WAITING,
-        beside: MANIFESTS,
+        beside: BESIDE,
     },
     Stage {
         steps: MEASURED,
@@ -128,8 +128,8 @@ const WAITING: &[Step] = &[
     },
 ];
 
-/// They use other programs and folders than the steps beside which they run.
-const MANIFESTS: &[Step] = &[
+/// They use other programs and folders than the steps beside which they run. Instructions are the same at any load.
+const BESIDE: &[Step] = &[
     Step {
         name: "chart",
         about: "the Helm chart, as far as the tools at hand go",
@@ -144,6 +144,11 @@ const MANIFESTS: &[Step] = &[
         name: "gcp",
         about: "infra-gcp, likewise",
         run: gcp,
+    },
+    Step {
+        name: "budgets",
+        about: "instructions of each stage of the hot path, beside its budget",
+        run: budgets,
     },
 ];
 
@@ -207,6 +212,7 @@ fn build(context: &Context) -> StepResult {
 fn provision(context: &Context) -> StepResult {
     counterparts::provision_all(&context.cache, &context.available)?;
     counterparts::provision(counterparts::BROWSER)?;
+    counterparts::provision(counterparts::VALGRIND)?;
     if context.has_k6 {
         counterparts::k6(&context.cache)?;
     }
@@ -339,6 +345,14 @@ fn gcp(context: &Context) -> StepResult {
     )
 }
 
+fn budgets(_: &Context) -> StepResult {
+    match budgets::Args::parse_from(["budgets"]).run() {
+        Ok(budgets::Comparison::Kept) => Ok(Outcome::Passed),
+        Ok(budgets::Comparison::NotCompared(why)) => Ok(Outcome::NotCompared(why)),
+        Err(error) => Err(VerifyError::Check(Box::new(error))),
+    }
+}
+
 fn cargo(context: &Context, arguments: &[&str], environment: &[(&str, &str)]) -> StepResult {
     let mut command = Command::new("cargo");
     command.args(arguments).envs(environment.iter().copied());
@@ -400,91 +414,4 @@ fn root() -> &'static Path {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn shell(script: &str) -> Command {
-        let mut command = Command::new("sh");
-        command.args(["-c", script]);
-        command
-    }
-
-    #[test]
-    fn a_skipped_test_is_seen_on_either_output() {
-        // The word is composed here. Otherwise the verification would count this test's own output
-        // as a skipped test.
-        let script = shell("w=SKIPPED; echo $w: one; echo passed; echo $w: two >&2");
-        let seen = run_and_keep("", script).unwrap().skipped;
-        assert!(
-            seen.iter()
-                .map(|line| line.split_once(": ").unwrap().1)
-                .eq(["one", "two"]),
-            "{seen:?}"
-        );
-    }
-
-    #[test]
-    fn each_step_has_a_name_of_its_own() {
-        let names: Vec<_> = all().map(|step| step.name).collect();
-        let distinct: std::collections::BTreeSet<_> = names.iter().collect();
-        assert_eq!(distinct.len(), names.len());
-        assert!(
-            ["tests", "k6", "chart"]
-                .iter()
-                .all(|name| distinct.contains(name))
-        );
-    }
-
-    #[test]
-    fn counterparts_are_fetched_before_the_stage_that_uses_them() {
-        let stage_of = |name| {
-            let has_it = |stage: &Stage| {
-                let mut steps = stage.steps.iter().chain(stage.beside);
-                steps.any(|step| step.name == name)
-            };
-            STAGES.iter().position(has_it).unwrap()
-        };
-
-        let fetched = stage_of("provision");
-        for user in ["tests", "exact", "end-to-end-real", "browser", "k6"] {
-            assert!(fetched < stage_of(user), "{user}");
-        }
-    }
-
-    #[test]
-    fn a_command_that_ends_with_an_error_fails_its_step_with_the_reason() {
-        let failed = run_and_keep(
-            "",
-            shell("echo a ... ok; echo b ... FAILED; echo its words; exit 3"),
-        );
-        let Err(VerifyError::Command { status, lines, .. }) = failed else {
-            panic!("it passed")
-        };
-
-        assert_eq!(
-            (status.code(), lines),
-            (
-                Some(3),
-                vec!["b ... FAILED".to_owned(), "its words".to_owned()]
-            )
-        );
-    }
-
-    #[test]
-    fn a_failure_without_a_known_mark_shows_the_last_lines() {
-        let Err(VerifyError::Command { lines, .. }) =
-            run_and_keep("", shell("echo no such file; exit 1"))
-        else {
-            panic!("it passed")
-        };
-        assert_eq!(lines, ["no such file"]);
-    }
-
-    #[test]
-    fn a_command_that_is_not_there_fails_its_step() {
-        assert!(matches!(
-            run_and_keep("", Command::new("no-such-command")),
-            Err(VerifyError::NotRun { .. })
-        ));
-    }
-}
+mod tests;

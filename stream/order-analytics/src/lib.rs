@@ -10,9 +10,9 @@
 //!
 //! [`WindowCount`]: events::WindowCount
 
-mod decode;
+pub mod decode;
 mod totals;
-mod write;
+pub mod write;
 
 use std::time::Duration;
 

@@ -35,6 +35,14 @@ mod settings;
 mod tls;
 mod wire;
 
+/// Access for the harness, which counts the instructions of the client's work. It is not part of the library, and may
+/// change at any time.
+#[doc(hidden)]
+pub mod internals {
+    pub use super::publisher::unsent::Unsent;
+    pub use super::reader::received::Received;
+}
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;

@@ -36,6 +36,7 @@ mod sending;
 mod session;
 mod topics;
 mod trial;
+pub(super) mod unsent;
 
 #[cfg(test)]
 mod schedules;
@@ -223,29 +224,38 @@ impl Opening<'_> {
                 .collect()
         })
     }
+
+    fn is_transactional(&self) -> bool {
+        self.delivery == Delivery::Transactional
+    }
+
+    fn session(&self, id: &str) -> Session {
+        let id = self.is_transactional().then(|| id.to_owned());
+        Session::new(self.cluster, id, self.timeout, self.patience)
+    }
+
+    fn time_limit(&self) -> TimeLimit {
+        let oldest = self.timeout - self.timeout / LEFT_TO_END;
+        TimeLimit {
+            call: self.patience.call,
+            transaction: self.is_transactional().then_some(oldest),
+        }
+    }
 }
 
 impl NativePublisher {
     /// Fences earlier holders and has the brokers abort their open transactions.
     fn open(opening: &Opening<'_>, id: &str) -> Result<Self, LogError> {
-        let is_transactional = opening.delivery == Delivery::Transactional;
-        let transactional_id = is_transactional.then(|| id.to_owned());
-        let patience = opening.patience;
         let topics = Topics::new(opening.cluster, opening.admin);
-
         let mut publisher = Self {
             id: id.to_owned(),
             delivery: opening.delivery,
             progress: None,
             state: State::Idle,
-            patience,
-            time_limit: TimeLimit {
-                call: patience.call,
-                transaction: is_transactional
-                    .then(|| opening.timeout - opening.timeout / LEFT_TO_END),
-            },
-            session: Session::new(opening.cluster, transactional_id, opening.timeout, patience),
-            sending: Sending::new(opening.cluster, topics, patience),
+            patience: opening.patience,
+            time_limit: opening.time_limit(),
+            session: opening.session(id),
+            sending: Sending::new(opening.cluster, topics, opening.patience),
         };
 
         let deadline = publisher.deadline();

@@ -13,6 +13,7 @@ mod fetch;
 mod fetcher;
 mod follower;
 mod frames;
+pub(super) mod received;
 mod shared;
 mod steward;
 mod whole;

@@ -173,7 +173,16 @@ impl Sending {
         }
     }
 
-    fn seal_all(&mut self, session: &Session) {
+    /// Passes the sealed batches to `each` instead of sending them.
+    pub fn hand_over(&mut self, each: &mut dyn FnMut(&[u8])) {
+        for batch in self.queue.drain(..) {
+            each(&batch.bytes);
+            self.spare.push(batch.bytes);
+        }
+        self.queued_bytes = 0;
+    }
+
+    pub fn seal_all(&mut self, session: &Session) {
         for (topic, partition) in self.topics.filled() {
             self.seal(topic, partition, session);
         }

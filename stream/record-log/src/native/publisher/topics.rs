@@ -126,6 +126,17 @@ impl Topics {
         Ok(self.all.len() - 1)
     }
 
+    /// Takes a topic for one with so many partitions, none of which has a leader.
+    pub fn assume(&mut self, name: &str, partitions: u32) {
+        self.all.push(Topic {
+            name: name.to_owned(),
+            limit: ASSUMED_LIMIT,
+            partitions: (0..partitions).map(|_| Partition::default()).collect(),
+            count: partitions,
+            read_at: Instant::now(),
+        });
+    }
+
     /// The limit of a topic; a cautious one if its settings may not be read.
     fn limit(&self, name: &str) -> Result<RecordLimit, Stop> {
         match self.admin.describe(name) {

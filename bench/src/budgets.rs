@@ -1,0 +1,292 @@
+//! `bench budgets`: the instructions of each stage of the hot path, beside its budget.
+//!
+//! Times on a shared machine differ by a third from one run to the next; counts of instructions, by less than a hundredth.
+//! Each stage is a program of its own under valgrind's callgrind, which passes once and then twice over the same input.
+//! The difference, divided by the units of a pass, is compared with the file `budgets.json`.
+//!
+//! The figures depend on the compiler and a few other tools, which the file names. With other tools nothing can be
+//! compared; the figures are printed, and the outcome states why.
+//!
+//! The crate gungraun (formerly iai-callgrind) does much of this and was rejected: it needs a second program of exactly
+//! its own version on the machine, and keeps its figures below `target` and not in the tree, where a review sees them.
+
+mod callgrind;
+mod client;
+mod file;
+mod inputs;
+mod jobs;
+mod log;
+mod records;
+mod stages;
+
+use std::collections::VecDeque;
+use std::panic::resume_unwind;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+use crate::counterparts::{self, Cache, CounterpartError};
+use callgrind::CallgrindError;
+use file::{Budgets, Change, Figure, FileError, Tools};
+use stages::{STAGES, Stage};
+
+/// Counts the instructions of each stage of the hot path, and compares them with the budgets.
+#[derive(Debug, clap::Parser)]
+pub struct Args {
+    /// Writes the figures as the new budgets.
+    #[arg(long, conflicts_with = "stage")]
+    keep: bool,
+    /// Only these stages; they are printed and not compared.
+    #[arg(long, value_parser = stage_name)]
+    stage: Vec<&'static str>,
+    /// Does the work of a stage, to be counted from outside.
+    #[arg(long, hide = true, value_parser = stage_name, requires = "passes")]
+    work: Option<&'static str>,
+    /// The number of passes of that work.
+    #[arg(long, hide = true)]
+    passes: Option<u64>,
+}
+
+/// The reason why the budgets are not kept, or could not be compared.
+#[derive(Debug, thiserror::Error)]
+pub enum BudgetError {
+    /// Stages are not within their budgets.
+    #[error("{}", sentences(.0))]
+    Changed(Vec<Change>),
+    /// A stage failed.
+    #[error("the stage {stage}: {reason}")]
+    Stage {
+        /// Its name.
+        stage: &'static str,
+        /// The reason.
+        reason: String,
+    },
+    /// Instructions could not be counted.
+    #[error(transparent)]
+    Callgrind(#[from] CallgrindError),
+    /// The file of budgets cannot be used.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// A program or a folder is not available.
+    #[error(transparent)]
+    Counterpart(#[from] CounterpartError),
+    /// A tool's version could not be found out.
+    #[error("the version of a tool cannot be found out: {0}")]
+    Version(std::io::Error),
+}
+
+/// The result of a comparison in which nothing failed.
+pub enum Comparison {
+    /// Each stage is within its budget.
+    Kept,
+    /// The figures were counted and not compared, for this reason.
+    NotCompared(String),
+}
+
+impl Args {
+    /// Counts, prints, and compares or writes.
+    ///
+    /// # Errors
+    /// [`BudgetError`].
+    pub fn run(self) -> Result<Comparison, BudgetError> {
+        if let Some(name) = self.work {
+            work(stage(name), self.passes.unwrap_or(1))?;
+            return Ok(Comparison::NotCompared("a stage's work alone".to_owned()));
+        }
+
+        counterparts::provision(counterparts::VALGRIND)?;
+        let tools = Tools::here(callgrind::version()?).map_err(BudgetError::Version)?;
+        let wanted = |stage: &&Stage| self.stage.is_empty() || self.stage.contains(&stage.name);
+        let stages: Vec<_> = STAGES.iter().filter(wanted).collect();
+        let figures = count(&stages)?;
+
+        if self.keep {
+            let path = Budgets::path();
+            print(&figures, None);
+            let budgets = Budgets {
+                tools,
+                stages: figures,
+            };
+            budgets.write(&path)?;
+            println!("written to {}", path.display());
+            return Ok(Comparison::Kept);
+        }
+
+        let budgets = Budgets::read(&Budgets::path())?;
+        print(&figures, Some(&budgets));
+        if !self.stage.is_empty() {
+            return Ok(Comparison::NotCompared("only some stages".to_owned()));
+        }
+        judge(&budgets, &figures, &tools)
+    }
+}
+
+fn stage_name(text: &str) -> Result<&'static str, String> {
+    let found = STAGES.iter().find(|stage| stage.name == text);
+    found.map(|stage| stage.name).ok_or_else(|| {
+        let names: Vec<_> = STAGES.iter().map(|stage| stage.name).collect();
+        format!("one of {}", names.join(", "))
+    })
+}
+
+fn stage(name: &str) -> &'static Stage {
+    let found = STAGES.iter().find(|stage| stage.name == name);
+    found.expect("names of stages are checked when they are read")
+}
+
+/// Does a stage's work in this process. A stage that handles less than its units would be cheap.
+fn work(stage: &Stage, passes: u64) -> Result<(), BudgetError> {
+    let failed = |reason: String| BudgetError::Stage {
+        stage: stage.name,
+        reason,
+    };
+
+    let expected = stage.units * passes;
+    let handled = (stage.run)(stage.units, passes).map_err(|error| failed(error.to_string()))?;
+    if handled == expected {
+        Ok(())
+    } else {
+        Err(failed(format!(
+            "it handled {handled} of {expected} {}s",
+            stage.unit
+        )))
+    }
+}
+
+/// Counts the instructions of the stages, several at a time: none is disturbed by another.
+fn count(stages: &[&Stage]) -> Result<Vec<Figure>, BudgetError> {
+    let cache = Cache::open()?;
+    let folder = cache.scratch("budgets")?;
+    let waiting: Mutex<VecDeque<usize>> = Mutex::new((0..stages.len()).collect());
+    let next = || {
+        let mut waiting = waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.pop_front()
+    };
+
+    let count_some = || -> Result<Vec<(usize, Figure)>, BudgetError> {
+        let mut counted = Vec::new();
+        while let Some(place) = next() {
+            counted.push((place, count_one(stages[place], folder.path())?));
+        }
+        Ok(counted)
+    };
+
+    let threads = thread::available_parallelism().map_or(1, usize::from);
+    let mut figures = thread::scope(|scope| {
+        let counting: Vec<_> = (0..threads).map(|_| scope.spawn(count_some)).collect();
+        let mut all = Vec::new();
+        for thread in counting {
+            all.extend(thread.join().unwrap_or_else(|panic| resume_unwind(panic))?);
+        }
+        Ok::<_, BudgetError>(all)
+    })?;
+
+    figures.sort_by_key(|(place, _)| *place);
+    Ok(figures.into_iter().map(|(_, figure)| figure).collect())
+}
+
+/// Counts the instructions for one unit of a stage.
+fn count_one(stage: &Stage, folder: &Path) -> Result<Figure, BudgetError> {
+    let program = std::env::current_exe().map_err(|source| CallgrindError::Io {
+        what: "the path of this program".to_owned(),
+        source,
+    })?;
+
+    let of_passes = |passes: &str| {
+        let arguments = ["budgets", "--work", stage.name, "--passes", passes];
+        let file = format!("{}-{passes}", stage.name);
+        callgrind::instructions(&program, &arguments, folder, &file)
+    };
+    let once = of_passes("1")?;
+    let twice = of_passes("2")?;
+
+    #[allow(clippy::cast_precision_loss, reason = "far fewer than 2^53")]
+    let instructions = twice.saturating_sub(once) as f64 / stage.units as f64;
+    Ok(Figure {
+        stage: stage.name.to_owned(),
+        instructions: (instructions * 10.0).round() / 10.0,
+        per: stage.unit.to_owned(),
+        about: stage.about.to_owned(),
+    })
+}
+
+fn print(figures: &[Figure], budgets: Option<&Budgets>) {
+    println!(
+        "{:<12} {:>12} {:>10}  per",
+        "stage", "instructions", "budget"
+    );
+    for figure in figures {
+        let kept = budgets.map_or(&[][..], |budgets| &budgets.stages);
+        let kept = kept.iter().find(|budget| budget.stage == figure.stage);
+        let budget = kept.map_or_else(String::new, |budget| format!("{:.1}", budget.instructions));
+        println!(
+            "{:<12} {:>12.1} {budget:>10}  {}: {}",
+            figure.stage, figure.instructions, figure.per, figure.about
+        );
+    }
+}
+
+fn judge(budgets: &Budgets, figures: &[Figure], here: &Tools) -> Result<Comparison, BudgetError> {
+    if let Some(difference) = budgets.tools.difference(here) {
+        println!("not compared: {difference}; `bench budgets --keep` writes new ones");
+        return Ok(Comparison::NotCompared(difference));
+    }
+
+    let changes = budgets.changes(figures);
+    if changes.is_empty() {
+        Ok(Comparison::Kept)
+    } else {
+        Err(BudgetError::Changed(changes))
+    }
+}
+
+fn sentences(changes: &[Change]) -> String {
+    let sentences: Vec<_> = changes.iter().map(Change::sentence).collect();
+    sentences.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_stage_has_a_name_of_its_own_and_does_its_work() {
+        for (place, stage) in STAGES.iter().enumerate() {
+            let is_new = STAGES[..place].iter().all(|other| other.name != stage.name);
+            assert!(is_new, "{}", stage.name);
+
+            let units = stage.units / 10;
+            for passes in [1, 2] {
+                assert_eq!(
+                    (stage.run)(units, passes).unwrap(),
+                    units * passes,
+                    "{}",
+                    stage.name
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_stage_that_does_less_than_its_work_fails() {
+        let lazy = Stage {
+            name: "lazy",
+            unit: "order",
+            about: "",
+            units: 10,
+            run: |units, passes| Ok(units * passes - 1),
+        };
+        assert_eq!(
+            work(&lazy, 2).unwrap_err().to_string(),
+            "the stage lazy: it handled 19 of 20 orders"
+        );
+    }
+
+    #[test]
+    fn each_stage_has_a_budget() {
+        let budgets = Budgets::read(&Budgets::path()).unwrap();
+        let kept: Vec<_> = budgets.stages.iter().map(|budget| &*budget.stage).collect();
+        let stages: Vec<_> = STAGES.iter().map(|stage| stage.name).collect();
+        assert_eq!(kept, stages);
+    }
+}

@@ -3,7 +3,7 @@
 //! Documents are walked without building them: only their [`shape`] is kept. One document of any
 //! size is streamed through `serde_json`, behind a [`guard`] that ends the stream before one
 //! endless string would fill the memory. Lines are read whole, up to a limit, and a line that is
-//! not JSON, or whose object has a name twice, is counted as bad and skipped.
+//! not JSON is counted as bad and skipped.
 
 mod guard;
 mod shape;
@@ -18,7 +18,7 @@ use serde_json::{Deserializer, Value, json};
 use crate::chunks::{BYTE_ORDER_MARK, Chunk, ChunkReader, Stop};
 use crate::finding::{Finding, Reason, Refusal};
 use guard::Guard;
-use shape::{NAME_TWICE, Shape, TOO_MANY_NAMES, Walk};
+use shape::{Shape, Walk};
 
 /// Size limit of a string, a name or a number, and of a line of NDJSON, in bytes.
 const MAX_TOKEN_BYTES: usize = 1 << 20;
@@ -184,14 +184,6 @@ fn explain(error: &serde_json::Error) -> Refusal {
     }
 
     let line = error.line();
-    if text.starts_with(TOO_MANY_NAMES) {
-        return Refusal::too_large("an object in it has more than a million names");
-    }
-
-    if let Some(name) = text.strip_prefix(NAME_TWICE) {
-        return Refusal::malformed(format!("an object has a name twice, keep one: {name}"));
-    }
-
     if text.starts_with("trailing characters") {
         return Refusal::malformed(format!(
             "something follows the document at line {line}; for several documents, write each on a line of its own and call the file .ndjson"

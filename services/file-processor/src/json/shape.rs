@@ -1,14 +1,14 @@
 //! The shape of a document: its depth, the names in its rows, and the number of its values. Pure.
 //!
-//! An object that has a name twice is an error, as it is in a request: two readers of it may see
-//! different values.
+//! A name that an object has twice is listed: two readers of the object may see different values. A
+//! request with such an object is refused, but a file is only described here.
 
 use std::collections::HashSet;
 use std::collections::hash_map::RandomState;
 use std::fmt;
 use std::hash::BuildHasher;
 
-use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Value, json};
 
 use crate::finding::shortened;
@@ -17,13 +17,11 @@ use crate::finding::shortened;
 const KEYS_SHOWN: usize = 64;
 /// Number of characters kept of each name.
 const KEY_CHARS_SHOWN: usize = 64;
-/// Largest number of names in an object and the objects around it: their hashes are held in memory.
+/// Largest number of names in an object and the objects around it that are compared: their hashes
+/// are held in memory.
 const MAX_OPEN_NAMES: usize = 1_000_000;
-
-/// The error of an object with more than [`MAX_OPEN_NAMES`].
-pub(super) const TOO_MANY_NAMES: &str = "more names in one object than can be compared";
-/// The beginning of the error that names a duplicate.
-pub(super) const NAME_TWICE: &str = "a name twice in one object: ";
+/// Largest number of repeated names that are listed.
+const REPEATED_SHOWN: usize = 20;
 
 /// The shape of all documents walked so far.
 #[derive(Default)]
@@ -40,6 +38,8 @@ pub(super) struct Shape {
     /// their first occurrence.
     keys: Vec<String>,
     has_more_keys: bool,
+    /// The names that an object has twice, in the order in which they were found.
+    repeated: Vec<String>,
     /// Number of names in the objects that are being walked.
     open_names: usize,
     /// Hashes the names. Its seed is drawn, so that no file can be made whose names collide.
@@ -50,18 +50,28 @@ impl Shape {
     /// Returns the summary of one document.
     pub(super) fn of_document(self) -> Value {
         let rows = (self.top == Some("array")).then_some(self.elements);
-        json!({
+        let summary = json!({
             "top": self.top, "depth": self.depth, "values": self.values, "rows": rows,
             "keys": self.keys, "has_more_keys": self.has_more_keys,
-        })
+        });
+        self.with_repeated(summary)
     }
 
     /// Returns the summary of a file with one document per line.
     pub(super) fn of_lines(self, rows: u64, bad_rows: u64, first_bad: &[Value]) -> Value {
-        json!({
+        let summary = json!({
             "depth": self.depth, "values": self.values, "rows": rows, "bad_rows": bad_rows, "first_bad": first_bad,
             "keys": self.keys, "has_more_keys": self.has_more_keys,
-        })
+        });
+        self.with_repeated(summary)
+    }
+
+    /// Adds the names that an object has twice, if there are any.
+    fn with_repeated(self, mut summary: Value) -> Value {
+        if !self.repeated.is_empty() {
+            summary["repeated_keys"] = json!(self.repeated);
+        }
+        summary
     }
 
     fn note_key(&mut self, key: &str) {
@@ -78,17 +88,19 @@ impl Shape {
     }
 
     /// Adds a name of an object to those that it has already.
-    fn note_name<E: Error>(&mut self, names: &mut HashSet<u64>, name: &str) -> Result<(), E> {
-        self.open_names += 1;
-        if self.open_names > MAX_OPEN_NAMES {
-            return Err(E::custom(TOO_MANY_NAMES));
+    fn note_name(&mut self, names: &mut HashSet<u64>, name: &str) {
+        if self.open_names == MAX_OPEN_NAMES {
+            return;
         }
 
         if names.insert(self.hash.hash_one(name)) {
-            Ok(())
-        } else {
-            let name = shortened(name, KEY_CHARS_SHOWN);
-            Err(E::custom(format_args!("{NAME_TWICE}{name:?}")))
+            self.open_names += 1;
+            return;
+        }
+
+        let name = shortened(name, KEY_CHARS_SHOWN);
+        if self.repeated.len() < REPEATED_SHOWN && !self.repeated.contains(&name) {
+            self.repeated.push(name);
         }
     }
 }
@@ -239,10 +251,11 @@ impl Visitor<'_> for Key<'_> {
         f.write_str("a name")
     }
 
-    fn visit_str<E: Error>(self, name: &str) -> Result<(), E> {
+    fn visit_str<E>(self, name: &str) -> Result<(), E> {
         if self.is_row {
             self.shape.note_key(name);
         }
-        self.shape.note_name(self.names, name)
+        self.shape.note_name(self.names, name);
+        Ok(())
     }
 }

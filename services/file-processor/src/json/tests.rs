@@ -154,56 +154,63 @@ fn only_so_many_keys_are_kept() {
 }
 
 #[test]
-fn a_name_twice_in_one_object_is_refused_at_any_depth() {
+fn a_name_twice_in_one_object_is_listed_at_any_depth() {
     for text in [
         r#"{"a": 1, "b": 2, "a": 1}"#,
-        r#"[{"b": 1}, {"b": {"c": [{"a": 1, "\u0061": 2}]}}]"#,
+        r#"[{"b": 1}, {"b": {"c": [{"a": 1, "\u0061": 2, "a": 3}]}}]"#,
         "{\"a\": {\"a\": 1},\n \"a\": 2}",
     ] {
-        let refused = refusal(document(text.as_bytes()));
-        assert_eq!(refused.reason, Reason::Malformed, "{text}");
-        assert!(
-            refused.detail.contains(r#"keep one: "a" at line"#),
-            "{}",
-            refused.detail
-        );
+        let summary = document(text.as_bytes()).unwrap().summary;
+        assert_eq!(summary["repeated_keys"], json!(["a"]), "{text}");
     }
 
+    // Every value is counted.
+    let summary = document(br#"{"a": 1, "a": 2}"#).unwrap().summary;
+    assert_eq!(summary["values"], json!(2));
+
     // The same name in another object is another field.
-    document(br#"{"a": {"a": [{"a": 1}, {"a": 2}]}, "b": {"a": 3}, "A": 4}"#).unwrap();
+    let distinct = br#"{"a": {"a": [{"a": 1}, {"a": 2}]}, "b": {"a": 3}, "A": 4}"#;
+    let summary = document(distinct).unwrap().summary;
+    assert_eq!(summary.get("repeated_keys"), None);
 }
 
 #[test]
-fn a_line_with_a_name_twice_is_a_bad_row() {
+fn a_line_with_a_name_twice_is_a_row() {
     let summary = lines(b"{\"a\": 1}\n{\"b\": 1, \"b\": 2}\n{\"a\": 2}\n")
         .unwrap()
         .summary;
 
-    assert_eq!(summary["bad_rows"], json!(1));
-    assert_eq!(summary["first_bad"][0]["line"], json!(2));
-    let problem = summary["first_bad"][0]["problem"].as_str().unwrap();
-    assert!(problem.contains(r#"keep one: "b""#), "{problem}");
+    assert_eq!(summary["bad_rows"], json!(0));
+    assert_eq!(summary["repeated_keys"], json!(["b"]));
+}
+
+#[test]
+fn twenty_repeated_names_are_listed() {
+    let fields: Vec<String> = (0..60).map(|at| format!("\"{}\":0", at % 30)).collect();
+    let text = format!("{{{}}}", fields.join(","));
+    let summary = document(text.as_bytes()).unwrap().summary;
+    assert_eq!(summary["repeated_keys"].as_array().unwrap().len(), 20);
 }
 
 #[test]
 fn a_million_names_of_open_objects_are_compared_and_no_more() {
-    let object = |names: u32| {
+    let object = |names: u32, more: &str| {
         let fields: Vec<String> = (0..names).map(|name| format!("\"{name}\":0")).collect();
-        format!("{{{}}}", fields.join(","))
+        format!("{{{}{more}}}", fields.join(","))
+    };
+    let repeated = |text: &str| {
+        let summary = document(text.as_bytes()).unwrap().summary;
+        summary.get("repeated_keys").cloned()
     };
 
-    let most = object(1_000_000);
-    let refused = refusal(document(format!("{{\"a\":{most}}}").as_bytes()));
-    assert_eq!(refused.reason, Reason::TooLarge);
-    assert!(
-        refused.detail.contains("a million names"),
-        "{}",
-        refused.detail
-    );
+    let compared = object(999_999, ",\"0\":0");
+    assert_eq!(repeated(&compared), Some(json!(["0"])));
+    let beyond = object(1_000_000, ",\"x\":0,\"x\":0");
+    assert_eq!(repeated(&beyond), None);
 
     // Objects beside each other do not add up, nor do lines that end within an object.
-    let half = object(500_001);
-    document(format!("[[{half},{half}]]").as_bytes()).unwrap();
+    let half = object(500_001, ",\"0\":0");
+    assert_eq!(repeated(&format!("[[{half},{half}]]")), Some(json!(["0"])));
 
     let mut shape = Shape::default();
     for text in [half.trim_end_matches('}'), &half] {
@@ -211,4 +218,6 @@ fn a_million_names_of_open_objects_are_compared_and_no_more() {
         let walked = Walk::new(&mut shape).deserialize(&mut line);
         assert_eq!(walked.is_ok(), text == half);
     }
+    let summary = shape.of_lines(1, 1, &[]);
+    assert_eq!(summary["repeated_keys"], json!(["0"]));
 }

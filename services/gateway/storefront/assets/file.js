@@ -80,7 +80,7 @@ function findings(file) {
   return element("div", { class: "findings" }, kind === "image" ? `${summary.format.toUpperCase()}, ${summary.width} × ${summary.height}` : rows(summary), mend(file));
 }
 
-function rows({ rows, values, depth, encoding, bad_rows = 0, column_count, columns, keys, has_more_keys, first_bad = [], products }) {
+function rows({ rows, values, depth, encoding, bad_rows = 0, column_count, columns, keys, has_more_keys, repeated_keys = [], first_bad = [], products }) {
   const counts = [
     rows != null && plural(rows, "row"),
     column_count != null && plural(column_count, "column"),
@@ -94,6 +94,7 @@ function rows({ rows, values, depth, encoding, bad_rows = 0, column_count, colum
   return [
     element("p", { class: "figure" }, counts.filter(Boolean).join(", ")),
     products && element("p", { class: "figure" }, imported(products)),
+    repeated_keys.length > 0 && element("p", { class: "complaint" }, `An object has a name twice: ${repeated_keys.join(", ")}.`),
     names.length > 0 && element("ul", { class: "file-columns" }, names.map((name) => element("li", {}, name)), hasMore && element("li", {}, "…")),
     troubles([...first_bad, ...(products?.first_refused ?? [])]),
   ];

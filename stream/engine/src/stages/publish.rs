@@ -5,8 +5,11 @@
 //! 2. The operator stores the changes by their pane. When the frontier has passed a pane, each key that
 //!    changed becomes one record: its new row, or a tombstone.
 //! 3. A change at a pane at which its row can no longer change only forgets, and is not published.
+//! 4. Where a [line of history](crate::checkpoint::lineage) begins, every row that can still change is
+//!    published once more. The line before may have published another row of the key since, and a row
+//!    that this line never changes would not replace it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Pipeline;
@@ -42,13 +45,13 @@ pub fn newest<'scope, K, A: Aggregate>(
         );
     });
 
-    let topic = stage.topic.clone();
-    let reach_ms = stage.reach_ms;
-    let rules = rules.clone();
+    let mut rows = StageRows::new(stage, rules);
     newest
         .inner
-        .unary_frontier(Pipeline, "publish changes", move |_, _| {
-            let mut waiting: BTreeMap<EventTimeMs, Pane> = BTreeMap::new();
+        .unary_frontier(Pipeline, "publish changes", move |initial, _| {
+            let begin = |from: &EventTimeMs| (*from, (initial.delayed(from), Vec::new()));
+            let mut waiting: BTreeMap<EventTimeMs, Pane> = rows.lines.iter().map(begin).collect();
+
             move |(changes, frontier), output| {
                 changes.for_each(|cap, changes| {
                     let Some(earliest) = cap.retain_least(output.output_index()) else {
@@ -64,19 +67,70 @@ pub fn newest<'scope, K, A: Aggregate>(
 
                 let boundary = boundary_of(frontier);
                 while let Some(first) = waiting.first_entry().filter(|it| *it.key() < boundary) {
-                    let (pane, (capability, mut changes)) = first.remove_entry();
-                    let is_settled = |start: EventTimeMs| {
-                        rules.settled_at(start.saturating_add(reach_ms)) <= pane
-                    };
-                    changes.retain(|((_, (start, _)), _)| !is_settled(*start));
-
-                    let records = records(&topic, changes);
+                    let (pane, (capability, changes)) = first.remove_entry();
+                    let records = rows.close(pane, changes);
                     output
                         .session(&capability)
                         .give_iterator(records.into_iter());
                 }
             }
         })
+}
+
+/// The rows of a stage, and what is published of them.
+struct StageRows<A> {
+    topic: String,
+    reach_ms: u64,
+    rules: WindowRules<A>,
+    /// The panes at which lines of history begin.
+    lines: BTreeSet<EventTimeMs>,
+    /// The row of each key, with the start of its window, until the last line begins.
+    current: BTreeMap<Vec<u8>, (EventTimeMs, Content)>,
+}
+
+impl<A: Aggregate> StageRows<A> {
+    fn new<K>(stage: &Stage<K, A>, rules: &WindowRules<A>) -> Self {
+        let branches = rules.lineage.branches().iter();
+        Self {
+            topic: stage.topic.clone(),
+            reach_ms: stage.reach_ms,
+            rules: rules.clone(),
+            lines: branches.map(|branch| branch.from).collect(),
+            current: BTreeMap::new(),
+        }
+    }
+
+    /// Returns the records of a pane with these changes.
+    fn close(&mut self, pane: EventTimeMs, mut changes: Vec<(Appearance, isize)>) -> Vec<Outgoing> {
+        if self.lines.last().is_some_and(|last| pane <= *last) {
+            self.note(&changes);
+        }
+        if self.lines.contains(&pane) {
+            let current = self.current.iter();
+            changes.extend(current.map(|(key, row)| ((key.clone(), row.clone()), 1)));
+        }
+        if self.lines.last() == Some(&pane) {
+            self.current.clear();
+        }
+
+        changes.retain(|((_, (start, _)), _)| !self.is_settled(*start, pane));
+        records(&self.topic, changes)
+    }
+
+    /// Notes the row of each key that changed.
+    fn note(&mut self, changes: &[(Appearance, isize)]) {
+        for ((key, _), _) in changes.iter().filter(|(_, copies)| *copies < 0) {
+            self.current.remove(key);
+        }
+        for ((key, row), _) in changes.iter().filter(|(_, copies)| *copies > 0) {
+            self.current.insert(key.clone(), row.clone());
+        }
+    }
+
+    /// Returns whether a row whose window starts at `start` can no longer change at `pane`.
+    fn is_settled(&self, start: EventTimeMs, pane: EventTimeMs) -> bool {
+        self.rules.settled_at(start.saturating_add(self.reach_ms)) <= pane
+    }
 }
 
 /// Returns a record for each key that changed.

@@ -8,6 +8,8 @@ use std::time::Duration;
 use rand::RngExt;
 use stream::{Count, JobError, Max, Pipeline, Rows, Settings, Stop, WindowRow, Windows};
 
+use crate::damage::Damage;
+use crate::fallback::lenient;
 use crate::lives::live_to_the_end;
 use crate::oracle::{Form, World, random, settings, windows, write};
 
@@ -204,6 +206,44 @@ fn stages_are_those_of_a_plain_program_for_any_windows_workers_and_restarts() {
     }
 
     assert!(corrected > 10, "rows disappear in this test: {corrected}");
+}
+
+#[test]
+fn a_row_that_only_a_left_line_of_history_changed_is_published_again() {
+    let mut random = random(1);
+    let mut world = World::new(Windows::tumbling(Duration::from_millis(10)).unwrap(), 1);
+    world.form = Form::Staged;
+    let settings = lenient(Settings::default());
+    let has_odd = |world: &World| world.newest("with-odd")[&b"0 1"[..]][2];
+
+    // A count of one is odd, and is committed by a checkpoint that is kept. Another key's row has
+    // vanished by then.
+    world.put(0, &[(3, 5), (2, 100)]);
+    world.run(&settings).unwrap();
+    assert!(world.newest("odd").contains_key(&b"0 3"[..]));
+    world.put(0, &[(1, 5), (3, 6), (2, 200)]);
+    world.run(&settings).unwrap();
+    let kept = world.objects_in("manifests");
+    assert_eq!(has_odd(&world), 1);
+
+    // A late record makes it even, and every checkpoint since is damaged.
+    world.put(0, &[(1, 6), (2, 400)]);
+    world.run(&settings).unwrap();
+    assert_eq!(has_odd(&world), 0);
+    for path in world.objects_in("manifests") {
+        if !kept.contains(&path) {
+            Damage::ALL[0].to(&world.objects, &path, &mut random);
+        }
+    }
+
+    // With another late record the count is odd again. The new line reads both at once, so the row that
+    // it had at the checkpoint never changes.
+    world.put(0, &[(1, 7), (2, 600)]);
+    world.run(&settings).unwrap();
+    assert!(world.highest_revision() >= 1_000_000, "a line was left");
+    assert_eq!(has_odd(&world), 1);
+    assert!(!world.newest("odd").contains_key(&b"0 3"[..]), "it is gone");
+    world.check_but_for_repeated_side_outputs();
 }
 
 #[test]

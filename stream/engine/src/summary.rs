@@ -102,7 +102,7 @@ impl<K, A> Clone for Summary<K, A> {
     }
 }
 
-/// The totals of a window, or one worker's contribution to them.
+/// The totals of a window.
 #[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct Totals<K, A> {
     /// The start of the window.
@@ -123,12 +123,22 @@ pub struct Totals<K, A> {
     first_revision: u32,
 }
 
+/// The contribution of one worker to the totals of a window.
+#[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+pub struct Contribution<K, A> {
+    /// The totals over the worker's keys; none if no key has a row.
+    totals: Option<Totals<K, A>>,
+    /// The panes of [`Totals::corrections`]. They count for keys without a row, too: the revision must
+    /// not depend on which worker owns which key.
+    corrections: BTreeSet<EventTimeMs>,
+}
+
 /// The number of a view in its job, and a window.
 pub type ViewWindow = (usize, EventTimeMs);
 
 /// A change of one worker's contributions: the contribution by view and window, the time, and the
 /// number of copies.
-pub type Change<K, A> = ((ViewWindow, Totals<K, A>), EventTimeMs, isize);
+pub type Change<K, A> = ((ViewWindow, Contribution<K, A>), EventTimeMs, isize);
 
 impl<K, A> Totals<K, A> {
     /// Returns the revision: 0 at first, plus the number of panes at which late records, or further
@@ -159,7 +169,7 @@ impl<K, A> Totals<K, A> {
 pub struct Contributions<K, A> {
     rules: WindowRules<A>,
     views: Rc<[Summary<K, A>]>,
-    current: HashMap<ViewWindow, Totals<K, A>>,
+    current: HashMap<ViewWindow, Contribution<K, A>>,
 }
 
 impl<K: Key, A: Aggregate> Contributions<K, A> {
@@ -181,8 +191,8 @@ impl<K: Key, A: Aggregate> Contributions<K, A> {
     ) -> Vec<Change<K, A>> {
         let mut changes = Vec::new();
         state.for_each_total(&closed.windows, &mut |window, for_each_key| {
+            let corrections = state.corrections(window);
             for (number, view) in Rc::clone(&self.views).iter().enumerate() {
-                let corrections = || state.corrections(window);
                 let rows: &ForEachKey<'_, K, A> = &|each| {
                     for_each_key(&mut |key, aggregate| {
                         if self.rules.has_row(aggregate) {
@@ -190,10 +200,16 @@ impl<K: Key, A: Aggregate> Contributions<K, A> {
                         }
                     });
                 };
-                let Some(totals) = totals(view, window, rows, corrections) else {
+                let totals = totals(view, window, rows);
+                if totals.is_none() && corrections.is_empty() {
                     continue;
+                }
+
+                let contribution = Contribution {
+                    totals,
+                    corrections: corrections.clone(),
                 };
-                changes.extend(self.replace(arrival, (number, window), totals));
+                changes.extend(self.replace(arrival, (number, window), contribution));
             }
         });
 
@@ -205,16 +221,18 @@ impl<K: Key, A: Aggregate> Contributions<K, A> {
         &mut self,
         arrival: EventTimeMs,
         place: ViewWindow,
-        mut totals: Totals<K, A>,
+        mut contribution: Contribution<K, A>,
     ) -> Vec<Change<K, A>> {
-        totals.first_revision = self.rules.revision(place.1, 0);
-        totals.first_emissions = u32::from(self.rules.extent.is_some());
+        if let Some(totals) = &mut contribution.totals {
+            totals.first_revision = self.rules.revision(place.1, 0);
+            totals.first_emissions = u32::from(self.rules.extent.is_some());
+        }
 
         let mut changes = Vec::new();
-        if let Some(old) = self.current.insert(place, totals.clone()) {
+        if let Some(old) = self.current.insert(place, contribution.clone()) {
             changes.extend(self.during(arrival, place, old, -1));
         }
-        changes.extend(self.during(arrival, place, totals, 1));
+        changes.extend(self.during(arrival, place, contribution, 1));
         changes
     }
 
@@ -234,7 +252,7 @@ impl<K: Key, A: Aggregate> Contributions<K, A> {
         &self,
         arrival: EventTimeMs,
         place: ViewWindow,
-        totals: Totals<K, A>,
+        contribution: Contribution<K, A>,
         copies: isize,
     ) -> impl Iterator<Item = Change<K, A>> + use<K, A> {
         let window = place.1;
@@ -247,18 +265,18 @@ impl<K: Key, A: Aggregate> Contributions<K, A> {
         let forgotten_at = last_correction
             .checked_add(*lateness_ms)
             .and_then(|end| end.checked_next_multiple_of(windows.pane_ms()));
-        let ending = forgotten_at.map(|at| ((place, totals.clone()), at, -copies));
+        let ending = forgotten_at.map(|at| ((place, contribution.clone()), at, -copies));
 
-        std::iter::once(((place, totals), arrival, copies)).chain(ending)
+        std::iter::once(((place, contribution), arrival, copies)).chain(ending)
     }
 }
 
-/// Returns this worker's contribution to the totals of a window.
+/// Returns the totals of a window over this worker's keys, without the corrections; none if no key has
+/// a row.
 fn totals<K: Key, A: Aggregate>(
     summary: &Summary<K, A>,
     window: EventTimeMs,
     for_each_key: &ForEachKey<'_, K, A>,
-    corrections: impl Fn() -> BTreeSet<EventTimeMs>,
 ) -> Option<Totals<K, A>> {
     let mut totals: Option<Totals<K, A>> = None;
     for_each_key(&mut |key, aggregate| {
@@ -273,7 +291,7 @@ fn totals<K: Key, A: Aggregate>(
                 keys: 1,
                 aggregate: aggregate.clone(),
                 top: Vec::new(),
-                corrections: corrections(),
+                corrections: BTreeSet::new(),
                 first_emissions: 0,
                 first_revision: 0,
             }),
@@ -297,19 +315,32 @@ impl<K: Key, A: Aggregate> Summary<K, A> {
         }
     }
 
-    /// Merges the workers' contributions to a window.
-    fn merge<'a>(&self, mut parts: impl Iterator<Item = &'a Totals<K, A>>) -> Option<Totals<K, A>> {
-        let mut merged = parts.next()?.clone();
+    /// Merges the workers' contributions to a window; none if no key has a row.
+    fn merge<'a>(
+        &self,
+        parts: impl Iterator<Item = &'a Contribution<K, A>>,
+    ) -> Option<Totals<K, A>> {
+        let mut merged: Option<Totals<K, A>> = None;
+        let mut corrections = BTreeSet::new();
         for part in parts {
-            merged.keys += part.keys;
-            merged.aggregate.merge(&part.aggregate);
-            merged.corrections.extend(&part.corrections);
-            part.top
-                .iter()
-                .for_each(|(key, aggregate)| self.offer(&mut merged.top, key, aggregate));
+            corrections.extend(&part.corrections);
+            match (&mut merged, &part.totals) {
+                (_, None) => {}
+                (None, Some(totals)) => merged = Some(totals.clone()),
+                (Some(merged), Some(totals)) => {
+                    merged.keys += totals.keys;
+                    merged.aggregate.merge(&totals.aggregate);
+                    for (key, aggregate) in &totals.top {
+                        self.offer(&mut merged.top, key, aggregate);
+                    }
+                }
+            }
         }
 
-        Some(merged)
+        merged.map(|totals| Totals {
+            corrections,
+            ..totals
+        })
     }
 
     /// Returns the records of a window.
@@ -355,8 +386,8 @@ pub fn summarize<'scope, K: Key, A: Aggregate>(
         .as_collection()
         .reduce(move |(number, _window), parts, output| {
             // Workers whose contributions are equal, which have no first keys, are copies of one.
-            let parts = parts.iter().flat_map(|(totals, copies)| {
-                std::iter::repeat_n(*totals, usize::try_from(*copies).unwrap_or(0))
+            let parts = parts.iter().flat_map(|(contribution, copies)| {
+                std::iter::repeat_n(*contribution, usize::try_from(*copies).unwrap_or(0))
             });
             output.extend(
                 merging[*number]

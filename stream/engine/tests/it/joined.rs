@@ -174,6 +174,39 @@ fn joins_are_those_of_a_plain_program_for_any_windows_and_restarts() {
 }
 
 #[test]
+fn the_revision_of_totals_is_the_same_whoever_owns_a_key_without_a_row() {
+    let ms = Duration::from_millis;
+    for other in 2..=8 {
+        let mut world = World::new(Windows::tumbling(ms(10)).unwrap(), 1).and(1);
+        world.form = Form::LeftJoined;
+        let with_workers = |workers| Settings {
+            allowed_lateness: ms(1000),
+            workers,
+            ..Settings::default()
+        };
+
+        world.put(0, &[(1, 5), (1, 50)]);
+        world.put(SECOND, &[(1, 50)]);
+        world.run(&with_workers(4)).unwrap();
+
+        // A late event of a key without a row is a correction, as far as the same worker owns both keys.
+        world.put(SECOND, &[(other, 6), (1, 100)]);
+        world.put(0, &[(1, 100)]);
+        world.run(&with_workers(1)).unwrap();
+
+        // With other owners the next correction must not have the revision of the last one.
+        world.put(0, &[(1, 7), (1, 150)]);
+        world.put(SECOND, &[(1, 150)]);
+        world.run(&with_workers(4)).unwrap();
+        let totals = world.numbers("totals");
+        let of_window = totals.iter().filter(|row| row[0] == 0);
+        let revisions: Vec<u64> = of_window.map(|row| row[1]).collect();
+        assert_eq!(revisions, [0, 1, 2], "key {other}");
+        world.check();
+    }
+}
+
+#[test]
 fn a_key_has_a_row_as_soon_as_a_late_event_completes_it() {
     let ms = Duration::from_millis;
     let mut world = World::new(Windows::tumbling(ms(10)).unwrap(), 1).and(1);

@@ -139,6 +139,11 @@ impl Change {
         Some((percent * 10.0).round() / 10.0)
     }
 
+    /// Returns whether the stage takes less than its budget.
+    pub fn is_less(&self) -> bool {
+        self.percent().is_some_and(|percent| percent < 0.0)
+    }
+
     /// Returns the change as a sentence, with its remedy.
     pub fn sentence(&self) -> String {
         let stage = &self.stage;
@@ -276,6 +281,30 @@ mod tests {
         assert_eq!(found.len(), 1);
         assert!(found[0].starts_with("fold takes 50 instructions, 50 % less"));
         assert!(found[0].contains("--keep"));
+    }
+
+    #[test]
+    fn less_is_no_regression_and_everything_else_is_one() {
+        let budgets = Budgets {
+            tools: tools(),
+            stages: vec![
+                figure("decode", 1_000.0),
+                figure("fold", 100.0),
+                figure("gone", 1.0),
+            ],
+        };
+        let figures = [
+            figure("decode", 900.0),
+            figure("fold", 104.0),
+            figure("new", 1.0),
+        ];
+        let changes = budgets.changes(&figures);
+        let less: Vec<&str> = changes
+            .iter()
+            .filter(|change| change.is_less())
+            .map(|change| &*change.stage)
+            .collect();
+        assert_eq!((changes.len(), less), (4, vec!["decode"]));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use record_log::RecordLog;
+use record_log::{PublishError, RecordLog};
 use timely::communication::{AllocatorBuilder, WorkerGuards};
 use timely::execute::execute_from;
 use timely::{CommunicationConfig, WorkerConfig};
@@ -13,8 +13,8 @@ use tokio::runtime::Runtime;
 
 use crate::aggregate::{Aggregate, Key};
 use crate::attempt::{Attempt, Stop};
-use crate::checkpoint::recover::Checkpoint;
-use crate::checkpoint::store::CheckpointStore;
+use crate::checkpoint::recover::{Checkpoint, RecoverError};
+use crate::checkpoint::store::{CheckpointStore, StoreError};
 use crate::clock::{Clock, system_clock};
 use crate::cluster::mesh::Mesh;
 use crate::cluster::{ClusterError, Members};
@@ -207,7 +207,9 @@ impl<K: Key, A: Aggregate> Run<K, A> {
         let outcome = self.execute(shared, owned, recovered.mesh);
         let partitions_added = watch.end();
         self.metrics.attempt_ended();
-        attempt.failure().map_or(Ok(()), Err)?;
+        if let Some(error) = attempt.failure() {
+            return Err(self.unless_superseded(runtime, stop, number, error)?);
+        }
         outcome?;
 
         if attempt.is_drained() && !stop.is_requested() {
@@ -218,6 +220,26 @@ impl<K: Key, A: Aggregate> Run<K, A> {
             Ending::PartitionsAdded
         } else {
             Ending::Done
+        })
+    }
+
+    /// Returns the error that ends attempt `own`, after this one. A publisher whose last commit is in doubt may have been
+    /// fenced by a later attempt: that was claimed before it fenced anything, and must not be fenced in turn.
+    fn unless_superseded(
+        &self,
+        runtime: &Runtime,
+        stop: &Stop,
+        own: u64,
+        error: JobError,
+    ) -> Result<JobError, StoreError> {
+        if !matches!(error, JobError::Publish(PublishError::MayHaveHappened(_))) {
+            return Ok(error);
+        }
+
+        let newest = until_stopped(runtime, stop, self.store.newest_attempt())?;
+        Ok(match newest {
+            Some(newest) if newest > own => RecoverError::Superseded { own, newest }.into(),
+            _ => error,
         })
     }
 

@@ -4,13 +4,15 @@
 #![allow(clippy::print_stdout, reason = "a test that fails shows its lives")]
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use object_store::path::Path;
 use rand::RngExt;
 use rand::rngs::SmallRng;
 use record_log::simulated::{Call, Fault, SimulatedLog};
-use stream::{Aggregate, JobError, Key, Run, Settings, Stop};
+use stream::{Aggregate, CheckpointStore, JobError, Key, Run, Settings, Stop};
 
+use crate::damage::wait;
 use crate::oracle::{World, random, settings, windows};
 
 /// How a process ended.
@@ -108,4 +110,42 @@ fn whatever_call_a_job_dies_at_everything_is_counted_once() {
     }
 
     assert!(deaths > 20, "jobs die in this test: {deaths}");
+}
+
+#[test]
+fn a_commit_in_doubt_ends_a_job_for_good_if_a_later_attempt_was_claimed() {
+    for is_claimed in [false, true] {
+        let mut random = random(7);
+        let mut world = World::new(windows(&mut random), 2);
+        world.publish(80, &mut random);
+        let settings = Settings::default();
+        world.run(&settings).unwrap();
+        world.publish(80, &mut random);
+
+        // The commits of the attempt's start are past when its first results are committed.
+        let is_met = Arc::new(AtomicBool::new(false));
+        let met = Arc::clone(&is_met);
+        let objects = world.objects.clone();
+        let log = world.log.process(move |call: &Call<'_>| {
+            let is_first = matches!(call, Call::Commit { .. }) && !met.swap(true, Ordering::SeqCst);
+            if is_first && is_claimed {
+                let store = CheckpointStore::new(objects.clone(), Path::default(), "counts");
+                wait(store.claim_attempt()).unwrap();
+            }
+            if is_first {
+                Fault::LoseReply
+            } else {
+                Fault::None
+            }
+        });
+
+        let ended = world.job(log, &settings).run(&Stop::default());
+        assert!(is_met.load(Ordering::SeqCst));
+        match ended {
+            Ok(()) => assert!(!is_claimed),
+            Err(error) => assert!(is_claimed && error.is_superseded(), "{error}"),
+        }
+        world.run(&settings).unwrap();
+        world.check();
+    }
 }

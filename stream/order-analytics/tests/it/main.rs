@@ -1,8 +1,9 @@
 //! The whole job on a simulated log: orders in, counts and summaries out. [`kafka`] runs it on a real Kafka whose
 //! progress was deleted, whose topics lose records, or whose topics were recreated.
 //! [`changed`] changes topics under a job that [lives](living).
-//! [`files`] reads from files. [`doctor`] looks for faults on a secured Kafka of its own. [`settings`] tests the command line. [`too_large`] tests
-//! side outputs that are larger than their topic allows, with records of other producers ([`raw`]).
+//! [`replicas`] takes brokers away under it, and [`files`] reads from files. [`doctor`] looks for faults on a secured
+//! Kafka of its own. [`settings`] tests the command line. [`too_large`] tests side outputs that are larger than their
+//! topic allows, with records of other producers ([`raw`]).
 
 #![allow(clippy::unwrap_used)]
 
@@ -13,6 +14,9 @@ mod broker;
 #[path = "../../../record-log/tests/it/certificates.rs"]
 mod certificates;
 mod changed;
+#[allow(dead_code, reason = "the record log's tests use all of it")]
+#[path = "../../../record-log/tests/it/cluster.rs"]
+mod cluster;
 mod currencies;
 mod doctor;
 mod files;
@@ -24,6 +28,7 @@ mod living;
 mod logs;
 mod progress;
 mod raw;
+mod replicas;
 mod settings;
 mod store;
 mod submit;

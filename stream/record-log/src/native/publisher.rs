@@ -23,6 +23,9 @@
 //!   transaction, only in the same epoch.
 //! - A commit is known to have happened or not; or it [may have](PublishError::MayHaveHappened), and the publisher is
 //!   over.
+//! - Brokers that refuse the epoch mean a newer holder, unless the coordinator may have begun that epoch by itself: by an
+//!   end of the transaction that it did not answer, or at the transaction's time-out. The publisher is over then, and its
+//!   caller must know whether there is a newer holder before it opens another one.
 //! - A publisher never fences a newer holder of its id, but for the moment between the end of its own transaction and
 //!   the new epoch that the first protocol needs after a doubt.
 //!
@@ -176,6 +179,11 @@ enum Unusable {
     Over,
     #[error("a broker does not know the publisher's epoch any more, its coordinator does")]
     EpochForgotten,
+    #[error(
+        "the brokers refuse the publisher's epoch, after an end of its transaction that they did not answer or after the \
+         transaction's time-out: either ended it, or a newer holder of the id has begun"
+    )]
+    Outdated,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -340,6 +348,10 @@ impl NativePublisher {
                 self.state = State::Over;
                 PublishError::MayHaveHappened(cause)
             }
+            Stop::Fenced if self.may_be_outdated() => {
+                self.state = State::Over;
+                PublishError::MayHaveHappened(Unusable::Outdated.into())
+            }
             Stop::Fenced => {
                 self.state = State::Fenced;
                 PublishError::Fenced {
@@ -347,6 +359,17 @@ impl NativePublisher {
                 }
             }
         }
+    }
+
+    /// Returns whether the coordinator may have begun another epoch without a newer holder: by an end of the broken
+    /// transaction whose answer was lost, or because it aborted the transaction at its time-out.
+    fn may_be_outdated(&self) -> bool {
+        let is_too_old = || {
+            let oldest = self.time_limit.transaction;
+            let age = self.sending.begun_at().map(|begun_at| begun_at.elapsed());
+            age.zip(oldest).is_some_and(|(age, oldest)| age >= oldest)
+        };
+        self.state == State::Broken && (self.session.may_have_ended() || is_too_old())
     }
 
     /// Returns the error for records that were not sent. A leader that refuses the epoch may be mistaken: the

@@ -20,4 +20,5 @@ mod racks;
 mod secured;
 mod simulated;
 mod subject;
+mod timed_out;
 mod versions;

@@ -28,7 +28,9 @@ use crate::native::NativeLog;
 use crate::native::network::SocketOptions;
 use crate::native::plain::Tcp;
 use crate::progress::{number_of, of_number};
-use crate::{Cleanup, Delivery, NewRecord, PublishError, Publisher, RecordLog, TopicSpec};
+use crate::{
+    Cleanup, Delivery, NewRecord, PROGRESS_MAX_BYTES, PublishError, Publisher, RecordLog, TopicSpec,
+};
 
 const PARTITIONS: u32 = 2;
 const TRANSACTIONS: u64 = 8;
@@ -69,6 +71,54 @@ fn no_transaction_is_lost_doubled_or_torn_under_the_first_protocol() {
     create_when_ready(&*Client::Native.open(&brokers, &[]), &["ready"]);
     assert_eq!(protocol(&brokers), Protocol::First);
     run_schedules(&brokers, Protocol::First, FIRST_SCHEDULES);
+}
+
+/// Its coordinator may have begun another epoch by that end. The newer holder, which it cannot tell from that, goes on.
+#[test]
+fn a_publisher_whose_abort_was_not_answered_does_not_say_that_it_was_fenced() {
+    let Ok(brokers) = std::env::var("TIDEMARK_TEST_BROKERS") else {
+        let _ = std::io::stderr().write_all(
+            b"SKIPPED: a_publisher_whose_abort_was_not_answered_does_not_say_that_it_was_fenced (set TIDEMARK_TEST_BROKERS)\n",
+        );
+        return;
+    };
+
+    let patience = Patience {
+        call: Duration::from_secs(1),
+        ..Patience::default()
+    };
+    for is_answered in [false, true] {
+        let protocol = protocol(&brokers);
+        let seed = crate::clock::system_now_ms() ^ (1 << 60);
+        let schedule = Schedule::new(&brokers, protocol, seed, patience);
+        let others = Schedule::new(&brokers, protocol, seed, Patience::default());
+        schedule.create_topic();
+        let mut publisher = others.open();
+        others.transact(&mut *publisher, 1).unwrap();
+        let mut publisher = schedule.open();
+
+        // A transaction with a full batch that is to be aborted.
+        let records = Schedule::records(4);
+        schedule.send(&mut *publisher, &records).unwrap();
+        let too_long = vec![0; PROGRESS_MAX_BYTES + 1];
+        publisher.commit(&too_long).unwrap_err();
+        if !is_answered {
+            schedule.faults.leave_ends_unanswered(true);
+            let aborted = schedule.send(&mut *publisher, &records);
+            assert!(matches!(aborted, Err(PublishError::NotPublished(_))));
+            schedule.faults.leave_ends_unanswered(false);
+        }
+
+        let mut newer = others.open();
+        let refused = schedule.send(&mut *publisher, &records).unwrap_err();
+        let is_fenced = matches!(refused, PublishError::Fenced { .. });
+        assert_eq!(
+            (is_fenced, refused.may_have_happened()),
+            (is_answered, !is_answered),
+            "{refused}"
+        );
+        others.transact(&mut *newer, 2).unwrap();
+    }
 }
 
 /// The protocol of transactions that the brokers have finalized.
@@ -216,9 +266,11 @@ impl Schedule {
         // One transaction without faults: readers pass it only if nothing before it was left open.
         self.faults.end();
         while let Err(error) = self.transact(&mut *publisher, TRANSACTIONS + 1) {
-            assert!(!error.may_have_happened(), "{error}");
-            if let PublishError::Fenced { .. } = error {
+            if !matches!(error, PublishError::NotPublished(_)) {
+                // It had to abort a transaction of before, and does not know who ended it.
                 publisher = self.open();
+                let before = of_number(TRANSACTIONS);
+                assert_eq!(publisher.progress(), Some(&before[..]), "{error}");
             }
         }
 
@@ -245,16 +297,25 @@ impl Schedule {
     }
 
     fn transact(&self, publisher: &mut dyn Publisher, number: u64) -> Result<(), PublishError> {
-        for (partition, value) in Self::records(number) {
+        self.send(publisher, &Self::records(number))?;
+        publisher.commit(&of_number(number))
+    }
+
+    fn send(
+        &self,
+        publisher: &mut dyn Publisher,
+        records: &[(u32, String)],
+    ) -> Result<(), PublishError> {
+        for (partition, value) in records {
             publisher.send(NewRecord {
                 topic: &self.topic,
-                partition: Some(partition),
+                partition: Some(*partition),
                 key: None,
                 value: Some(value.as_bytes()),
                 headers: &[],
             })?;
         }
-        publisher.commit(&of_number(number))
+        Ok(())
     }
 
     fn compare(&self) {

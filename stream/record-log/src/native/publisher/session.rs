@@ -42,6 +42,8 @@ pub(super) struct Session {
     /// Nothing more may be sent in this epoch: a request of it may still be on its way to a broker, which would take it
     /// for one of a later transaction, or numbered records were not sent.
     needs_epoch: bool,
+    /// An end of the transaction was sent whose answer was lost, so the coordinator may have begun another epoch.
+    may_have_ended: bool,
     connection: Option<(Connection, Instant)>,
     /// The address at which the coordinator was found last.
     coordinator: Address,
@@ -62,6 +64,7 @@ impl Session {
             identity: Identity::NONE,
             protocol: Protocol::First,
             needs_epoch: false,
+            may_have_ended: false,
             connection: None,
             coordinator: Address {
                 host: String::new(),
@@ -89,6 +92,11 @@ impl Session {
     /// [`Session::identify`] must begin another epoch before anything is sent.
     pub fn needs_epoch(&self) -> bool {
         self.needs_epoch
+    }
+
+    /// The transaction may have ended: an end of it was sent, and no answer said how it went.
+    pub fn may_have_ended(&self) -> bool {
+        self.may_have_ended
     }
 
     fn about(&self) -> About<'_> {
@@ -120,6 +128,7 @@ impl Session {
                 Ok((Code::NONE, identity)) => {
                     self.identity = identity;
                     self.needs_epoch = false;
+                    self.may_have_ended = false;
                     return Ok(());
                 }
                 Ok((code, _)) if code.is_passing() => self.refused(INIT_PRODUCER_ID, code),
@@ -185,15 +194,25 @@ impl Session {
 
     /// Ends the transaction. [`Stop::Unknown`] only if its outcome is unknown.
     pub fn end(&mut self, outcome: Outcome, deadline: Deadline) -> Result<(), Stop> {
-        let mut pause = FIRST_PAUSE;
         // A request without an answer may have done it.
         let mut is_unknown = false;
+        let ended = self.end_within(outcome, deadline, &mut is_unknown);
+        self.may_have_ended = ended.is_err() && (self.may_have_ended || is_unknown);
+        ended
+    }
 
+    fn end_within(
+        &mut self,
+        outcome: Outcome,
+        deadline: Deadline,
+        is_unknown: &mut bool,
+    ) -> Result<(), Stop> {
+        let mut pause = FIRST_PAUSE;
         loop {
             let failure = match self.ask_end(outcome, deadline) {
                 Ok((Code::NONE, identity)) => {
                     self.identity = identity.unwrap_or(self.identity);
-                    let is_torn = is_unknown || outcome == Outcome::Abort;
+                    let is_torn = *is_unknown || outcome == Outcome::Abort;
                     self.needs_epoch |= is_torn && self.protocol == Protocol::First;
                     return Ok(());
                 }
@@ -202,13 +221,13 @@ impl Session {
                     return Ok(());
                 }
                 Ok((code, _)) if may_pass(code, outcome) && !deadline.is_over() => {
-                    is_unknown |= !is_surely_not_done(code);
+                    *is_unknown |= !is_surely_not_done(code);
                     self.refused(END_TXN_1, code)
                 }
                 Ok((code, _)) => {
                     let stop = stop(code, self.about(), None);
-                    is_unknown |= code.is_passing() && !is_surely_not_done(code);
-                    let is_settled = matches!(stop, Stop::Fenced) || !is_unknown;
+                    *is_unknown |= code.is_passing() && !is_surely_not_done(code);
+                    let is_settled = matches!(stop, Stop::Fenced) || !*is_unknown;
                     return Err(if is_settled {
                         stop
                     } else {
@@ -216,14 +235,14 @@ impl Session {
                     });
                 }
                 Err(error) if error.is_passing() => {
-                    is_unknown |= is_unanswered(&error, END_TXN_1);
+                    *is_unknown |= is_unanswered(&error, END_TXN_1);
                     error
                 }
                 Err(error) => return Err(error.into()),
             };
 
             if deadline.is_over() {
-                return Err(if is_unknown {
+                return Err(if *is_unknown {
                     Stop::Unknown(failure.into())
                 } else {
                     Stop::Failed(failure.into())

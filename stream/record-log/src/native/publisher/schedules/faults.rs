@@ -2,7 +2,7 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -45,6 +45,8 @@ pub(super) struct Faults {
     protocol: Protocol,
     /// One request in so many meets a fault; none while it is 0.
     one_in: AtomicUsize,
+    /// Ends of transactions arrive and are not answered.
+    is_end_unanswered: AtomicBool,
     met: Mutex<Vec<(i16, Fault)>>,
     late: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -55,6 +57,7 @@ impl Faults {
             protocol,
             random: Mutex::new(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1),
             one_in: AtomicUsize::new(0),
+            is_end_unanswered: AtomicBool::new(false),
             met: Mutex::default(),
             late: Mutex::default(),
         })
@@ -62,6 +65,10 @@ impl Faults {
 
     pub(super) fn begin(&self, one_in: usize) {
         self.one_in.store(one_in, Ordering::SeqCst);
+    }
+
+    pub(super) fn leave_ends_unanswered(&self, is_so: bool) {
+        self.is_end_unanswered.store(is_so, Ordering::SeqCst);
     }
 
     /// No more faults, once all that is late has arrived.
@@ -86,6 +93,10 @@ impl Faults {
     }
 
     fn of(&self, key: i16) -> Option<Fault> {
+        if key == END_TXN_1.key && self.is_end_unanswered.load(Ordering::SeqCst) {
+            return Some(Fault::Unanswered);
+        }
+
         let one_in = self.one_in.load(Ordering::SeqCst);
         let keys = [PRODUCE_1, ADD_PARTITIONS, END_TXN_1, INIT_PRODUCER_ID].map(|api| api.key);
         if one_in == 0 || !keys.contains(&key) || self.draw(one_in) > 0 {

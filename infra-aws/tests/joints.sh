@@ -29,7 +29,7 @@ ends_with() { # edge, environment, file, sed expression: the mistake is planted,
   local google=
   [ "$2" = dev ] || google=$work/clean-google.json
   case $3 in
-    infra-aws/*) planted_in_aws "$copy/infra-aws" "$2" || return 1 ;;
+    infra-aws/*) (planted_in_aws "$copy/infra-aws" "$2") || return 1 ;;
     infra-gcp/*) google=$work/google.json && google_state "$copy/infra-gcp" "$google" || { errors_of "$google"; return 1; } ;;
   esac
   TIDEMARK_ROOT=$copy edges_are_open "$2" "$google" >"$work/said"

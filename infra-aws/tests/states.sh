@@ -28,8 +28,10 @@ with_google() {
   )
 }
 
-# google_state FOLDER OUTPUT: infra-gcp in prod, linked to AWS, in FOLDER, a copy of it.
+# google_state FOLDER OUTPUT: infra-gcp in prod, linked to AWS, in FOLDER, a copy of it. The test only makes the state: its assertions
+# would end it before a planted mistake reaches the edges.
 google_state() {
+  sed -i '/^  assert {$/,/^  }$/d' "$1/tests/linked.tftest.hcl"
   with_google "$1" terraform init -backend=false -input=false -no-color >/dev/null &&
     with_google "$1" terraform test -no-color -json -verbose -var-file=env/prod.tfvars -filter=tests/linked.tftest.hcl >"$2"
 }

@@ -9,9 +9,9 @@
 //! The topic also has the later events of an order (`order.paid`, `order.shipped`, …). A value that is an event of
 //! another type `order.*` is left out: it is neither counted nor rejected, and its other fields are not read.
 //!
-//! Orders of the usual form are decoded by [`quick`], all others by serde_json. serde_json does not
+//! Orders of the usual form are decoded by `quick`, all others by serde_json. serde_json does not
 //! check skipped values completely, so this module does: they must be UTF-8, and arrays and objects
-//! must not be nested more than [`DEEPEST`] deep, because other readers of the topic reject those.
+//! must not be nested more than `DEEPEST` deep, because other readers of the topic reject those.
 //! Escapes of lone surrogates are JSON, and are accepted in skipped values.
 
 mod quick;

@@ -190,8 +190,13 @@ fn a_log_that_takes_no_results_for_too_long_is_named_until_it_does() {
     facts.not_published(1, 9_000, "too few replicas".to_owned());
     assert_eq!(unanswered(&facts, 11_000), None);
     let sentence = unanswered(&facts, 11_001).unwrap();
-    let expected = "the log has not taken what the job publishes since 1970-01-01T00:00:01.000Z: too few replicas";
+    let since = "the log has not taken what the job publishes since 1970-01-01T00:00:01.000Z";
+    let expected = format!("{since}: the first reason; and last: too few replicas");
     assert_eq!(sentence, expected);
+
+    facts.not_published(1, 10_000, "the first reason".to_owned());
+    let sentence = unanswered(&facts, 11_001).unwrap();
+    assert_eq!(sentence, format!("{since}: the first reason"), "once");
 
     facts.published(1);
     assert_eq!(unanswered(&facts, 12_000), None);

@@ -93,7 +93,7 @@ fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     }
 
     let Unique = read(body, not_json)?;
-    // The body is JSON, so what is wrong now is a value, even where serde calls it syntax.
+    // The body is valid JSON, so one of its values is wrong, even where serde reports a syntax error.
     read(body, wrong_field)
 }
 

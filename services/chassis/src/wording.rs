@@ -126,7 +126,7 @@ fn no_uuid(message: &str) -> Option<String> {
     Some(format!("this must be {UUID}"))
 }
 
-/// `expected value`: what serde_json says of a number, `null` or a list in a word's place.
+/// `expected value`: serde_json's message for a number, `null` or a list in the place of a string.
 fn no_word(message: &str) -> Option<String> {
     let is_known = matches!(message, "expected value" | "expected `:`" | "invalid type");
     is_known.then(|| "this must be one of the known words, in quotation marks".to_owned())

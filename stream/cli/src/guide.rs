@@ -119,7 +119,7 @@
 //! - The distinct keys of each window: aggregate `()`, so that each key has one row and nothing else.
 //! - Several topics in one job, their union, and joins of two topics by key and window: [`joins`].
 //! - Days of a time zone: [`Windows::offset`](stream::Windows::offset).
-//! - State and timers by key, for what windows cannot express: [`process_functions`].
+//! - State and timers by key, for rules that windows cannot express: [`process_functions`].
 //! - Savepoints, changes of a job that has a checkpoint, and the content of one: [`operating`].
 //! - A whole set of queries: `examples/nexmark`, with a table of those that cannot be expressed.
 

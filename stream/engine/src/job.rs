@@ -134,7 +134,7 @@ pub struct Pipeline<K, A> {
     pub(crate) stages: Vec<Stage<K, A>>,
     /// What distinguishes the job if it has no window.
     pub(crate) pass_through: Option<PassThrough<A>>,
-    /// What distinguishes the job if it has a process function.
+    /// The process function; none if the job has windows or passes records through.
     pub(crate) processor: Option<Processor<K, A>>,
 }
 

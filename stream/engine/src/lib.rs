@@ -94,7 +94,7 @@
 //!
 //! # Process functions
 //!
-//! For what windows cannot express, [`Sourced::key_by`] and [`Keyed::process`] call a [`ProcessFunction`] with the
+//! For rules that windows cannot express, [`Sourced::key_by`] and [`Keyed::process`] call a [`ProcessFunction`] with the
 //! events of each key in their order, with a state and event-time timers.
 //!
 //! # Late events

@@ -370,7 +370,7 @@ impl Metrics {
         self.facts().commit_took_ms = Some(took.as_millis());
     }
 
-    /// Records that a worker failed to publish what it began to publish at `begun_ms`.
+    /// Records that a worker has failed to publish a batch since `begun_ms`.
     pub(crate) fn not_published(&self, worker: usize, begun_ms: u64, reason: impl Display) {
         let reason = reason.to_string();
         let mut facts = self.facts();

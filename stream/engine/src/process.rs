@@ -1,4 +1,4 @@
-//! Process functions: state and timers by key, for what windows cannot express.
+//! Process functions: state and timers by key, for rules that windows cannot express.
 //!
 //! ```text
 //! closed panes (events by key) ──▶ handle keys ──▶ closed panes (states, timers, emitted records) ──▶ parts, rows
@@ -7,13 +7,13 @@
 //! 1. The operator stores the closed panes that arrive, by their time. Those of the checkpoint contain states, and
 //!    are passed on as they are: their results may be owed.
 //! 2. When the frontier has passed a pane that has arrived, or that a key is scheduled for, the
-//!    [keys](state) handle it. What is written of them takes the place of the events.
+//!    [keys](state) handle it. Their written states take the place of the events.
 //!
 //! Everything behind the operator treats these panes as those of a window of one pane: they become parts, and rows
 //! that the sink commits with the progress of their key group. So an attempt that continues from a checkpoint
 //! repeats results exactly, and leaves out those that are committed.
 //!
-//! What always holds: no pane is handled that the source has not crossed. At the end of the input, timers of later
+//! Invariants: no pane is handled that the source has not crossed. At the end of the input, timers of later
 //! panes stay in the checkpoint.
 
 pub mod function;
@@ -36,7 +36,7 @@ use crate::frontier::{END, boundary_of};
 use crate::pane::EventTimeMs;
 use state::Keys;
 
-/// What distinguishes a job with a process function.
+/// The process function of a job, and how its states are kept.
 pub struct Processor<K, A> {
     /// Creates the keys of a worker.
     pub(crate) keys: Arc<dyn Fn() -> Box<dyn Keys<K, A>> + Send + Sync>,
@@ -107,7 +107,7 @@ pub fn handle<'scope, K: Key, A: Aggregate>(
     })
 }
 
-/// Handles a pane, and returns what is passed on.
+/// Handles a pane, and returns the pane of written states.
 fn step<K: Key, A: Aggregate>(
     keys: &mut dyn Keys<K, A>,
     arrival: EventTimeMs,

@@ -1,6 +1,9 @@
 //! The state of a job in one process: facts, recorded as they become known, and the [`Status`]
 //! computed from them.
 
+mod unpublished;
+
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
@@ -12,6 +15,7 @@ use crate::metrics::counts::BatchCounts;
 use crate::pane::EventTimeMs;
 use crate::source::position::Position;
 use crate::units::instant;
+use unpublished::Unpublished;
 
 /// The number of recent problems that are kept.
 const TROUBLES: usize = 10;
@@ -208,9 +212,8 @@ pub struct Facts {
     restarts: u64,
     partitions: BTreeMap<u32, PartitionStatus>,
     workers: BTreeMap<usize, WorkerStatus>,
-    /// By worker that cannot publish: since when, and the first and the last reason. What is tried after the first
-    /// failure may fail for another reason, which follows from the first.
-    unpublished: BTreeMap<usize, (u64, String, String)>,
+    /// The workers that cannot publish.
+    unpublished: BTreeMap<usize, Unpublished>,
     /// The time at which the offsets were checked last, and the records and bytes read until then.
     looked: Option<(Instant, u64, u64)>,
     rates: Option<(u64, u64)>,
@@ -322,11 +325,10 @@ impl Facts {
     /// Records that a worker failed to publish. A failure lasts until the worker
     /// has [published](Self::published); it began with the first attempt, at `begun_ms`.
     pub fn not_published(&mut self, worker: usize, begun_ms: u64, reason: String) {
-        let (_, _, last) = self
-            .unpublished
-            .entry(worker)
-            .or_insert_with(|| (begun_ms, reason.clone(), String::new()));
-        *last = reason;
+        match self.unpublished.entry(worker) {
+            Entry::Vacant(entry) => drop(entry.insert(Unpublished::new(begun_ms, reason))),
+            Entry::Occupied(mut entry) => entry.get_mut().fails_again(reason),
+        }
     }
 
     /// Records that a worker has published.
@@ -337,19 +339,9 @@ impl Facts {
     /// Returns a sentence about the worker whose output the log has not taken for the longest time, if
     /// that is too long.
     fn unpublished(&self, now_ms: u64) -> Option<String> {
-        let (since_ms, first, last) = self.unpublished.values().min()?;
-        let is_too_long = now_ms.saturating_sub(*since_ms) > self.answer_limit_ms;
-        is_too_long.then(|| {
-            format!(
-                "the log has not taken what the job publishes since {}: {first}{}",
-                instant(*since_ms),
-                if first == last {
-                    String::new()
-                } else {
-                    format!("; and last: {last}")
-                }
-            )
-        })
+        let longest = self.unpublished.values().min_by_key(|it| it.since_ms())?;
+        let unpublished_ms = now_ms.saturating_sub(longest.since_ms());
+        (unpublished_ms > self.answer_limit_ms).then(|| longest.to_string())
     }
 
     /// Records who sets the times of the records of a source, and returns whether this is new. Producers set them from

@@ -11,6 +11,10 @@ pub struct Refusal(String);
 /// The number of bytes of a key that a message shows.
 const KEY_SHOWN_BYTES: usize = 40;
 
+/// The reason why brokers refuse a publisher whose last transaction has ended, for both clients of Kafka.
+pub(crate) const END_NOT_WRITTEN: &str = "the end of its last transaction is not written yet, because a partition of it is \
+     without a leader, or has fewer replicas in sync than its min.insync.replicas";
+
 impl Refusal {
     /// Returns a refusal with this sentence.
     pub fn new(sentence: impl Into<String>) -> Self {

@@ -1,4 +1,4 @@
-//! Bodies of requests: what is taken, and how the sender is told of what is not.
+//! Bodies of requests: which are accepted, and the problem document for those that are refused.
 
 use axum::body::Body;
 use axum::http::{Request, StatusCode};

@@ -11,9 +11,9 @@
 //!
 //! | command | |
 //! |---|---|
-//! | `list`, `show` | what there is, with positions, parts and sizes |
+//! | `list`, `show` | prints the checkpoints, with positions, parts and sizes |
 //! | `verify` | reads every object, and names each that is damaged |
-//! | `prune` | deletes what no start needs |
+//! | `prune` | deletes checkpoints and parts that no start needs |
 //! | `copy` | a savepoint: another job begins from it, or the same job elsewhere |
 //! | `read` | the content as NDJSON |
 //!

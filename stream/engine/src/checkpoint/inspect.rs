@@ -134,7 +134,7 @@ pub enum InspectError {
     Damaged {
         /// The checkpoint.
         checkpoint: ManifestId,
-        /// What is wrong with it.
+        /// The problem.
         flaw: Box<Flaw>,
     },
     /// The target of a copy has checkpoints.

@@ -214,7 +214,7 @@ fn keyed<K: Key, V: Value, S: Value>(
 }
 
 impl<K, A> Pipeline<K, A> {
-    /// What distinguishes the records of this job if they are packed in aggregates.
+    /// Returns how this job's records are packed in aggregates; none if its rows are aggregates.
     pub(crate) fn packing(&self) -> Option<PassThrough<A>> {
         let of_processor = |processor: &Processor<K, A>| PassThrough {
             emitted: processor.emitted,
@@ -230,7 +230,7 @@ impl<K, A> Pipeline<K, A> {
         self.processor.as_ref().map_or(0, |it| it.refresh_ms)
     }
 
-    /// Returns what a checkpoint notes of the process function.
+    /// Returns the settings of the process function that a checkpoint keeps.
     pub(crate) fn process_settings(&self) -> Option<ProcessSettings> {
         let settings = |processor: &Processor<K, A>| ProcessSettings {
             refresh_ms: processor.refresh_ms,

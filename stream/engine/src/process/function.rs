@@ -56,7 +56,7 @@ pub trait ProcessFunction: Send + Sync + 'static {
     type Event: Value;
     /// The state of a key.
     type State: Value;
-    /// What the function emits.
+    /// The type of emitted values.
     type Out: 'static;
 
     /// Handles an event.

@@ -9,7 +9,7 @@
 //! every key lies within the interval before the newest pane, and [`restore`](Keys::restore) ignores older ones:
 //! their keys were written again or cleared since, even if a merged part still contains them.
 //!
-//! What always holds: a key with a state or a timer is scheduled for the pane of its first timer or of its next
+//! Invariants: a key with a state or a timer is scheduled for the pane of its first timer or of its next
 //! refresh, whichever is earlier.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};

@@ -109,7 +109,7 @@ struct Open {
 pub struct RowWriter<K, A> {
     topic: String,
     encode: Encode<Row<K, A>>,
-    /// What distinguishes a job without a window or with a process function, whose rows are packed records.
+    /// How rows are unpacked, of a job without a window or with a process function; none for other jobs.
     pass_through: Option<PassThrough<A>>,
 }
 

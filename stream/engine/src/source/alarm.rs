@@ -1,8 +1,8 @@
 //! The next periodic run of a source.
 //!
 //! A source also runs when there is something to read and when another worker has progressed. If each
-//! run scheduled a next one, every extra run would add a timer that is never taken back, and an idle
-//! worker would wake ten times as often as it should.
+//! run scheduled a next one, every extra run would add a timer that is never taken back, and the
+//! timers of a loaded machine would drift apart and add up.
 //!
 //! Invariant: of the runs that are scheduled, one is the earliest; a later one is scheduled only after
 //! it is due.

@@ -77,7 +77,7 @@ pub fn newest<'scope, K, A: Aggregate>(
         })
 }
 
-/// The rows of a stage, and what is published of them.
+/// Decides which rows of a stage are published.
 struct StageRows<A> {
     topic: String,
     reach_ms: u64,

@@ -71,7 +71,7 @@ pub fn any_fault(random: &mut SmallRng) -> (u64, Fault) {
 }
 
 /// Runs a job in several lives with any number of workers, each of which meets a drawn fault. Returns the number of deaths.
-pub fn meet_faults<K: Key, A: Aggregate>(
+fn meet_faults<K: Key, A: Aggregate>(
     world: &mut World,
     first: &Settings,
     random: &mut SmallRng,
@@ -95,21 +95,36 @@ pub fn meet_faults<K: Key, A: Aggregate>(
     deaths
 }
 
-#[test]
-fn whatever_call_a_job_dies_at_everything_is_counted_once() {
+/// Creates the job of a world, on a log.
+pub type MakeJob<K, A> = fn(&World, SimulatedLog, &Settings) -> Run<K, A>;
+
+/// Runs drawn worlds with a fault at any call, and compares the results of each.
+///
+/// # Panics
+/// If hardly any process died.
+pub fn meet_deaths<K: Key, A: Aggregate>(
+    draw: impl Fn(&mut SmallRng) -> World,
+    job: MakeJob<K, A>,
+) {
     let mut deaths = 0;
     for seed in 1..=40 {
         let mut random = random(seed);
-        let mut world = World::new(windows(&mut random), random.random_range(1..=4));
+        let mut world = draw(&mut random);
         let first = settings(&mut random);
 
         println!("seed {seed}");
-        deaths += meet_faults(&mut world, &first, &mut random, World::job);
+        deaths += meet_faults(&mut world, &first, &mut random, job);
         world.run(&first).unwrap();
         world.check();
     }
 
     assert!(deaths > 20, "jobs die in this test: {deaths}");
+}
+
+#[test]
+fn whatever_call_a_job_dies_at_everything_is_counted_once() {
+    let draw = |random: &mut SmallRng| World::new(windows(random), random.random_range(1..=4));
+    meet_deaths(draw, World::job);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use rand::rngs::SmallRng;
 use stream::internals::part;
 use stream::{Count, Job, JobError, Joined, Pipeline, Settings, Sourced, Stop, Windows};
 
-use crate::crashes::meet_faults;
+use crate::crashes::meet_deaths;
 use crate::lives::live_to_the_end;
 use crate::oracle::{Form, SECOND, World, identified, random, settings, windows, write};
 
@@ -291,21 +291,10 @@ fn a_source_has_the_disorder_of_its_own_also_after_a_restart() {
 
 #[test]
 fn whatever_call_a_join_dies_at_its_rows_are_right() {
-    let mut deaths = 0;
-    for seed in 1..=30 {
-        let mut random = random(seed);
-        let mut world = world(&mut random);
-        let first = settings(&mut random);
-
-        println!("seed {seed}");
-        deaths += meet_faults(&mut world, &first, &mut random, |world, log, settings| {
-            let is_left = world.form == Form::LeftJoined;
-            world.run_of(pipeline(world.windows, is_left), log, settings)
-        });
-        world.run(&first).unwrap();
-        world.check();
-    }
-    assert!(deaths > 15, "jobs die in this test: {deaths}");
+    meet_deaths(world, |world, log, settings| {
+        let is_left = world.form == Form::LeftJoined;
+        world.run_of(pipeline(world.windows, is_left), log, settings)
+    });
 }
 
 #[test]

@@ -44,7 +44,7 @@ impl Subscriber for Keeper {
     fn exit(&self, _: &Id) {}
 }
 
-/// Returns what `run` returns, and the lines that it logs on this thread.
+/// Runs `run`, and returns its result and the lines that it logs on this thread.
 pub fn logged<T>(run: impl FnOnce() -> T) -> (T, Vec<String>) {
     let lines = Arc::default();
     let keeper = Keeper(Arc::clone(&lines));

@@ -12,6 +12,7 @@ mod crashes;
 mod damage;
 mod decoders;
 mod drain;
+mod drawn;
 mod evolution;
 mod fallback;
 mod fate;

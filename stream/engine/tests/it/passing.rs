@@ -13,9 +13,9 @@ use stream::{
     Windows,
 };
 
-use crate::cluster::Processes;
-use crate::crashes::{any_fault, meet_faults};
-use crate::oracle::{Form, SECOND, World, decode, random, settings, write};
+use crate::crashes::meet_deaths;
+use crate::drawn::{meet_any_workers, meet_lost_processes};
+use crate::oracle::{Form, SECOND, World, decode, random, write};
 
 /// A value of the job: the record's partition, offset and key, and the number of its copy.
 type Copy = (u32, u64, u64, u64);
@@ -134,66 +134,17 @@ fn job(world: &World, log: SimulatedLog, settings: &Settings) -> Run<SourceParti
 
 #[test]
 fn each_record_is_published_once_and_in_order_by_any_workers() {
-    for seed in 1..=30 {
-        let mut random = random(seed);
-        let mut world = world(&mut random);
-
-        for _ in 0..random.random_range(1..=4) {
-            world.publish(random.random_range(0..300), &mut random);
-            let settings = settings(&mut random);
-            println!("seed {seed}: {} records, {settings:?}", world.records.len());
-            world.run(&settings).unwrap();
-            world.check();
-        }
-    }
+    meet_any_workers(world);
 }
 
 #[test]
 fn whatever_call_a_job_without_a_window_dies_at_each_record_is_there_once() {
-    let mut deaths = 0;
-    for seed in 1..=40 {
-        let mut random = random(seed);
-        let mut world = world(&mut random);
-        let first = settings(&mut random);
-
-        println!("seed {seed}");
-        deaths += meet_faults(&mut world, &first, &mut random, job);
-        world.run(&first).unwrap();
-        world.check();
-    }
-
-    assert!(deaths > 20, "jobs die in this test: {deaths}");
+    meet_deaths(world, job);
 }
 
 #[test]
 fn whichever_of_several_processes_dies_each_record_is_there_once() {
-    let mut again = 0;
-    for seed in 1..=10 {
-        let mut random = random(seed);
-        let mut world = world(&mut random);
-        let first = settings(&mut random);
-
-        for _ in 0..2 {
-            world.publish(random.random_range(30..100), &mut random);
-            let settings = Settings {
-                workers: random.random_range(1..=2),
-                ..first.clone()
-            };
-            let processes = random.random_range(2..=3);
-            let (at, fault) = any_fault(&mut random);
-            let death = Some((random.random_range(0..processes), at % 25, fault));
-            println!("seed {seed}: {death:?} of {processes}, {settings:?}");
-
-            let job = |_, log| job(&world, log, &settings);
-            again += Processes::new(processes).run_jobs(&world.log, job, death) - processes as u64;
-            world.check();
-        }
-    }
-
-    assert!(
-        again > 10,
-        "processes are started again in this test: {again}"
-    );
+    meet_lost_processes(world, job);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Process functions: whatever happens, what is emitted is what a plain program emits for the sorted events.
+//! Process functions emit the records that a plain program emits for the sorted events, after any fault.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,15 +13,15 @@ use stream::{
     Processed, Processing, Run, Settings, Sourced, Stop, Windows,
 };
 
-use crate::cluster::Processes;
-use crate::crashes::{any_fault, meet_faults};
-use crate::oracle::{Form, SECOND, World, identified, random, settings, write};
+use crate::crashes::meet_deaths;
+use crate::drawn::{meet_any_workers, meet_lost_processes};
+use crate::oracle::{Form, SECOND, World, identified, random, write};
 
 /// The time after a key's last event at which its timer fires.
 const WAIT_MS: u64 = 23;
 /// The length of steps.
 const STEP_MS: u64 = 10;
-/// The least number in what a timer emits.
+/// The least number in a record that a timer emits.
 const OF_TIMER: u64 = 1_000_000;
 
 /// The partition and the offset of an event, and its key.
@@ -167,61 +167,21 @@ fn job(world: &World, log: SimulatedLog, settings: &Settings) -> Run<u64, Proces
 
 #[test]
 fn each_key_is_handled_in_order_by_any_workers() {
-    for seed in 1..=30 {
-        let mut random = random(seed);
-        let mut world = world(&mut random);
+    meet_any_workers(|random| {
+        let mut world = world(random);
         world.has_copies = random.random_bool(0.3);
-
-        for _ in 0..random.random_range(1..=4) {
-            world.publish(random.random_range(0..300), &mut random);
-            let settings = settings(&mut random);
-            println!("seed {seed}: {} records, {settings:?}", world.records.len());
-            world.run(&settings).unwrap();
-            world.check();
-        }
-    }
+        world
+    });
 }
 
 #[test]
 fn whatever_call_a_process_function_dies_at_each_key_is_handled_once() {
-    let mut deaths = 0;
-    for seed in 1..=40 {
-        let mut random = random(seed);
-        let mut world = world(&mut random);
-        let first = settings(&mut random);
-
-        println!("seed {seed}");
-        deaths += meet_faults(&mut world, &first, &mut random, job);
-        world.run(&first).unwrap();
-        world.check();
-    }
-
-    assert!(deaths > 20, "jobs die in this test: {deaths}");
+    meet_deaths(world, job);
 }
 
 #[test]
 fn whichever_of_several_processes_dies_each_key_is_handled_once() {
-    for seed in 1..=6 {
-        let mut random = random(seed);
-        let mut world = world(&mut random);
-        let first = settings(&mut random);
-
-        for _ in 0..2 {
-            world.publish(random.random_range(30..100), &mut random);
-            let settings = Settings {
-                workers: random.random_range(1..=2),
-                ..first.clone()
-            };
-            let processes = random.random_range(2..=3);
-            let (at, fault) = any_fault(&mut random);
-            let death = Some((random.random_range(0..processes), at % 25, fault));
-            println!("seed {seed}: {death:?} of {processes}, {settings:?}");
-
-            let job = |_, log| job(&world, log, &settings);
-            Processes::new(processes).run_jobs(&world.log, job, death);
-            world.check();
-        }
-    }
+    meet_lost_processes(world, job);
 }
 
 /// Runs a pipeline over a world and returns the sentence by which it is refused.

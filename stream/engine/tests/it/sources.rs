@@ -257,7 +257,7 @@ fn a_record_of_a_second_topic_fits_with_the_header_of_its_topic() {
     assert!(whole > 50 && whole < 350, "{whole} are whole");
 }
 
-/// A worker may see batches without a row of its own: what it notes is what its own publisher carries.
+/// A worker may see batches without a row of its own. It notes only the progress that its own publisher has committed.
 #[test]
 fn a_worker_notes_no_progress_that_it_has_not_committed() {
     let mut world = world();

@@ -53,7 +53,7 @@ fn source(file: &str) -> String {
     std::fs::read_to_string(sources.join(file)).unwrap()
 }
 
-/// The tests that have scopes of their own: what they run ends without them.
+/// The tests with scopes of their own: the threads in them end by themselves.
 const SCOPED: [&str; 4] = ["cluster.rs", "crashes.rs", "lives.rs", "tidy.rs"];
 
 /// Returns the lines of code, without documentation and comments.

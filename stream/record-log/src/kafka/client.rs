@@ -251,7 +251,7 @@ impl Client {
         self.described(topic, is_unknown).unwrap_or(false)
     }
 
-    /// Reads what the brokers list about a topic; none if they do not answer.
+    /// Returns the metadata of a topic; none if no broker answers.
     fn described<T>(
         &self,
         topic: &str,
@@ -348,7 +348,8 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}{}", self.message, errors::hint(self.code))
+        let cause = errors::cause(self.code).map(|cause| format!(": {cause}"));
+        write!(formatter, "{}{}", self.message, cause.unwrap_or_default())
     }
 }
 

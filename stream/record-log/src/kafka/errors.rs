@@ -5,6 +5,7 @@
 
 use rdkafka::error::RDKafkaErrorCode as Code;
 
+use crate::refusal::END_NOT_WRITTEN;
 use crate::{Cause, LogError, Refusal};
 
 /// The subject of an operation, for its refusal.
@@ -49,13 +50,9 @@ pub(super) fn is_fencing(code: Code) -> bool {
     )
 }
 
-/// Returns what the message of a code leaves out, to be added to it.
-pub(super) fn hint(code: Code) -> &'static str {
-    if code != Code::ConcurrentTransactions {
-        return "";
-    }
-    ": the end of its last transaction is not written yet, because a partition of it is without a leader, or has fewer \
-     replicas in sync than its min.insync.replicas"
+/// Returns the cause of a code whose own message names none.
+pub(super) fn cause(code: Code) -> Option<&'static str> {
+    (code == Code::ConcurrentTransactions).then_some(END_NOT_WRITTEN)
 }
 
 impl About<'_> {

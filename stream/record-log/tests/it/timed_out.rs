@@ -53,7 +53,7 @@ fn goes_on(client: Client, log: &dyn RecordLog, topic: &str) {
         std::thread::sleep(Duration::from_millis(50));
     }
 
-    // What does not know of it may fail once in another way.
+    // A client that has not noticed it yet may fail once in another way.
     let ended = loop {
         match publisher.commit(b"after") {
             Err(PublishError::NotPublished(_)) => assert!(begun.elapsed() < PATIENCE),

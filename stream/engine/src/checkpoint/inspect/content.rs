@@ -21,7 +21,7 @@ use crate::checkpoint::store::{CheckpointStore, ManifestId};
 use crate::flow::{Entry, SideOutput};
 use crate::pane::EventTimeMs;
 
-/// The numbers of what was written.
+/// The numbers of written lines.
 #[derive(Default)]
 struct Counts {
     panes: u64,

@@ -11,7 +11,7 @@
 //! and revisions are those of the checkpoint. The same job at another place continues with the progress that
 //! its publishers have in the log, so its manifest stays as it is.
 //!
-//! What always holds: no object at the target is overwritten, and nothing of the source is changed.
+//! Invariants: no object at the target is overwritten, and the source is not changed.
 
 use std::collections::BTreeMap;
 

@@ -189,7 +189,7 @@ impl World {
     /// If they differ.
     pub fn check_checkpoint(&self) {
         if matches!(self.form, Form::Passing | Form::Processing) {
-            // It keeps nothing of what is committed, or states in the place of counts.
+            // Such a checkpoint has no committed records, or states in the place of counts.
             return;
         }
         let counts = if self.is_joined() {

@@ -4,6 +4,7 @@ use super::Stop;
 use crate::Refusal;
 use crate::kafka::progress::PROGRESS_TOPIC;
 use crate::native::api::Code;
+use crate::refusal::END_NOT_WRITTEN;
 
 /// The refused request, as its sentence names it.
 #[derive(Clone, Copy)]
@@ -121,7 +122,7 @@ fn reason(code: Code) -> Option<&'static str> {
     Some(reason)
 }
 
-/// Returns what ends a refusal that passes; none if it passes by itself.
+/// Returns the remedy for a refusal that may pass; none if it passes by itself.
 fn remedy(code: Code) -> Option<&'static str> {
     if code.is_short_of_replicas() {
         return Some(
@@ -129,10 +130,7 @@ fn remedy(code: Code) -> Option<&'static str> {
         );
     }
 
-    (code == Code::CONCURRENT_TRANSACTIONS).then_some(
-        "the end of the last transaction is not written yet, because a partition of it is without a leader, or has fewer \
-         replicas in sync than its min.insync.replicas",
-    )
+    (code == Code::CONCURRENT_TRANSACTIONS).then_some(END_NOT_WRITTEN)
 }
 
 #[cfg(test)]

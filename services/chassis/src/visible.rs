@@ -105,7 +105,13 @@ mod tests {
             "日本\u{e0100} 한국어",
             "👩\u{200d}👩\u{200d}👧 poster",
             "🧑🏽\u{200d}🚀 ❤\u{fe0f}\u{200d}🔥 ✂\u{fe0f}",
-            "1\u{fe0f}\u{20e3}",
+            "1\u{fe0f}\u{20e3} 9\u{fe0f}\u{20e3} #\u{fe0f}\u{20e3} *\u{fe0f}\u{20e3}",
+            "↔\u{fe0f} ✂\u{fe0e} ‼\u{fe0f} ⁉\u{fe0f} 〰\u{fe0f} 〽\u{fe0f}",
+            "ශ්\u{200d}රී ලංකාව",
+            "ﷲ\u{200c}ﷲ",
+            "神\u{fe00} 𠮷\u{e0101}野 﨑\u{e0100}",
+            // Five marks in a row, one of which has a place of its own in the line.
+            "လျှို့ဝှက်",
             "a\u{a0}b",
         ] {
             assert!(is_visible(name), "{name:?}");
@@ -124,8 +130,10 @@ mod tests {
             '\u{115f}',
             '\u{1160}',
             '\u{17b4}',
+            '\u{17b5}',
             '\u{180b}',
             '\u{180e}',
+            '\u{180f}',
             '\u{200b}',
             '\u{200c}',
             '\u{200d}',
@@ -144,6 +152,8 @@ mod tests {
             '\u{3164}',
             '\u{e000}',
             '\u{fe00}',
+            '\u{fe0d}',
+            '\u{fe0e}',
             '\u{fe0f}',
             '\u{feff}',
             '\u{ffa0}',
@@ -153,6 +163,7 @@ mod tests {
             '\u{e0001}',
             '\u{e0041}',
             '\u{e0100}',
+            '\u{e01ef}',
             '\u{10ffff}',
         ] {
             for name in [
@@ -168,13 +179,39 @@ mod tests {
     }
 
     #[test]
+    fn a_joiner_stands_between_letters_or_emoji_of_one_kind() {
+        for name in [
+            "👩\u{200d}",
+            "\u{200d}👩",
+            "👩\u{200d} 👧",
+            "Ada\u{200d}👧",
+            "👩\u{200d}Ada",
+            "👩\u{200c}👧",
+            "می\u{200c}",
+            "می\u{200c}Ada",
+            "\u{200c}می",
+            "क्\u{200d}",
+            "क्\u{200d}👧",
+        ] {
+            assert!(!is_visible(name), "{name:?}");
+        }
+    }
+
+    #[test]
     fn a_mark_needs_a_letter_and_marks_are_not_heaped_up() {
-        for name in ["\u{301}", "\u{301}Ada", "Ada \u{20e3}"] {
+        for name in [
+            "\u{301}",
+            "\u{301}Ada",
+            "Ada \u{20e3}",
+            "Ada\u{a0}\u{301}",
+            "Ada\u{3000}\u{301}",
+        ] {
             assert!(!is_visible(name), "{name:?}");
         }
 
         let heap = |marks: usize| format!("A{}da", "\u{335}".repeat(marks));
         assert!(is_visible(&heap(4)));
         assert!(!is_visible(&heap(5)));
+        assert!(!is_visible(&format!("Ada Eve {}", heap(5))));
     }
 }

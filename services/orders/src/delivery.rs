@@ -74,6 +74,7 @@ mod tests {
         let text = |text: &str| Text::try_from(text.to_owned());
         assert_eq!(text("  12 Café Lane "), Ok(Text("12 Café Lane".to_owned())));
         assert!(text(&"é".repeat(100)).is_ok());
+        assert!(text("👩\u{200d}👧 House").is_ok());
         for bad in [
             "",
             "  ",
@@ -82,6 +83,7 @@ mod tests {
             "\u{200b}",
             "\u{202e}12 enaL",
             &"é".repeat(101),
+            &format!("{}\u{200b}", "é".repeat(90)),
         ] {
             assert_eq!(text(bad), Err(NotAnAddress::Text), "{bad:?}");
         }

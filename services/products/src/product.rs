@@ -384,6 +384,10 @@ mod tests {
 
     #[test]
     fn names_and_categories_are_visible() {
+        let joined = "👩\u{200d}👧 poster";
+        let body = json!({"name": joined, "price_cents": 1, "category": joined});
+        assert!(Details::parse(object(body)).is_ok());
+
         for hidden in [
             "\u{200b}",
             "\u{202e}gnp.exe",

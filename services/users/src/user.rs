@@ -325,8 +325,15 @@ mod tests {
 
     #[test]
     fn a_name_is_trimmed_and_not_empty() {
-        for seen in ["Ada", "Zoë", "O’Brien", "李明", "می\u{200c}خواهم", "Ada 👩🏽"]
-        {
+        for seen in [
+            "Ada",
+            "Zoë",
+            "O’Brien",
+            "李明",
+            "می\u{200c}خواهم",
+            "Ada 👩🏽",
+            "Ada 👩\u{200d}🚀",
+        ] {
             let name = Name::try_from(format!(" {seen} ")).unwrap();
             assert_eq!(name.as_str(), seen);
         }

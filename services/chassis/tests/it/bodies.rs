@@ -96,6 +96,7 @@ async fn any_json_in_the_place_of_a_word_is_a_422_with_its_path() {
         "1.5",
         "[\"red\"]",
         "{\"red\":1}",
+        "{\"red\":null,\"blue\":null}",
         "\"green\"",
     ] {
         let sent = format!(r#"{{"items":[{{"quantity":1,"colour":{value}}}]}}"#);
@@ -122,6 +123,8 @@ async fn a_compressed_body_is_a_415_and_is_not_expanded() {
     for (encoding, status) in [
         ("gzip", StatusCode::UNSUPPORTED_MEDIA_TYPE),
         ("br, gzip", StatusCode::UNSUPPORTED_MEDIA_TYPE),
+        ("identity, gzip", StatusCode::UNSUPPORTED_MEDIA_TYPE),
+        ("identity;gzip", StatusCode::UNSUPPORTED_MEDIA_TYPE),
         ("", StatusCode::UNSUPPORTED_MEDIA_TYPE),
         ("identity", StatusCode::OK),
         ("IDENTITY", StatusCode::OK),
@@ -134,6 +137,21 @@ async fn a_compressed_body_is_a_415_and_is_not_expanded() {
             send(request.unwrap()).await.status(),
             status,
             "{encoding:?}"
+        );
+    }
+
+    // The header may be there twice, and either may name the compression.
+    for (first, second) in [("identity", "gzip"), ("gzip", "identity")] {
+        let request = Request::post("/baskets")
+            .header("content-type", "application/json")
+            .header("content-encoding", first)
+            .header("content-encoding", second)
+            .body(Body::from(r#"{"items":[{"quantity":2}]}"#));
+        let status = send(request.unwrap()).await.status();
+        assert_eq!(
+            status,
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "{first} {second}"
         );
     }
 }

@@ -130,6 +130,9 @@ fn a_number_that_may_be_thousands_is_a_bad_row() {
         assert_eq!(summary["first_bad"][0]["column"], "price_cents", "{field}");
     }
 
+    let (_, summary) = import("name,price_cents,stock\nLamp,5,1.000\n").unwrap();
+    assert_eq!(summary["first_bad"][0]["column"], "stock");
+
     for (field, price) in [
         ("1.0", 1),
         ("1.00", 1),
@@ -160,6 +163,14 @@ fn a_product_is_the_same_from_every_program_and_shows_what_identifies_it() {
         ]
     );
 
+    // Letters of attributes and of their names are composed too, and nothing else is changed.
+    let text = "name,price_cents,Gro\u{308}ße,category\nLamp,1,5 m² Ka\u{308}se,Ka\u{308}se\n";
+    let (products, _) = import(text).unwrap();
+    assert_eq!(
+        Value::from(products.found[0].body.clone()),
+        json!({"name": "Lamp", "price_cents": 1, "Größe": "5 m² Käse", "category": "Käse"})
+    );
+
     for sku in ["\u{200b}A", "A\u{202e}B", "A\u{ad}"] {
         let text = format!("sku,name,price_cents\n{sku},Lamp,1\n");
         let (_, summary) = import(&text).unwrap();
@@ -173,6 +184,9 @@ fn a_column_is_known_though_its_name_has_hidden_characters() {
         "name,price_cents\u{200b}",
         "\u{feff}\u{feff}name,price_cents",
         "\u{ff4e}ame,Price_Cents\u{a0}",
+        "\u{1d40d}ame,price_cents",
+        "na\u{ad}me,\u{200e}price_cents\u{200f}",
+        "na\u{2060}me,price\u{200c}_\u{200d}cents",
     ] {
         let (products, _) = import(&format!("{header}\nLamp,5\n")).unwrap();
         let body = Value::from(products.found[0].body.clone());
@@ -194,6 +208,13 @@ fn a_refusal_shows_the_header_that_was_read() {
         "{}",
         refusal.detail
     );
+
+    let Err(Stop::Refused(refusal)) = import(&format!("title,price,{}\n", "n".repeat(200))) else {
+        panic!("name and price_cents are missing")
+    };
+    let detail = refusal.detail;
+    assert!(detail.contains(r#""title", "price", "nnn"#), "{detail}");
+    assert!(detail.chars().count() < 200, "{detail}");
 }
 
 #[test]
@@ -250,6 +271,8 @@ fn a_header_with_a_name_twice_is_refused() {
         "name,price_cents,Größe,Gro\u{308}ße",
         "name,price_cents,my size,my\u{a0}size",
         "name,price_cents,price_cents\u{200b}",
+        "name,price_cents,№,no",
+        "name,price_cents,my size,my  size",
     ] {
         let Err(Stop::Refused(refusal)) = import(&format!("{header}\nLamp,1,5\n")) else {
             panic!("{header}")

@@ -43,6 +43,20 @@ fn header_types_rows_and_bad_rows_are_counted() {
 }
 
 #[test]
+fn the_end_mark_of_dos_is_no_row_but_takes_none_away() {
+    for (text, rows) in [
+        ("a,b\n1,2\n\u{1a}", 1),
+        ("a,b\n1,2\n\u{1a} \u{1a}\u{1a}\r\n", 1),
+        ("a,b\n1,2\n3,4\u{1a}", 2),
+        ("a,b\n1,2\n\u{1a}3,4\n", 2),
+    ] {
+        let summary = summary(text.as_bytes());
+        assert_eq!(summary["rows"], json!(rows), "{text:?}");
+        assert_eq!(summary["bad_rows"], json!(0), "{text:?}");
+    }
+}
+
+#[test]
 fn however_the_bytes_are_cut_the_finding_is_the_same() {
     let text = "näme,wert\r\n\"über\nzwei\",\"1\"\"2\"\r\n\nc,4".as_bytes();
     let whole = summary(text);

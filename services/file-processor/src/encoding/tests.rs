@@ -157,9 +157,60 @@ fn a_text_in_two_encodings_or_one_of_dos_is_refused() {
         });
         assert!(read.unwrap_err().detail.contains("as UTF-8"), "{parts:?}");
     }
+}
 
-    let quotes = WINDOWS_1252.encode("rock“n”roll „gut“ it’s,1\nMAÇÃ ”,2\n");
-    assert_eq!(check_windows_1252(&quotes.0), Ok(()));
+#[test]
+fn a_sign_within_a_word_is_a_letter_of_dos_and_at_its_end_is_none() {
+    // In DOS é, ä, ç, ê, ë and ö; in Windows-1252 quotation marks, daggers and the like.
+    for byte in [0x82, 0x84, 0x87, 0x88, 0x89, 0x94] {
+        let word = [b"caf" as &[u8], &[byte], b"s"].concat();
+        assert!(check_windows_1252(&word).is_err(), "{byte:x}");
+    }
+
+    // The last text has what would be UTF-8 of no letter: `Ã` and a space or a quotation mark.
+    for text in [
+        "rock“n”roll „gut“ it’s,1\nMAÇÃ ”,2\n",
+        "Lamp‡,1\nPen‡ red,2\nsaid‚So,3\n",
+        "LÃ\u{a0}MPADA,1\nÃ«,2\nÃ»,3\n",
+    ] {
+        let bytes = WINDOWS_1252.encode(text).0;
+        assert_eq!(check_windows_1252(&bytes), Ok(()), "{text}");
+    }
+}
+
+#[test]
+fn three_late_signs_are_windows_1252_and_four_are_judged() {
+    let ascii = "name,price\n".repeat(10_000);
+    let read = |rows: &str| {
+        let rows = encoding_rs::WINDOWS_1251.encode(rows).0.into_owned();
+        late(&[ascii.as_bytes(), &rows].concat(), 4096)
+    };
+    assert!(read("Лам,1\n").is_ok());
+    assert!(read("Ламп,1\n").is_err());
+
+    // The signs may stand far from each other.
+    let first = format!("Л{}", ",1\n".repeat(100));
+    assert!(read(&first).is_ok());
+    assert!(read(&format!("{first}Лампа настольная\n")).is_err());
+}
+
+#[test]
+fn a_late_text_is_passed_on_before_its_end() {
+    let ascii = "name,price\n".repeat(10_000);
+    let bytes = [ascii.as_bytes(), b"caf\xe9,1\n", ascii.as_bytes()].concat();
+    let taken = std::cell::Cell::new(0);
+    let pieces = bytes.chunks(512).map(|piece| {
+        taken.set(taken.get() + piece.len());
+        Ok(Bytes::copy_from_slice(piece))
+    });
+
+    let mut passed = 0;
+    let mut most_held = 0;
+    for piece in Utf8::new(pieces, Encoding::Utf8) {
+        passed += piece.unwrap().len();
+        most_held = most_held.max(taken.get().saturating_sub(passed));
+    }
+    assert!(most_held <= 2 * EVIDENCE_BYTES, "{most_held}");
 }
 
 /// Reads a text that counts as UTF-8 by its beginning.

@@ -193,6 +193,19 @@ fn twenty_repeated_names_are_listed() {
 }
 
 #[test]
+fn names_are_compared_whole_and_listed_in_short() {
+    let long = "n".repeat(70);
+    let distinct = format!("{{\"{long}a\":0,\"{long}b\":0}}");
+    let summary = document(distinct.as_bytes()).unwrap().summary;
+    assert_eq!(summary.get("repeated_keys"), None);
+
+    let twice = format!("{{\"{long}\":0,\"{long}\":0}}");
+    let summary = document(twice.as_bytes()).unwrap().summary;
+    let listed = summary["repeated_keys"][0].as_str().unwrap();
+    assert!(listed.chars().count() <= 65, "{listed}");
+}
+
+#[test]
 fn a_million_names_of_open_objects_are_compared_and_no_more() {
     let object = |names: u32, more: &str| {
         let fields: Vec<String> = (0..names).map(|name| format!("\"{name}\":0")).collect();
@@ -203,17 +216,19 @@ fn a_million_names_of_open_objects_are_compared_and_no_more() {
         summary.get("repeated_keys").cloned()
     };
 
-    let compared = object(999_999, ",\"0\":0");
-    assert_eq!(repeated(&compared), Some(json!(["0"])));
+    let compared = object(999_999, ",\"0\":0,\"1\":0");
+    assert_eq!(repeated(&compared), Some(json!(["0", "1"])));
     let beyond = object(1_000_000, ",\"x\":0,\"x\":0");
     assert_eq!(repeated(&beyond), None);
 
     // Objects beside each other do not add up, nor do lines that end within an object.
+    let distinct = object(500_001, "");
     let half = object(500_001, ",\"0\":0");
-    assert_eq!(repeated(&format!("[[{half},{half}]]")), Some(json!(["0"])));
+    let beside = format!("[[{distinct},{half}]]");
+    assert_eq!(repeated(&beside), Some(json!(["0"])));
 
     let mut shape = Shape::default();
-    for text in [half.trim_end_matches('}'), &half] {
+    for text in [distinct.trim_end_matches('}'), &half] {
         let mut line = Deserializer::from_str(text);
         let walked = Walk::new(&mut shape).deserialize(&mut line);
         assert_eq!(walked.is_ok(), text == half);

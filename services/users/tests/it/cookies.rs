@@ -177,13 +177,25 @@ async fn a_cookie_that_another_host_has_added_takes_nobody_elsewhere() {
         let own = log_in(&client, &[PAGE]).await.kept();
         let planted = log_in(&client, &[PAGE]).await.kept();
 
-        for both in [format!("{planted}; {own}"), format!("{own}; {planted}")] {
-            let headers = [PAGE, ("cookie", both.as_str())];
+        for all in [
+            format!("{planted}; {own}"),
+            format!("{own}; {planted}"),
+            format!("{own}; {own}; {planted}"),
+        ] {
+            let headers = [PAGE, ("cookie", all.as_str())];
             let refused = post(&client, "/users/refresh", &headers, Value::Null).await;
-            assert_eq!(refused.status, StatusCode::UNAUTHORIZED);
+            assert_eq!(refused.status, StatusCode::UNAUTHORIZED, "{all}");
         }
 
-        let twice = format!("{own}; {own}");
+        // A proxy may send each cookie in a header of its own.
+        let headers = [PAGE, ("cookie", own.as_str()), ("cookie", planted.as_str())];
+        let refused = post(&client, "/users/refresh", &headers, Value::Null).await;
+        assert_eq!(refused.status, StatusCode::UNAUTHORIZED);
+
+        // A cookie whose name differs in case or at its end is another one.
+        let (name, _) = own.split_once('=').unwrap();
+        let others = format!("{}=1; {name}2=2", name.to_uppercase());
+        let twice = format!("{others}; {own}; {own}");
         let headers = [PAGE, ("cookie", twice.as_str())];
         let renewed = post(&client, "/users/refresh", &headers, Value::Null).await;
         assert_eq!(

@@ -11,6 +11,8 @@ use crate::platform::{self, Platform, PlatformError, Settings};
 const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/browser");
 /// The scripts begin the line of a check that failed with it (`browser/report.mjs`).
 const FAILED: &str = "FAILED";
+/// Fewest checks of a run of all scripts. Fewer mean that one of them ended before its checks.
+const FEWEST_CHECKS: u32 = 100;
 /// The first admin of the platform with authentication: e-mail address and password.
 const ADMIN: [&str; 2] = ["captain@example.org", "steady as she goes"];
 
@@ -32,6 +34,9 @@ pub enum BrowserError {
         /// The sentences of the checks that failed.
         failed: Vec<String>,
     },
+    /// The scripts reported success, but not of as many checks as they have.
+    #[error("`npm test` reported {0} checks that passed; there are at least {FEWEST_CHECKS}")]
+    TooFew(u32),
     /// The platform did not start or stop.
     #[error(transparent)]
     Platform(#[from] PlatformError),
@@ -59,7 +64,9 @@ impl Args {
 /// [`BrowserError`].
 pub fn run(folder: &Path) -> Result<(), BrowserError> {
     provision(BROWSER)?;
-    npm("npm ci", &["ci", "--no-audit", "--no-fund"], &[])?;
+    let install = npm(&["ci", "--no-audit", "--no-fund"]);
+    run_script("npm ci", install)?;
+
     let open = start(folder.join("open.log"), &[])?;
     let [email, password] = ADMIN;
 
@@ -79,11 +86,13 @@ pub fn run(folder: &Path) -> Result<(), BrowserError> {
         ("ADMIN_EMAIL", email.to_owned()),
         ("ADMIN_PASSWORD", password.to_owned()),
     ];
-    npm("npm test", &["test"], &variables)?;
+    let mut scripts = npm(&["test"]);
+    scripts.envs(variables);
+    let passed = run_script("npm test", scripts)?;
     open.stop()?;
     enforced.stop()?;
 
-    Ok(())
+    check_number(passed)
 }
 
 fn start(log: PathBuf, arguments: &[&str]) -> Result<Platform, BrowserError> {
@@ -100,23 +109,22 @@ fn start(log: PathBuf, arguments: &[&str]) -> Result<Platform, BrowserError> {
     })?)
 }
 
-/// Runs npm in the folder of the scripts, and passes its output on. Variables give the scripts the
-/// addresses of the platforms and the admin's credentials.
+/// Returns npm with these arguments, in the folder of the scripts.
+fn npm(arguments: &[&str]) -> Command {
+    let mut command = Command::new("npm");
+    command.current_dir(SCRIPTS).args(arguments);
+    command
+}
+
+/// Runs a command and passes its output on. Returns the number of checks that passed, by the last
+/// line that states it.
 ///
 /// The error names the checks that failed: the log of a long verification may be cut before its end.
-fn npm(
-    what: &'static str,
-    arguments: &[&str],
-    variables: &[(&str, String)],
-) -> Result<(), BrowserError> {
-    let mut command = Command::new("npm");
-    command
-        .current_dir(SCRIPTS)
-        .args(arguments)
-        .envs(variables.iter().map(|(name, value)| (name, value)));
-
+fn run_script(what: &'static str, mut command: Command) -> Result<u32, BrowserError> {
     let mut child = command.stdout(Stdio::piped()).spawn()?;
     let mut failed = Vec::new();
+    let mut passed = 0;
+
     if let Some(output) = child.stdout.take() {
         for line in BufReader::new(output).lines() {
             let line = line?;
@@ -125,12 +133,13 @@ fn npm(
                 line.strip_prefix(FAILED)
                     .map(|check| check.trim().to_owned()),
             );
+            passed = passed_by(&line).unwrap_or(passed);
         }
     }
 
     let status = child.wait()?;
-    if status.success() {
-        Ok(())
+    if status.success() && failed.is_empty() {
+        Ok(passed)
     } else {
         Err(BrowserError::Script {
             what,
@@ -140,6 +149,57 @@ fn npm(
     }
 }
 
+/// Fails if so few checks passed that others cannot have run.
+fn check_number(passed: u32) -> Result<(), BrowserError> {
+    if passed < FEWEST_CHECKS {
+        return Err(BrowserError::TooFew(passed));
+    }
+    Ok(())
+}
+
+/// Parses `109 passed, 0 failed`.
+fn passed_by(line: &str) -> Option<u32> {
+    let (passed, _) = line.split_once(" passed, ")?;
+    passed.parse().ok()
+}
+
 fn listed(failed: &[String]) -> String {
     failed.iter().map(|check| format!("\n  {check}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run_shell(script: &str) -> Result<u32, BrowserError> {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        run_script("npm test", command)
+    }
+
+    #[test]
+    fn the_checks_that_passed_are_counted() {
+        let script = "echo 'ok      one'; echo '2 passed, 0 failed'; echo 'npm notice'";
+        assert_eq!(run_shell(script).unwrap(), 2);
+
+        for nothing in [
+            "true",
+            "echo '0 passed, 0 failed'",
+            "echo 'all passed, or so'",
+        ] {
+            let passed = run_shell(nothing).unwrap();
+            assert!(check_number(passed).is_err(), "{nothing}");
+        }
+        assert!(check_number(99).is_err());
+        assert!(check_number(100).is_ok());
+    }
+
+    #[test]
+    fn a_check_that_failed_is_named_whatever_the_status() {
+        for status in [0, 1] {
+            let script = format!("echo 'FAILED  two'; echo '9 passed, 1 failed'; exit {status}");
+            let error = run_shell(&script).unwrap_err().to_string();
+            assert!(error.ends_with("\n  two"), "{error}");
+        }
+    }
 }

@@ -13,6 +13,34 @@ pub struct Source {
     pub text: String,
 }
 
+impl Source {
+    /// Returns `true` if the file has a test of this name that runs: it has the attribute, or a
+    /// macro that runs tests lists it. Text in a comment and a test that is ignored do not count.
+    pub fn has_test(&self, name: &str) -> bool {
+        let function = format!("fn {name}(");
+        let item = format!("{name},");
+        let lines: Vec<&str> = self.text.lines().map(str::trim).collect();
+        let is_listed = lines.contains(&item.as_str());
+        let is_declared = |line: &str| {
+            let plain = line.strip_prefix("async ").unwrap_or(line);
+            plain.starts_with(&function)
+        };
+
+        (0..lines.len())
+            .filter(|at| is_declared(lines[*at]))
+            .any(|at| is_listed || is_run(&lines[..at]))
+    }
+}
+
+/// Returns `true` if the function behind these lines has the attribute of a test that is run.
+fn is_run(before: &[&str]) -> bool {
+    let is_other = |line: &&&str| line.is_empty() || line.ends_with(['{', '}', ';']);
+    let attributes = before.iter().rev().take_while(|line| !is_other(line));
+    let has = |attribute: &str| attributes.clone().any(|line| line.starts_with(attribute));
+
+    (has("#[test]") || has("#[tokio::test")) && !has("#[ignore")
+}
+
 pub fn root() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
 }
@@ -56,9 +84,7 @@ fn missing_tests(text: &str, sources: &[Source]) -> Vec<String> {
             _ => ".rs",
         };
 
-        let function = format!("fn {name}(");
-        let has_it =
-            |source: &Source| source.path.ends_with(file) && source.text.contains(&function);
+        let has_it = |source: &Source| source.path.ends_with(file) && source.has_test(name);
         if !sources.iter().any(has_it) {
             missing.push(format!("no test {name} in {file}"));
         }
@@ -111,10 +137,47 @@ fn each_named_test_exists_and_each_invariant_is_held() {
 }
 
 #[test]
+fn a_test_counts_if_it_runs() {
+    for (text, is_test) in [
+        ("#[test]\nfn one_is_not_two() {}", true),
+        ("mod tests {\n    #[test]\n    fn one_is_not_two() {", true),
+        (
+            "#[tokio::test(flavor = \"multi_thread\")]\nasync fn one_is_not_two() {",
+            true,
+        ),
+        ("#[test]\n// Not yet three.\nfn one_is_not_two() {}", true),
+        (
+            "on_each! {\n    one_is_not_two,\n}\n\nasync fn one_is_not_two(store: Store) {",
+            true,
+        ),
+        (
+            "on_each! {\n    two,\n}\n\nasync fn one_is_not_two(store: Store) {",
+            false,
+        ),
+        ("fn one_is_not_two() {}", false),
+        ("#[test]\nfn two() {}\nfn one_is_not_two() {}", false),
+        ("#[test]\nfn two() {}\n\nfn one_is_not_two() {}", false),
+        ("// #[test]\n// fn one_is_not_two() {}", false),
+        ("#[test]\n// fn one_is_not_two() {}\nfn two() {}", false),
+        (
+            "#[test]\n#[ignore = \"slow\"]\nfn one_is_not_two() {}",
+            false,
+        ),
+        ("#[test]\nfn one_is_not_two_yet() {}", false),
+    ] {
+        let source = Source {
+            path: "one.rs".to_owned(),
+            text: text.to_owned(),
+        };
+        assert_eq!(source.has_test("one_is_not_two"), is_test, "{text}");
+    }
+}
+
+#[test]
 fn a_missing_test_and_an_invariant_without_one_are_found() {
     let source = Source {
         path: "services/orders/tests/it/one.rs".to_owned(),
-        text: "fn one_is_not_two() {}".to_owned(),
+        text: "#[test]\nfn one_is_not_two() {}".to_owned(),
     };
     let sources = [source];
 

@@ -10,7 +10,8 @@ const LEAST_REASON: usize = 20;
 
 /// Returns the rows of all tables, without their headers.
 fn rows(text: &str) -> Vec<Vec<&str>> {
-    let lines = text.lines().filter(|line| line.starts_with("| "));
+    let is_row = |line: &&str| line.starts_with('|') && !line.starts_with("|---");
+    let lines = text.lines().map(str::trim).filter(is_row);
     let cells = lines.map(|line| line.trim_matches('|').split(" | ").map(str::trim).collect());
     cells
         .filter(|cells: &Vec<&str>| cells.first() != Some(&"Line"))
@@ -42,10 +43,20 @@ fn is_there(test: &[&str], sources: &[Source]) -> bool {
     let [name, file] = test else {
         return false;
     };
-    let begin = format!("fn {name}(");
-    let has_it =
-        |source: &Source| source.path == format!("services/{file}") && source.text.contains(&begin);
-    sources.iter().any(has_it)
+    let path = format!("services/{file}");
+    sources
+        .iter()
+        .any(|source| source.path == path && source.has_test(name))
+}
+
+/// Returns the headings of the tables that have no row.
+fn empty_tables(text: &str) -> Vec<&str> {
+    let sections = text.split("\n#");
+    let tables = sections.filter(|section| section.contains("\n|"));
+    tables
+        .filter(|table| rows(table).is_empty())
+        .filter_map(|table| table.lines().next())
+        .collect()
 }
 
 #[test]
@@ -57,6 +68,7 @@ fn each_row_names_tests_that_exist_or_a_reason() {
 
     let found: Vec<String> = rows.iter().flat_map(|row| problems(row, &all)).collect();
     assert_eq!(found, Vec::<String>::new());
+    assert_eq!(empty_tables(&text), Vec::<&str>::new());
 }
 
 #[test]
@@ -85,7 +97,7 @@ fn every_line_of_the_top_ten_and_every_chapter_has_a_row() {
 fn a_row_without_a_test_or_a_reason_is_found() {
     let source = Source {
         path: "services/orders/tests/it/one.rs".to_owned(),
-        text: "fn one_is_not_two() {}".to_owned(),
+        text: "#[test]\nfn one_is_not_two() {}\n\nfn a_helper() {}".to_owned(),
     };
     let all = [source];
 
@@ -102,6 +114,10 @@ fn a_row_without_a_test_or_a_reason_is_found() {
             1,
         ),
         ("| 1.1.1 | one | `one_is_not_two` |", 1),
+        ("| 1.1.1 | one | `a_helper` (`orders/tests/it/one.rs`) |", 1),
+        ("| 1.1.1 | one | the tests of orders |", 1),
+        ("|1.1.1|one|`one_is_not_two` (`orders/tests/it/one.rs`)|", 1),
+        ("  | 1.1.1 | one | `two` (`orders/tests/it/one.rs`) |", 1),
         ("| 1.1.1 | one | open: later |", 1),
         ("| 1.1.1 | one |  |", 1),
         ("| 1.1.1 | one |", 1),
@@ -109,4 +125,8 @@ fn a_row_without_a_test_or_a_reason_is_found() {
         let found = rows(row).iter().flat_map(|row| problems(row, &all)).count();
         assert_eq!(found, count, "{row}");
     }
+
+    let header = "| Line | What holds | Tests |\n|---|---|---|\n";
+    let text = format!("# One\n\n{header}\n## Two\n\n{header}| 1 | one | open: |\n\n## Three\n");
+    assert_eq!(empty_tables(&text), ["# One"]);
 }

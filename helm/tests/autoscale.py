@@ -131,7 +131,7 @@ def main():
     for held, sentence in verdicts:
         print(f"{'ok      ' if held else 'FAILED  '}{sentence}")
     print(f"{sum(held for held, _ in verdicts)} passed, {sum(not held for held, _ in verdicts)} failed")
-    sys.exit(0 if all(held for held, _ in verdicts) else 1)
+    sys.exit(0 if verdicts and all(held for held, _ in verdicts) else 1)
 
 
 if __name__ == "__main__":

@@ -134,7 +134,7 @@ def main():
         failed += not held
         print(f"{'ok      ' if held else 'FAILED  '} {pod['name']}: {sentence}", flush=True)
     print(f"{len(pods) - failed} passed, {failed} failed")
-    sys.exit(1 if failed else 0)
+    sys.exit(1 if failed or not pods else 0)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ pub struct Timestamp(u64);
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct TimestampText([u8; 24]);
 
-/// The error for a text that is not an RFC 3339 instant between 1970 and the end of 9999.
+/// The error for a text that is not an RFC 3339 instant from 1970 to 9999-12-30T22:00:00Z.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct InvalidTimestamp;
 
@@ -232,9 +232,22 @@ fn ends_a_month(utc_minutes: i64) -> bool {
     })
 }
 
+/// The remedy for an offset whose sign was read as a space.
+const WRITE_PLUS: &str = "in an address, write the + of the offset as %2B";
+
+/// Returns whether the text is an instant but for a space in place of the `+` before its offset: so
+/// a query is decoded (WHATWG URL, application/x-www-form-urlencoded).
+fn has_lost_its_plus(text: &str) -> bool {
+    let is_instant = |(before, offset): (&str, &str)| {
+        let whole = format!("{before}+{offset}");
+        whole.parse::<Timestamp>().is_ok()
+    };
+    text.rsplit_once(' ').is_some_and(is_instant)
+}
+
 impl fmt::Display for InvalidTimestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("not an RFC 3339 instant between 1970 and 9999")
+        f.write_str("not an RFC 3339 instant from 1970-01-01T00:00:00Z to 9999-12-30T22:00:00Z")
     }
 }
 
@@ -255,7 +268,13 @@ impl<'de> Deserialize<'de> for Timestamp {
                 f.write_str("an RFC 3339 instant")
             }
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Timestamp, E> {
-                text.parse().map_err(E::custom)
+                text.parse().map_err(|error| {
+                    if has_lost_its_plus(text) {
+                        E::custom(format_args!("{error}; {WRITE_PLUS}"))
+                    } else {
+                        E::custom(error)
+                    }
+                })
             }
         }
 

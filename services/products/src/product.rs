@@ -243,19 +243,28 @@ fn text(field: &str, value: &Value, max_chars: usize) -> Result<String, Invalid>
 }
 
 /// Parses a whole number from 0 to `max`. A number without a fraction is whole, however it is
-/// written: 2.0 is 2, as in JSON Schema.
+/// written: 2.0 is 2, as in JSON Schema. Zero is written as 0: in binary, 0.0 is the same as `1e-400`,
+/// which is not whole.
 fn number(field: &str, value: &Value, max: u64) -> Result<u64, Invalid> {
-    let whole = |number: &f64| number.fract() == 0.0 && (0.0..=max as f64).contains(number);
+    let whole = |number: &f64| number.fract() == 0.0 && (1.0..=max as f64).contains(number);
     let written_with_a_point = || value.as_f64().filter(whole).map(|number| number as u64);
     let within = value
         .as_u64()
         .or_else(written_with_a_point)
         .filter(|number| *number <= max);
-    within.ok_or_else(|| Invalid::new(field, format!("must be a whole number from 0 to {max}")))
+    within.ok_or_else(|| {
+        let zero = value.as_f64().filter(|number| *number == 0.0);
+        let remedy = zero.map_or("", |_| "; write zero as 0");
+        let reason = format!("must be a whole number from 0 to {max}{remedy}");
+        Invalid::new(field, reason)
+    })
 }
 
 /// Parses the code of a currency that ISO 4217 has with minor units, in which there can be prices.
-fn currency(value: &Value) -> Result<String, Invalid> {
+///
+/// # Errors
+/// Returns [`Invalid`] for any other value.
+pub fn currency(value: &Value) -> Result<String, Invalid> {
     let has_prices = |code: &&str| {
         iso_currency::Currency::from_code(code).is_some_and(|known| known.exponent().is_some())
     };
@@ -326,7 +335,8 @@ mod tests {
         .unwrap();
         assert_eq!((details.price_cents, details.stock), (1999, Some(300)));
 
-        for price in [json!(0.5), json!(-1.0), json!(1e11)] {
+        let lost: Value = serde_json::from_str("1e-400").unwrap();
+        for price in [json!(0.5), json!(-1.0), json!(1e11), json!(0.0), lost] {
             assert_eq!(
                 complaint_about(json!({"name": "Lamp", "price_cents": price})),
                 "price_cents"

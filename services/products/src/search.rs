@@ -12,7 +12,7 @@
 
 mod words;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
 
 use serde::{Deserialize, Serialize};
@@ -31,7 +31,9 @@ pub struct Wanted {
     pub text: String,
     /// If given, only products of this category match.
     pub category: Option<String>,
-    /// Only products at these prices match, in minor units.
+    /// If given, only products with a price in this currency match.
+    pub currency: Option<String>,
+    /// Only products at these prices match, in minor units of their currency.
     pub price: Prices,
     /// The order of the matches.
     pub sort: Sort,
@@ -72,6 +74,8 @@ pub struct Found {
     pub total: usize,
     /// Number of matches in each category, without the filter by category.
     pub categories: BTreeMap<String, usize>,
+    /// The currencies of the matches, without the filters by category and by price.
+    pub currencies: BTreeSet<String>,
 }
 
 /// The position of a product in the order of matches. No two products share a position.
@@ -107,6 +111,7 @@ struct Entry {
     name: Box<str>,
     category: Option<Box<str>>,
     price_cents: u64,
+    currency: Box<str>,
     is_deleted: bool,
 }
 
@@ -163,6 +168,7 @@ impl Index {
             name: details.name.as_str().into(),
             category: details.category.as_deref().map(Into::into),
             price_cents: details.price_cents,
+            currency: details.currency.as_str().into(),
             is_deleted: false,
         });
     }
@@ -217,7 +223,14 @@ impl Index {
         for (place, entry) in self.entries.iter().enumerate() {
             let score = scores.as_ref().map_or(0, |scores| scores[place]);
             let is_found = scores.is_none() || score > 0;
-            if entry.is_deleted || !is_found || !wanted.price.contain(entry.price_cents) {
+            if entry.is_deleted || !is_found || !entry.has_currency(wanted) {
+                continue;
+            }
+
+            if !found.currencies.contains(&*entry.currency) {
+                found.currencies.insert(entry.currency.to_string());
+            }
+            if !wanted.price.contain(entry.price_cents) {
                 continue;
             }
 
@@ -332,6 +345,11 @@ impl Index {
 }
 
 impl Entry {
+    fn has_currency(&self, wanted: &Wanted) -> bool {
+        let currency = wanted.currency.as_deref();
+        currency.is_none_or(|currency| currency == &*self.currency)
+    }
+
     /// Returns the sort key that precedes name and age.
     fn rank(&self, sort: Sort, score: u8) -> u64 {
         match sort {
@@ -369,6 +387,11 @@ impl Entry {
 }
 
 impl Prices {
+    /// Returns `true` if no price is outside the range.
+    pub fn are_all(self) -> bool {
+        self == Self::default()
+    }
+
     fn contain(self, cents: u64) -> bool {
         self.from.is_none_or(|from| from <= cents) && self.to.is_none_or(|to| cents <= to)
     }

@@ -389,5 +389,16 @@ async fn cursors_and_users_that_cannot_be_read_are_refused(dynamodb: Client) {
         );
         assert_eq!(refused.blamed(), field, "{path}: {}", refused.body);
     }
+
+    // The + of this offset arrives as a space.
+    let refused = running
+        .client
+        .get("/analytics/recent?from=2026-11-30T00:00:00+01:00")
+        .await;
+    let detail = refused.body["detail"].as_str().unwrap();
+    assert!(
+        detail.contains("write the + of the offset as %2B"),
+        "{detail}"
+    );
     running.stop().await;
 }

@@ -187,3 +187,37 @@ fn the_last_instant_can_be_written_and_there_is_none_after_it() {
     assert_eq!(last.to_string().parse(), Ok(last));
     assert_eq!(Timestamp::from_ms(LAST_MS + 1), None);
 }
+
+#[test]
+fn the_refusal_says_what_is_allowed_and_where_a_plus_was_lost() {
+    let refusal = |text: &str| {
+        let json = format!("\"{text}\"");
+        serde_json::from_str::<Timestamp>(&json)
+            .unwrap_err()
+            .to_string()
+    };
+
+    // The message names the last instant that is accepted.
+    let after = refusal("9999-12-31T23:59:59.999Z");
+    assert!(after.contains("to 9999-12-30T22:00:00Z"), "{after}");
+    assert!("9999-12-30T22:00:00Z".parse::<Timestamp>().is_ok());
+    assert!("9999-12-30T22:00:00.001Z".parse::<Timestamp>().is_err());
+
+    for lost in ["2026-11-30T00:00:00 01:00", "2026-11-30 00:00 01:00"] {
+        let refused = refusal(lost);
+        assert!(
+            refused.contains("write the + of the offset as %2B"),
+            "{refused}"
+        );
+    }
+    for other in [
+        "yesterday",
+        "2026-11-30 01:00",
+        "2026-11-30T00:00:00 Z",
+        " ",
+        "",
+    ] {
+        let refused = refusal(other);
+        assert!(!refused.contains("%2B"), "{other}: {refused}");
+    }
+}

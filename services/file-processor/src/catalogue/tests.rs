@@ -113,6 +113,9 @@ fn a_whole_number_is_one_however_it_is_written() {
         "0x3",
         "1e20",
         "1e99999999999",
+        "1e-400",
+        "5e-324",
+        "0.1e-99999999999",
         "٣",
     ];
 

@@ -1,5 +1,6 @@
 //! The list of products: by id, newest first, or as a search.
 
+use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::str::FromStr;
 
@@ -34,7 +35,9 @@ pub(super) struct ListQuery {
     category: Option<String>,
     /// Only products at these prices: `from-to`.
     price: Option<String>,
-    /// The order of the list. If `sort`, `q` or `price` is given, the list is a search.
+    /// Only products with a price in this currency.
+    currency: Option<String>,
+    /// The order of the list. If `sort`, `q`, `price` or `currency` is given, the list is a search.
     sort: Option<Sort>,
     #[serde(default)]
     limit: Limit,
@@ -76,7 +79,8 @@ pub(super) async fn list(
     let category = category
         .transpose()
         .map_err(|invalid| Problem::bad_request(invalid.to_string()).field(invalid.field))?;
-    if query.q.is_some() || query.price.is_some() || query.sort.is_some() {
+    let is_search = query.q.is_some() || query.sort.is_some();
+    if is_search || query.price.is_some() || query.currency.is_some() {
         return search(&store, &headers, query, category).await;
     }
 
@@ -102,6 +106,7 @@ async fn search(
     let wanted = Wanted {
         text: words(query.q)?,
         category,
+        currency: query.currency.map(currency).transpose()?,
         price: query
             .price
             .as_deref()
@@ -117,6 +122,10 @@ async fn search(
     };
     let after: Option<Position> = page.after()?;
     let (found, items) = store.search(&wanted, after.as_ref(), page.limit).await?;
+    if !wanted.price.are_all() {
+        check_one_currency(&found.currencies)?;
+    }
+
     let next = Page::cut(found.page, page.limit, Clone::clone).next;
 
     let categories = found
@@ -167,6 +176,26 @@ fn words(query: Option<String>) -> Result<String> {
         return Err(Problem::bad_request(detail).field("q"));
     }
     Ok(text)
+}
+
+fn currency(code: String) -> Result<String> {
+    product::currency(&Value::String(code))
+        .map_err(|invalid| Problem::bad_request(invalid.to_string()).field(invalid.field))
+}
+
+/// Fails if prices are compared that are in several currencies.
+fn check_one_currency(currencies: &BTreeSet<String>) -> Result<()> {
+    if currencies.len() < 2 {
+        return Ok(());
+    }
+
+    let listed: Vec<&str> = currencies.iter().map(String::as_str).collect();
+    let detail = format!(
+        "the products have prices in {}, which cannot be compared; add currency={}",
+        listed.join(", "),
+        listed[0]
+    );
+    Err(Problem::bad_request(detail).field("currency"))
 }
 
 /// Parses `100-500`, `100-` or `-500`: minor units, both ends inclusive.

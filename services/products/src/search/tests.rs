@@ -126,6 +126,12 @@ fn what_is_found_is_filtered_sorted_and_counted() {
     assert_eq!(priced(None, Some(100)), [4, 2]);
     assert_eq!(priced(Some(200), Some(200)), [3]);
 
+    let in_yen = Wanted {
+        currency: Some("JPY".to_owned()),
+        ..text("brass")
+    };
+    assert_eq!(find(&index, &in_yen), [0; 0]);
+
     let food = Wanted {
         category: Some("Food".to_owned()),
         ..text("brass")

@@ -12,6 +12,7 @@ testbed::on_both_dynamodbs!(
     a_catalogue_that_others_wrote_is_searched,
     a_list_that_the_caller_has_is_not_sent_again,
     what_cannot_be_searched_is_refused_by_parameter,
+    prices_are_compared_within_one_currency,
 );
 
 async fn names(service: &TestClient, query: &str) -> Vec<String> {
@@ -168,6 +169,9 @@ async fn what_cannot_be_searched_is_refused_by_parameter(dynamodb: Client) {
         ("price=a-b", "price"),
         ("price=1-99999999999999999999", "price"),
         ("price=%2B1-2", "price"),
+        ("currency=", "currency"),
+        ("currency=eur", "currency"),
+        ("price=1-2&currency=XXX", "currency"),
         ("sort=price", "sort"),
         ("sort=", "sort"),
         ("q=a&cursor=x", "cursor"),
@@ -201,4 +205,48 @@ async fn what_cannot_be_searched_is_refused_by_parameter(dynamodb: Client) {
         service.get("/products?q=").await.body["items"],
         Value::Array(vec![])
     );
+}
+
+async fn prices_are_compared_within_one_currency(dynamodb: Client) {
+    let service = service(dynamodb).await;
+    for (name, price, currency) in [
+        ("Lamp", 1500, "JPY"),
+        ("Desk lamp", 1500, "EUR"),
+        ("Pen", 900, "EUR"),
+        ("Rug", 1400, "EUR"),
+    ] {
+        add(
+            &service,
+            json!({"name": name, "price_cents": price, "currency": currency}),
+        )
+        .await;
+    }
+
+    // 1,500 yen are not 15 euros.
+    for query in ["price=1000-2000", "q=lamp&price=-2000&sort=cheapest"] {
+        let refused = service.get(&format!("/products?{query}")).await;
+        assert_eq!(
+            (refused.status.as_u16(), &refused.body["field"]),
+            (400, &json!("currency")),
+            "{query}"
+        );
+        let detail = refused.body["detail"].as_str().unwrap();
+        assert!(detail.contains("EUR, JPY"), "{detail}");
+        assert!(detail.ends_with("add currency=EUR"), "{detail}");
+    }
+
+    let cheap = "price=1000-2000&sort=cheapest&currency=";
+    assert_eq!(
+        names(&service, &format!("{cheap}EUR")).await,
+        ["Rug", "Desk lamp"]
+    );
+    assert_eq!(names(&service, &format!("{cheap}JPY")).await, ["Lamp"]);
+    assert_eq!(
+        names(&service, &format!("{cheap}USD")).await,
+        Vec::<String>::new()
+    );
+
+    // Where all that match have one currency, it need not be named.
+    assert_eq!(names(&service, "q=pen&price=-1000").await, ["Pen"]);
+    assert_eq!(names(&service, "q=lamp&currency=JPY").await, ["Lamp"]);
 }

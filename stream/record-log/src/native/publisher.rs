@@ -43,6 +43,8 @@ pub(super) mod unsent;
 
 #[cfg(test)]
 mod schedules;
+#[cfg(test)]
+mod tests;
 
 use std::panic::resume_unwind;
 use std::sync::Arc;
@@ -252,10 +254,10 @@ impl Opening<'_> {
 }
 
 impl NativePublisher {
-    /// Fences earlier holders and has the brokers abort their open transactions.
-    fn open(opening: &Opening<'_>, id: &str) -> Result<Self, LogError> {
+    /// Creates a publisher that has no producer id yet.
+    fn new(opening: &Opening<'_>, id: &str) -> Self {
         let topics = Topics::new(opening.cluster, opening.admin);
-        let mut publisher = Self {
+        Self {
             id: id.to_owned(),
             delivery: opening.delivery,
             progress: None,
@@ -264,8 +266,12 @@ impl NativePublisher {
             time_limit: opening.time_limit(),
             session: opening.session(id),
             sending: Sending::new(opening.cluster, topics, opening.patience),
-        };
+        }
+    }
 
+    /// Fences earlier holders and has the brokers abort their open transactions.
+    fn open(opening: &Opening<'_>, id: &str) -> Result<Self, LogError> {
+        let mut publisher = Self::new(opening, id);
         let deadline = publisher.deadline();
         let identified = publisher.session.identify(deadline);
         match identified {
@@ -435,13 +441,18 @@ impl NativePublisher {
         self.flush()?;
 
         let deadline = self.deadline();
-        match self.session.end(Outcome::Commit, deadline) {
-            Ok(()) => Ok(()),
-            Err(Stop::Unknown(cause)) => {
+        let ended = self.session.end(Outcome::Commit, deadline);
+        ended.map_err(|stop| self.not_committed(stop))
+    }
+
+    /// Returns the error for a commit that stopped.
+    fn not_committed(&mut self, stop: Stop) -> PublishError {
+        match stop {
+            Stop::Unknown(cause) => {
                 self.state = State::Over;
-                Err(PublishError::MayHaveHappened(cause))
+                PublishError::MayHaveHappened(cause)
             }
-            Err(stop) => Err(self.failed(stop)),
+            stop => self.failed(stop),
         }
     }
 

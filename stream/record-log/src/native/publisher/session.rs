@@ -197,8 +197,13 @@ impl Session {
         // A request without an answer may have done it.
         let mut is_unknown = false;
         let ended = self.end_within(outcome, deadline, &mut is_unknown);
-        self.may_have_ended = ended.is_err() && (self.may_have_ended || is_unknown);
+        self.note_end(ended.is_ok(), is_unknown);
         ended
+    }
+
+    /// Notes whether an end of the transaction was done, or may have been.
+    pub(super) fn note_end(&mut self, is_done: bool, is_unknown: bool) {
+        self.may_have_ended = !is_done && (self.may_have_ended || is_unknown);
     }
 
     fn end_within(

@@ -99,3 +99,29 @@ fn within(next: Offset, range: OffsetRange, topic: &str, partition: u32) -> Offs
 
     start
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn positions_are_behind_where_one_is_missing_or_lies_before() {
+        let is_behind = |stored: &[(u32, Offset)], next: &[(u32, Offset)]| {
+            let survey = Survey {
+                stored: stored.iter().copied().collect(),
+                ranges: Vec::new(),
+            };
+            survey.is_behind(&next.iter().copied().collect())
+        };
+        let next = [(0, 5), (1, 7)];
+
+        assert!(!is_behind(&next, &next), "nothing has changed");
+        assert!(!is_behind(&[(0, 5), (1, 8), (2, 0)], &next));
+        assert!(!is_behind(&[], &[(0, 0)]), "nothing was read");
+        assert!(is_behind(&[(0, 5), (1, 6)], &next), "the second");
+        assert!(is_behind(&[(0, 4), (1, 7)], &next), "the first");
+        assert!(is_behind(&[(0, 9), (1, 6)], &next), "one of them");
+        assert!(is_behind(&[(0, 5)], &next), "one has expired");
+        assert!(is_behind(&[], &next), "all have expired");
+    }
+}

@@ -30,6 +30,9 @@ use callgrind::CallgrindError;
 use file::{Budgets, Change, Figure, FileError, Tools};
 use stages::{STAGES, Stage};
 
+/// No stage handles a unit with fewer instructions.
+const LEAST_INSTRUCTIONS: f64 = 1.0;
+
 /// Counts the instructions of each stage of the hot path, and compares them with the budgets.
 #[derive(Debug, clap::Parser)]
 pub struct Args {
@@ -197,14 +200,28 @@ fn count_one(stage: &Stage, folder: &Path) -> Result<Figure, BudgetError> {
         let file = format!("{}-{passes}", stage.name);
         callgrind::instructions(&program, &arguments, folder, &file)
     };
-    let once = of_passes("1")?;
-    let twice = of_passes("2")?;
+    figure(stage, of_passes("1")?, of_passes("2")?)
+}
 
+/// Returns the figure of a stage whose program took so many instructions with one pass and with two. A stage that does
+/// nothing would be within any budget.
+fn figure(stage: &Stage, once: u64, twice: u64) -> Result<Figure, BudgetError> {
     #[allow(clippy::cast_precision_loss, reason = "far fewer than 2^53")]
     let instructions = twice.saturating_sub(once) as f64 / stage.units as f64;
+    let instructions = (instructions * 10.0).round() / 10.0;
+    if instructions < LEAST_INSTRUCTIONS {
+        return Err(BudgetError::Stage {
+            stage: stage.name,
+            reason: format!(
+                "a pass takes {instructions} instructions for each {}, so it does no work",
+                stage.unit
+            ),
+        });
+    }
+
     Ok(Figure {
         stage: stage.name.to_owned(),
-        instructions: (instructions * 10.0).round() / 10.0,
+        instructions,
         per: stage.unit.to_owned(),
         about: stage.about.to_owned(),
     })
@@ -286,6 +303,35 @@ mod tests {
             work(&lazy, 2).unwrap_err().to_string(),
             "the stage lazy: it handled 19 of 20 orders"
         );
+    }
+
+    #[test]
+    fn a_stage_whose_passes_take_no_instructions_fails() {
+        let stage = &STAGES[0];
+        let figure = |once, twice| figure(stage, once, twice);
+        assert!(figure(1_000, 1_000).is_err());
+        assert!(figure(1_000, 900).is_err());
+        assert!(figure(1_000, 1_000 + stage.units / 2).is_err());
+        let found = figure(1_000, 1_000 + 70 * stage.units).unwrap();
+        assert!((found.instructions - 70.0).abs() < 0.1);
+    }
+
+    #[test]
+    fn a_file_without_stages_keeps_no_budget() {
+        let budgets = Budgets::read(&Budgets::path()).unwrap();
+        let figures = budgets.stages.clone();
+        let here = budgets.tools.clone();
+        assert!(matches!(
+            judge(&budgets, &figures, &here),
+            Ok(Comparison::Kept)
+        ));
+
+        let empty = Budgets {
+            stages: Vec::new(),
+            ..budgets
+        };
+        let missing = judge(&empty, &figures, &here);
+        assert!(matches!(missing, Err(BudgetError::Changed(all)) if all.len() == figures.len()));
     }
 
     #[test]

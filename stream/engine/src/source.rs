@@ -50,15 +50,10 @@ use crate::pane::EventTimeMs;
 use crate::watermark::Claim;
 use crate::worker::Shared;
 use crate::worker_progress::{SharedProgress, WorkerProgress};
-use alarm::Alarm;
+use alarm::{Alarm, TICK};
 use fold::Group;
 use partitions::{Moment, Partitions};
 use ticks::Ticks;
-
-/// The longest interval at which event time advances at the end of partitions.
-const TICK: Duration = Duration::from_millis(40);
-/// The shortest interval. The log may confirm the end of a partition later than expected.
-const LEAST_TICK: Duration = Duration::from_millis(4);
 
 /// The outputs of the source: entries and crossings.
 pub type SourceOutputs<'scope, K, A> = (
@@ -241,9 +236,7 @@ impl<K: Key, A: Aggregate> Source<K, A> {
             Some(ticks) => Some(ticks.left_ms()),
             None => reached.map(|reached| boundary.saturating_sub(reached)),
         };
-        left_ms.map_or(TICK, |left_ms| {
-            Duration::from_millis(left_ms).clamp(LEAST_TICK, TICK)
-        })
+        alarm::wait(left_ms)
     }
 
     /// Reads no further. The attempt ends when all workers have committed closed windows. Until then

@@ -415,3 +415,6 @@ pub fn summarize<'scope, K: Key, A: Aggregate>(
         }
     })
 }
+
+#[cfg(test)]
+mod tests;

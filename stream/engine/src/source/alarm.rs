@@ -9,6 +9,18 @@
 
 use std::time::{Duration, Instant};
 
+/// The longest interval at which event time advances at the end of partitions.
+pub const TICK: Duration = Duration::from_millis(40);
+/// The shortest interval. The log may confirm the end of a partition later than expected.
+const LEAST_TICK: Duration = Duration::from_millis(4);
+
+/// Returns the wait until the next run, where event time may reach the next boundary in `left_ms`. None if it stands still.
+pub fn wait(left_ms: Option<u64>) -> Duration {
+    left_ms.map_or(TICK, |left_ms| {
+        Duration::from_millis(left_ms).clamp(LEAST_TICK, TICK)
+    })
+}
+
 /// The time at which the next run is due; none before the first.
 #[derive(Default)]
 pub struct Alarm {
@@ -32,7 +44,11 @@ impl Alarm {
 mod tests {
     use super::*;
 
-    const TICK: Duration = Duration::from_millis(40);
+    #[test]
+    fn a_run_waits_for_the_boundary_and_neither_longer_nor_shorter_than_a_tick() {
+        let waits = [None, Some(0), Some(3), Some(17), Some(1_000)].map(wait);
+        assert_eq!(waits.map(|wait| wait.as_millis()), [40, 4, 4, 17, 40]);
+    }
 
     #[test]
     fn runs_in_between_schedule_nothing() {

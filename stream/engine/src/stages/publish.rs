@@ -157,3 +157,6 @@ fn records(topic: &str, mut changes: Vec<(Appearance, isize)>) -> Vec<Outgoing> 
     let by_key = changes.chunk_by(|((one, _), _), ((next, _), _)| one == next);
     by_key.filter_map(record).collect()
 }
+
+#[cfg(test)]
+mod tests;

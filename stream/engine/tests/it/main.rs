@@ -17,6 +17,7 @@ mod evolution;
 mod fallback;
 mod fate;
 mod hang;
+mod idle;
 mod joined;
 mod lives;
 mod log_times;

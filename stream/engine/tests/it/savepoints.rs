@@ -411,3 +411,44 @@ fn a_copy_in_a_folder_is_taken_up() {
     );
     std::fs::remove_dir_all(folder).unwrap();
 }
+
+#[test]
+fn a_copy_of_a_second_line_goes_on_with_its_revisions_and_without_its_progress() {
+    let mut world = World::new(windows(), 1);
+    world.put(0, &[(1, 5), (2, 100)]);
+    run(&world, "blue", &settings(1));
+    let kept = objects(&world, "blue", "manifests");
+
+    // The checkpoints since are damaged, so the next life begins a line of history.
+    world.put(0, &[(1, 6), (2, 200)]);
+    run(&world, "blue", &settings(1));
+    for path in objects(&world, "blue", "manifests") {
+        if !kept.contains(&path) {
+            Damage::ALL[0].to(&world.objects, &path, &mut random(1));
+        }
+    }
+    world.put(0, &[(1, 7), (2, 300)]);
+    run(&world, "blue", &settings(1));
+
+    let first = newest_manifest(&world, "blue");
+    copy(&store(&world, "blue"), store(&world, "green")).unwrap();
+    let copied = newest_manifest(&world, "green");
+    assert_eq!(first.lineage.branches().len(), 1);
+    assert_eq!(copied.lineage, first.lineage);
+    assert!(!first.furthest.is_empty());
+    assert!(copied.furthest.is_empty(), "{:?}", copied.furthest);
+
+    world.put(0, &[(1, 8), (2, 400)]);
+    run(&world, "green", &settings(1));
+    let revisions = |job: &str| -> Vec<u64> {
+        let rows = rows(&world, job).into_keys();
+        rows.filter(|row| (row.0, row.1) == (0, 1))
+            .map(|row| row.2)
+            .collect()
+    };
+    let of_blue = revisions("blue");
+    let of_green = revisions("green");
+    assert!(of_blue.last() > Some(&999_999), "{of_blue:?}");
+    assert_eq!(of_green.len(), 1, "{of_green:?}");
+    assert!(of_green[0] > of_blue[of_blue.len() - 1], "{of_green:?}");
+}

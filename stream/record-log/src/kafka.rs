@@ -31,6 +31,7 @@ use self::membership::KafkaMembership;
 pub use self::progress::PROGRESS_TOPIC;
 use self::reader::KafkaReader;
 use self::settings::Settings;
+use crate::runtime::System;
 use crate::{
     Delivery, LogError, Membership, Offset, OffsetRange, Publisher, Reader, RecordLog,
     TopicDescription, TopicSpec,
@@ -108,7 +109,7 @@ impl RecordLog for KafkaLog {
         let mut publishers = publisher::open_all(&self.settings, &limits, ids, delivery)?;
 
         let written = |partitions: &_| self.admin.written(PROGRESS_TOPIC, partitions);
-        let mut found = progress::read(self, written, ids)?;
+        let mut found = progress::read(self, written, &System, ids)?;
         for (publisher, id) in publishers.iter_mut().zip(ids) {
             publisher.set_progress(found.remove(*id));
         }

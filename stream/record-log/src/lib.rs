@@ -35,6 +35,7 @@ mod clock;
 mod membership;
 mod murmur2;
 mod refusal;
+mod runtime;
 mod signal;
 mod wakes;
 

@@ -57,6 +57,8 @@ use self::reader::{Fetching, NativeReader};
 use self::settings::Settings;
 use crate::kafka::PROGRESS_TOPIC;
 use crate::kafka::progress::{self, Ranges};
+#[cfg(test)]
+use crate::runtime;
 use crate::{
     Delivery, LogError, Offset, OffsetRange, Publisher, Reader, RecordLog, TopicDescription,
     TopicSpec,
@@ -95,9 +97,21 @@ impl NativeLog {
     /// The log of these brokers behind a network of a test's own.
     #[cfg(test)]
     fn over(network: Box<dyn network::Network>, brokers: &str, patience: Patience) -> Self {
+        Self::within(Arc::new(runtime::System), network, brokers, patience)
+    }
+
+    /// The log of these brokers with time, threads and a network of a test's own.
+    #[cfg(test)]
+    fn within(
+        runtime: Arc<dyn runtime::Runtime>,
+        network: Box<dyn network::Network>,
+        brokers: &str,
+        patience: Patience,
+    ) -> Self {
         let settings = Settings::new(brokers, &[]).unwrap();
         let access = wire::Access {
             network,
+            runtime,
             ..settings.access
         };
         let cluster = Arc::new(Cluster::new(access, settings.brokers));
@@ -188,7 +202,8 @@ impl RecordLog for NativeLog {
         };
 
         let mut publishers = opening.open_all(ids)?;
-        let mut found = progress::read(self, |partitions| self.written(partitions), ids)?;
+        let runtime = &**self.cluster.runtime();
+        let mut found = progress::read(self, |partitions| self.written(partitions), runtime, ids)?;
         for (publisher, id) in publishers.iter_mut().zip(ids) {
             publisher.set_progress(found.remove(*id));
         }

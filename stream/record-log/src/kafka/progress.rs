@@ -14,11 +14,13 @@
 //!   `offsets.retention.minutes`. It is read when the compacted topic holds nothing of an id.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
+use crate::runtime::Runtime;
 use crate::{
-    Cleanup, LogError, NewRecord, Offset, Reader, RecordLog, Refusal, Signal, TopicDescription,
-    TopicSpec, partition_of, progress,
+    Cleanup, LogError, NewRecord, Offset, Reader, RecordLog, Refusal, TopicDescription, TopicSpec,
+    partition_of, progress,
 };
 
 /// The topic that keeps the progress of publishers. It is created when the first of them opens.
@@ -78,6 +80,7 @@ pub(crate) type Ranges = BTreeMap<u32, (Offset, Offset)>;
 pub(crate) fn read(
     log: &dyn RecordLog,
     written: impl FnOnce(&BTreeSet<u32>) -> Result<Ranges, LogError>,
+    runtime: &dyn Runtime,
     ids: &[&str],
 ) -> Result<HashMap<String, Vec<u8>>, LogError> {
     let partitions: BTreeSet<u32> = ids
@@ -94,7 +97,7 @@ pub(crate) fn read(
     }
 
     let ends = written(&partitions)?;
-    let mut found = Scan::open(log, &ends, ids)?.run()?;
+    let mut found = Scan::open(log, &ends, ids)?.run(runtime)?;
     let without: Vec<&str> = ids
         .iter()
         .copied()
@@ -156,19 +159,21 @@ impl<'a> Scan<'a> {
         })
     }
 
-    fn run(mut self) -> Result<HashMap<String, Vec<u8>>, LogError> {
-        let signal = Signal::default();
-        self.reader.on_readable(signal.wake());
-        let deadline = Instant::now() + SCAN_LIMIT;
+    fn run(mut self, runtime: &dyn Runtime) -> Result<HashMap<String, Vec<u8>>, LogError> {
+        let readable = runtime.bell();
+        let ringing = Arc::clone(&readable);
+        self.reader.on_readable(Arc::new(move || ringing.ring()));
+        let deadline = runtime.now() + SCAN_LIMIT;
 
         while !self.ends.is_empty() {
+            let heard = readable.rings();
             let records = self.step()?;
-            if Instant::now() >= deadline && !self.ends.is_empty() {
+            if runtime.now() >= deadline && !self.ends.is_empty() {
                 return Err(held_back(&self.ends));
             }
 
             if records == 0 {
-                signal.wait(WAIT);
+                readable.wait(heard, Some(WAIT));
             }
         }
 

@@ -4,10 +4,9 @@ mod groups;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::time::Instant;
 
 use super::api::{Api, CREATE_TOPICS, Code, DESCRIBE_CONFIGS, LIST_OFFSETS};
-use super::cluster::{CALL_LIMIT, Cluster, Topic, patiently};
+use super::cluster::{CALL_LIMIT, Cluster, Topic};
 use super::codec::{Input, Malformed, Output};
 use super::errors::log_error;
 use super::to_kafka_partition;
@@ -47,7 +46,8 @@ impl Admin {
 
     /// The topic with a leader for each partition.
     pub fn topic(&self, name: &str) -> Result<Topic, LogError> {
-        patiently(|| self.cluster.led_topic(name))
+        self.cluster
+            .patiently(|| self.cluster.led_topic(name))
             .map_err(log_error)?
             .ok_or_else(|| LogError::UnknownTopic(name.to_owned()))
     }
@@ -74,7 +74,10 @@ impl Admin {
             Ok(settings)
         };
 
-        let settings = patiently(|| self.cluster.at_any(read)).map_err(log_error)?;
+        let settings = self
+            .cluster
+            .patiently(|| self.cluster.at_any(read))
+            .map_err(log_error)?;
         Ok(description(|name| settings.get(name).map(String::as_str)))
     }
 
@@ -124,16 +127,19 @@ impl Admin {
 
             Ok(())
         };
-        patiently(|| self.cluster.at_controller(create)).map_err(log_error)
+        self.cluster
+            .patiently(|| self.cluster.at_controller(create))
+            .map_err(log_error)
     }
 
     /// Waits until the brokers list a topic that was just created, and the leaders of its partitions.
     fn wait_for_topic(&self, name: &str) -> Result<(), LogError> {
-        let deadline = Instant::now() + CALL_LIMIT;
+        let runtime = self.cluster.runtime();
+        let deadline = runtime.now() + CALL_LIMIT;
         loop {
             match self.partitions(name) {
-                Err(LogError::UnknownTopic(_)) if Instant::now() < deadline => {
-                    std::thread::sleep(ASK_INTERVAL);
+                Err(LogError::UnknownTopic(_)) if runtime.now() < deadline => {
+                    runtime.sleep(ASK_INTERVAL);
                 }
                 found => return found.map(|_| ()),
             }
@@ -152,7 +158,7 @@ impl Admin {
 
     fn ranges(&self, topic: &str, isolation: Isolation) -> Result<Vec<OffsetRange>, LogError> {
         self.topic(topic)?;
-        let ranges = patiently(|| {
+        let ranges = self.cluster.patiently(|| {
             let found = self.cluster.led_topic(topic)?;
             let found = found.ok_or_else(|| WireError::NoLeader(format!("topic {topic:?}")))?;
             let starts = self.list(topic, &found, OLDEST, isolation)?;

@@ -12,6 +12,7 @@ use super::codec::{Input, Malformed, Output};
 use super::fault::{Certificate, TlsRefusal};
 use super::network::Address;
 use super::wire::{Access, Connection, WireError};
+use crate::runtime::Runtime;
 
 /// The time limit of a call.
 pub(super) const CALL_LIMIT: Duration = Duration::from_secs(10);
@@ -85,6 +86,11 @@ impl Cluster {
     /// The time limit of a request.
     pub fn request_limit(&self) -> Duration {
         self.access.request_limit
+    }
+
+    /// Its clocks and threads.
+    pub fn runtime(&self) -> &Arc<dyn Runtime> {
+        &self.access.runtime
     }
 
     /// A connection for a thread of its own.
@@ -206,7 +212,7 @@ impl Cluster {
             return false;
         };
 
-        lock(&self.failed).insert(broker.clone(), Instant::now());
+        lock(&self.failed).insert(broker.clone(), self.runtime().now());
         true
     }
 
@@ -289,19 +295,20 @@ impl Cluster {
             Ok(address)
         })
     }
-}
 
-/// Repeats the call while that can help, within [`CALL_LIMIT`].
-pub(super) fn patiently<T>(call: impl Fn() -> Result<T, WireError>) -> Result<T, WireError> {
-    let deadline = Instant::now() + CALL_LIMIT;
-    let mut pause = LEAST_PAUSE;
-    loop {
-        match call() {
-            Err(error) if error.is_passing() && Instant::now() + pause < deadline => {
-                std::thread::sleep(pause);
-                pause = (pause * 2).min(LONGEST_PAUSE);
+    /// Repeats the call while that can help, within [`CALL_LIMIT`].
+    pub fn patiently<T>(&self, call: impl Fn() -> Result<T, WireError>) -> Result<T, WireError> {
+        let runtime = self.runtime();
+        let deadline = runtime.now() + CALL_LIMIT;
+        let mut pause = LEAST_PAUSE;
+        loop {
+            match call() {
+                Err(error) if error.is_passing() && runtime.now() + pause < deadline => {
+                    runtime.sleep(pause);
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+                outcome => return outcome,
             }
-            outcome => return outcome,
         }
     }
 }

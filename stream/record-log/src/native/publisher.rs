@@ -61,6 +61,7 @@ use super::admin::Admin;
 use super::cluster::Cluster;
 use super::wire::WireError;
 use crate::kafka::progress::record;
+use crate::runtime::Runtime;
 use crate::{Cause, Delivery, LogError, NewRecord, PublishError, Publisher, Refusal, progress};
 
 /// The time limits of a request and of a whole call.
@@ -86,29 +87,39 @@ impl Default for Patience {
 }
 
 /// The end of a call's patience.
-#[derive(Clone, Copy, Debug)]
-struct Deadline(Instant);
+struct Deadline {
+    at: Instant,
+    runtime: Arc<dyn Runtime>,
+}
 
 impl Deadline {
-    fn after(limit: Duration) -> Self {
-        Self(Instant::now() + limit)
+    fn after(limit: Duration, runtime: &Arc<dyn Runtime>) -> Self {
+        Self {
+            at: runtime.now() + limit,
+            runtime: Arc::clone(runtime),
+        }
     }
 
-    fn is_over(self) -> bool {
-        Instant::now() >= self.0
+    fn is_over(&self) -> bool {
+        self.runtime.now() >= self.at
     }
 
     /// Returns the rest of `limit`. A call that has just begun to wait gets a moment.
-    fn limit(self, limit: Duration) -> Duration {
-        let left = self.0.saturating_duration_since(Instant::now());
+    fn limit(&self, limit: Duration) -> Duration {
+        let left = self.at.saturating_duration_since(self.runtime.now());
         limit.min(left).max(Duration::from_millis(1))
+    }
+
+    /// Sleeps for `pause`, or for what is left.
+    fn pause(&self, pause: Duration) {
+        self.runtime.sleep(self.limit(pause));
     }
 }
 
 /// The time limit for sending records. Brokers abort a transaction at its time-out and fence its holder, so a third of
 /// that time is left for its end.
-#[derive(Clone, Copy, Debug)]
 struct TimeLimit {
+    runtime: Arc<dyn Runtime>,
     call: Duration,
     /// The greatest age of a transaction whose records are sent; none without transactions.
     transaction: Option<Duration>,
@@ -116,15 +127,20 @@ struct TimeLimit {
 
 impl TimeLimit {
     /// Begins now, in a transaction that the coordinator may have since `begun_at`.
-    fn begin(self, begun_at: Option<Instant>) -> Deadline {
-        let deadline = Deadline::after(self.call);
-        match (begun_at, self.transaction) {
-            (Some(begun_at), Some(oldest)) => {
-                let least = Instant::now() + LEAST_LIMIT;
-                Deadline(deadline.0.min((begun_at + oldest).max(least)))
-            }
-            _ => deadline,
+    fn begin(&self, begun_at: Option<Instant>) -> Deadline {
+        let mut deadline = Deadline::after(self.call, &self.runtime);
+        if let (Some(begun_at), Some(oldest)) = (begun_at, self.transaction) {
+            let least = self.runtime.now() + LEAST_LIMIT;
+            deadline.at = deadline.at.min((begun_at + oldest).max(least));
         }
+        deadline
+    }
+
+    /// Returns whether the brokers may have aborted a transaction that began then.
+    fn is_past(&self, begun_at: Option<Instant>) -> bool {
+        let age = begun_at.map(|begun_at| self.runtime.since(begun_at));
+        age.zip(self.transaction)
+            .is_some_and(|(age, oldest)| age >= oldest)
     }
 }
 
@@ -220,9 +236,13 @@ pub(super) struct Opening<'a> {
 }
 
 impl Opening<'_> {
-    /// Opens the publishers of all these ids, each on a thread: fencing waits for the brokers. Their progress is to be
-    /// read after that.
+    /// Opens the publishers of all these ids, several on a thread each: fencing waits for the brokers. Their progress is to
+    /// be read after that.
     pub fn open_all(&self, ids: &[&str]) -> Result<Vec<NativePublisher>, LogError> {
+        if let [id] = ids {
+            return Ok(vec![NativePublisher::open(self, id)?]);
+        }
+
         thread::scope(|scope| {
             let opening: Vec<_> = ids
                 .iter()
@@ -247,6 +267,7 @@ impl Opening<'_> {
     fn time_limit(&self) -> TimeLimit {
         let oldest = self.timeout - self.timeout / LEFT_TO_END;
         TimeLimit {
+            runtime: Arc::clone(self.cluster.runtime()),
             call: self.patience.call,
             transaction: self.is_transactional().then_some(oldest),
         }
@@ -273,7 +294,7 @@ impl NativePublisher {
     fn open(opening: &Opening<'_>, id: &str) -> Result<Self, LogError> {
         let mut publisher = Self::new(opening, id);
         let deadline = publisher.deadline();
-        let identified = publisher.session.identify(deadline);
+        let identified = publisher.session.identify(&deadline);
         match identified {
             Ok(()) => Ok(publisher),
             Err(Stop::Refused(refusal)) => Err(LogError::Refused(refusal)),
@@ -296,7 +317,7 @@ impl NativePublisher {
     }
 
     fn deadline(&self) -> Deadline {
-        Deadline::after(self.patience.call)
+        Deadline::after(self.patience.call, &self.time_limit.runtime)
     }
 
     fn sending_deadline(&self) -> Deadline {
@@ -318,7 +339,7 @@ impl NativePublisher {
             State::Idle => {
                 if self.session.needs_epoch() {
                     let deadline = self.deadline();
-                    let identified = self.session.identify(deadline);
+                    let identified = self.session.identify(&deadline);
                     identified.map_err(|stop| self.failed(stop))?;
                 }
                 self.sending.begin_epoch(self.session.identity());
@@ -334,7 +355,7 @@ impl NativePublisher {
         self.sending.discard();
         if self.sending.has_sealed() {
             let deadline = self.deadline();
-            self.session.end(Outcome::Abort, deadline)?;
+            self.session.end(Outcome::Abort, &deadline)?;
         }
         self.state = State::Idle;
         Ok(())
@@ -370,11 +391,7 @@ impl NativePublisher {
     /// Returns whether the coordinator may have begun another epoch without a newer holder: by an end of the broken
     /// transaction whose answer was lost, or because it aborted the transaction at its time-out.
     fn may_be_outdated(&self) -> bool {
-        let is_too_old = || {
-            let oldest = self.time_limit.transaction;
-            let age = self.sending.begun_at().map(|begun_at| begun_at.elapsed());
-            age.zip(oldest).is_some_and(|(age, oldest)| age >= oldest)
-        };
+        let is_too_old = || self.time_limit.is_past(self.sending.begun_at());
         self.state == State::Broken && (self.session.may_have_ended() || is_too_old())
     }
 
@@ -414,7 +431,7 @@ impl NativePublisher {
         self.begin()?;
         match self
             .sending
-            .push(record, &mut self.session, self.time_limit)
+            .push(record, &mut self.session, &self.time_limit)
         {
             Ok(()) => Ok(()),
             // A record that is refused at once has sent nothing.
@@ -432,7 +449,7 @@ impl NativePublisher {
 
     fn flush(&mut self) -> Result<(), PublishError> {
         let deadline = self.sending_deadline();
-        let flushed = self.sending.flush(&mut self.session, deadline);
+        let flushed = self.sending.flush(&mut self.session, &deadline);
         flushed.map_err(|stop| self.not_sent(stop))
     }
 
@@ -441,7 +458,7 @@ impl NativePublisher {
         self.flush()?;
 
         let deadline = self.deadline();
-        let ended = self.session.end(Outcome::Commit, deadline);
+        let ended = self.session.end(Outcome::Commit, &deadline);
         ended.map_err(|stop| self.not_committed(stop))
     }
 

@@ -100,7 +100,13 @@ impl NativeReader {
             .map(|(partition, next)| (*partition, to_kafka(*next)))
             .collect();
         let slots: Vec<(u32, i64)> = from.into_iter().collect();
-        let shared = Arc::new(Shared::new(name, topic, fetching, &slots));
+        let shared = Arc::new(Shared::new(
+            cluster.runtime(),
+            name,
+            topic,
+            fetching,
+            &slots,
+        ));
         steward::start(cluster, &shared).map_err(|error| LogError::Unavailable(error.into()))?;
 
         let cursor = |(slot, (partition, next)): (usize, (u32, i64))| {

@@ -7,6 +7,7 @@ mod security;
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use self::security::Security;
@@ -15,6 +16,7 @@ use super::plain::Tcp;
 use super::reader::Fetching;
 use super::tls::Tls;
 use super::wire::Access;
+use crate::runtime::System;
 
 /// The default time limit of a request, and of opening a connection.
 const REQUEST_LIMIT: Duration = Duration::from_secs(10);
@@ -100,6 +102,7 @@ impl Settings {
             brokers,
             access: Access {
                 network,
+                runtime: Arc::new(System),
                 login: security.login,
                 client_id: given.client_id.unwrap_or_else(|| "tidemark".to_owned()),
                 connect_limit: given.connect_limit.unwrap_or(CONNECT_LIMIT),

@@ -22,6 +22,7 @@ use super::api::{API_VERSIONS, Api, Code};
 use super::codec::{Input, Malformed, Output};
 use super::login::Login;
 use super::network::{Address, Denied, Network, Socket};
+use crate::runtime::Runtime;
 
 /// The largest answer that is accepted, as librdkafka's `receive.message.max.bytes` has it.
 const FRAME_LIMIT: usize = 100_000_000;
@@ -35,6 +36,7 @@ const SOFTWARE: &str = "tidemark";
 /// The settings of connections, and the client's name for the brokers.
 pub(super) struct Access {
     pub network: Box<dyn Network>,
+    pub runtime: Arc<dyn Runtime>,
     /// None without SASL.
     pub login: Option<Login>,
     /// The name of this client in the brokers' logs, metrics and quotas.
@@ -289,10 +291,12 @@ impl Connection {
             return Err(self.malformed(API_VERSIONS, Malformed("no request is open")));
         };
 
-        let deadline = Instant::now() + limit;
+        let runtime = &*self.access.runtime;
+        let deadline = runtime.now() + limit;
         let bounded = self.socket.set_limit(limit);
         let socket = &mut *self.socket;
-        let mut read = |into: &mut [u8]| read_exact(socket, into, deadline);
+        let is_over = || runtime.now() > deadline;
+        let mut read = |into: &mut [u8]| read_exact(socket, into, &is_over);
         let mut length = [0; 4];
 
         let received = bounded.and_then(|()| read(&mut length)).and_then(|()| {
@@ -406,10 +410,14 @@ fn read_header(bytes: &[u8], api: Api, correlation: i32) -> Result<usize, Malfor
 }
 
 /// Reads all of `into`. A broker that sends a few bytes now and then gets until the deadline, and one wait more.
-fn read_exact(socket: &mut dyn Socket, into: &mut [u8], deadline: Instant) -> io::Result<()> {
+fn read_exact(
+    socket: &mut dyn Socket,
+    into: &mut [u8],
+    is_over: &dyn Fn() -> bool,
+) -> io::Result<()> {
     let mut filled = 0;
     while filled < into.len() {
-        if Instant::now() > deadline {
+        if is_over() {
             return Err(ErrorKind::TimedOut.into());
         }
         match socket.read(&mut into[filled..]) {

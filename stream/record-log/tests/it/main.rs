@@ -20,5 +20,6 @@ mod racks;
 mod secured;
 mod simulated;
 mod subject;
+mod tidy;
 mod timed_out;
 mod versions;

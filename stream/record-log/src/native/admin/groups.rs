@@ -2,7 +2,7 @@
 
 use super::{Admin, Found, all_found, one_topic, read_topics};
 use crate::native::api::{Api, Code, OFFSET_COMMIT, OFFSET_FETCH};
-use crate::native::cluster::{Coordinates, patiently};
+use crate::native::cluster::Coordinates;
 use crate::native::codec::{Input, Malformed, Output};
 use crate::native::errors::log_error;
 use crate::native::wire::{Connection, WireError};
@@ -64,7 +64,7 @@ impl Admin {
         group: &str,
         call: impl Fn(&mut Connection) -> Result<T, WireError>,
     ) -> Result<T, LogError> {
-        let found = patiently(|| {
+        let found = self.cluster.patiently(|| {
             let address = self.cluster.coordinator(Coordinates::Group, group)?;
             self.cluster.at(&address, &call)
         });

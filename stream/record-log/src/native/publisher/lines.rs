@@ -79,8 +79,9 @@ impl Lines {
 
     /// Closes connections that were not used for long.
     pub fn close_stale(&mut self) {
+        let runtime = self.cluster.runtime();
         self.open
-            .retain(|_, line| line.used_at.elapsed() < STALE_AFTER);
+            .retain(|_, line| runtime.since(line.used_at) < STALE_AFTER);
     }
 
     /// Closes those on which answers are due.
@@ -110,7 +111,7 @@ impl Lines {
     pub fn throttled(&self, leader: i32) -> Duration {
         let until = self.open.get(&leader).map(|line| line.throttled_until);
         until.map_or(Duration::ZERO, |until| {
-            until.saturating_duration_since(Instant::now())
+            until.saturating_duration_since(self.cluster.runtime().now())
         })
     }
 
@@ -121,7 +122,7 @@ impl Lines {
         batches: &[Batch],
         topics: &Topics,
         session: &Session,
-        deadline: Deadline,
+        deadline: &Deadline,
     ) -> Result<(), WireError> {
         let limit = deadline.limit(self.patience.request);
         let produced: Vec<Produced<'_>> = batches
@@ -140,14 +141,14 @@ impl Lines {
                 let address = self.cluster.address(leader).ok_or_else(unknown)?;
                 place.insert(Line {
                     connection: self.cluster.connect(&address)?,
-                    used_at: Instant::now(),
-                    throttled_until: Instant::now(),
+                    used_at: self.cluster.runtime().now(),
+                    throttled_until: self.cluster.runtime().now(),
                     flights: VecDeque::new(),
                 })
             }
         };
 
-        line.used_at = Instant::now();
+        line.used_at = self.cluster.runtime().now();
         let timeout_ms = i32::try_from(limit.as_millis()).unwrap_or(i32::MAX);
         line.connection.send(produce(session), limit, |output| {
             ask_produce(output, session.transactional_id(), timeout_ms, &produced);
@@ -166,7 +167,7 @@ impl Lines {
         &mut self,
         leader: i32,
         session: &Session,
-        deadline: Deadline,
+        deadline: &Deadline,
     ) -> Result<(Vec<Batch>, Acknowledged), WireError> {
         // Requests on the way wait until the broker reads again.
         let limit = deadline.limit(self.patience.request + self.throttled(leader));
@@ -179,7 +180,7 @@ impl Lines {
             &mut self.frame,
         )?;
 
-        line.used_at = Instant::now();
+        line.used_at = self.cluster.runtime().now();
         line.throttled_until = line.used_at + answered.throttled;
         Ok((line.flights.pop_front().unwrap_or_default(), answered))
     }

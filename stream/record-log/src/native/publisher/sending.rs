@@ -123,7 +123,7 @@ impl Sending {
         &mut self,
         record: &NewRecord<'_>,
         session: &mut Session,
-        limit: TimeLimit,
+        limit: &TimeLimit,
     ) -> Result<(), Stop> {
         let begun_at = self.begun_at;
         let topic = self.topics.find(record.topic, || limit.begin(begun_at))?;
@@ -145,7 +145,7 @@ impl Sending {
             value: record.value,
             headers: record.headers,
         };
-        let now_ms = || crate::clock::system_now_ms().cast_signed();
+        let now_ms = || limit.runtime.now_ms().cast_signed();
         let time_ms = found.builder.base_time_ms().unwrap_or_else(now_ms);
         found.builder.push(&parts, time_ms);
         self.plain_bytes += found.builder.len() - before;
@@ -155,14 +155,14 @@ impl Sending {
         }
 
         if self.queued_bytes >= REQUEST_BYTES {
-            self.dispatch(session, limit.begin(self.begun_at))?;
+            self.dispatch(session, &limit.begin(self.begun_at))?;
         }
 
         Ok(())
     }
 
     /// Sends all records, and waits until they are acknowledged.
-    pub fn flush(&mut self, session: &mut Session, deadline: Deadline) -> Result<(), Stop> {
+    pub fn flush(&mut self, session: &mut Session, deadline: &Deadline) -> Result<(), Stop> {
         self.seal_all(session);
         loop {
             self.dispatch(session, deadline)?;
@@ -216,8 +216,8 @@ impl Sending {
     }
 
     /// Sends the sealed batches to their leaders, and waits for answers only where five requests are on the way.
-    fn dispatch(&mut self, session: &mut Session, deadline: Deadline) -> Result<(), Stop> {
-        self.begun_at.get_or_insert_with(Instant::now);
+    fn dispatch(&mut self, session: &mut Session, deadline: &Deadline) -> Result<(), Stop> {
+        self.begun_at.get_or_insert_with(|| deadline.runtime.now());
         self.add_partitions(session, deadline)?;
 
         while !self.queue.is_empty() {
@@ -231,7 +231,7 @@ impl Sending {
     }
 
     /// Under the first protocol, adds partitions at the coordinator before anything is sent to them.
-    fn add_partitions(&mut self, session: &mut Session, deadline: Deadline) -> Result<(), Stop> {
+    fn add_partitions(&mut self, session: &mut Session, deadline: &Deadline) -> Result<(), Stop> {
         if !session.is_transactional() || session.protocol() == Protocol::Second {
             return Ok(());
         }
@@ -263,7 +263,7 @@ impl Sending {
     fn settle(
         &mut self,
         session: &Session,
-        deadline: Deadline,
+        deadline: &Deadline,
         mut failed: Vec<Batch>,
     ) -> Result<(), Stop> {
         let mut pause = FIRST_PAUSE;
@@ -285,7 +285,7 @@ impl Sending {
                     .unwrap_or(Stop::Failed("time is up".into())));
             }
 
-            std::thread::sleep(deadline.limit(pause));
+            deadline.pause(pause);
             pause = (pause * 2).min(LAST_PAUSE);
             self.requeue(failed);
             failed = self.send_round(session, deadline)?;
@@ -305,7 +305,7 @@ impl Sending {
     }
 
     /// Sends one request to each leader. Returns the batches that are to be sent again.
-    fn send_round(&mut self, session: &Session, deadline: Deadline) -> Result<Vec<Batch>, Stop> {
+    fn send_round(&mut self, session: &Session, deadline: &Deadline) -> Result<Vec<Batch>, Stop> {
         let mut failed = Vec::new();
         for (leader, batches) in self.next_requests() {
             self.send(leader, batches, session, deadline, &mut failed)?;
@@ -339,7 +339,7 @@ impl Sending {
         leader: i32,
         mut batches: Vec<Batch>,
         session: &Session,
-        deadline: Deadline,
+        deadline: &Deadline,
         failed: &mut Vec<Batch>,
     ) -> Result<(), Stop> {
         while self.lines.is_full(leader) {
@@ -370,13 +370,13 @@ impl Sending {
     }
 
     /// Sends nothing to a broker that would not read it. Another connection would only be throttled anew.
-    fn await_throttled(&self, leader: i32, deadline: Deadline) -> Result<(), Stop> {
+    fn await_throttled(&self, leader: i32, deadline: &Deadline) -> Result<(), Stop> {
         let throttled = self.lines.throttled(leader);
         if throttled.is_zero() {
             return Ok(());
         }
 
-        std::thread::sleep(deadline.limit(throttled));
+        deadline.pause(throttled);
         if self.lines.throttled(leader).is_zero() {
             return Ok(());
         }
@@ -392,7 +392,7 @@ impl Sending {
         &mut self,
         leader: i32,
         session: &Session,
-        deadline: Deadline,
+        deadline: &Deadline,
         failed: &mut Vec<Batch>,
     ) -> Result<(), Stop> {
         match self.lines.receive(leader, session, deadline) {
@@ -408,7 +408,7 @@ impl Sending {
         leader: i32,
         error: WireError,
         session: &Session,
-        deadline: Deadline,
+        deadline: &Deadline,
         failed: &mut Vec<Batch>,
     ) -> Result<(), Stop> {
         let on_the_way = self.lines.close(leader, &error);

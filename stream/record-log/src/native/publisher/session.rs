@@ -110,7 +110,7 @@ impl Session {
 
     /// Gets a producer id, or the next epoch of the one that the publisher has. The first time, earlier holders are
     /// fenced and their open transactions are aborted. Repeating this does no harm.
-    pub fn identify(&mut self, deadline: Deadline) -> Result<(), Stop> {
+    pub fn identify(&mut self, deadline: &Deadline) -> Result<(), Stop> {
         let id = self.transactional_id.clone();
         let timeout_ms = i32::try_from(self.timeout.as_millis()).unwrap_or(i32::MAX);
         let known = self.identity;
@@ -145,7 +145,7 @@ impl Session {
     }
 
     /// Adds partitions to the transaction, which begins with the first of them.
-    pub fn add(&mut self, partitions: &[(&str, u32)], deadline: Deadline) -> Result<(), Stop> {
+    pub fn add(&mut self, partitions: &[(&str, u32)], deadline: &Deadline) -> Result<(), Stop> {
         let id = self.transactional_id.clone().unwrap_or_default();
         let identity = self.identity;
         let mut pause = FIRST_PAUSE;
@@ -193,7 +193,7 @@ impl Session {
     }
 
     /// Ends the transaction. [`Stop::Unknown`] only if its outcome is unknown.
-    pub fn end(&mut self, outcome: Outcome, deadline: Deadline) -> Result<(), Stop> {
+    pub fn end(&mut self, outcome: Outcome, deadline: &Deadline) -> Result<(), Stop> {
         // A request without an answer may have done it.
         let mut is_unknown = false;
         let ended = self.end_within(outcome, deadline, &mut is_unknown);
@@ -209,7 +209,7 @@ impl Session {
     fn end_within(
         &mut self,
         outcome: Outcome,
-        deadline: Deadline,
+        deadline: &Deadline,
         is_unknown: &mut bool,
     ) -> Result<(), Stop> {
         let mut pause = FIRST_PAUSE;
@@ -260,7 +260,7 @@ impl Session {
     fn ask_end(
         &mut self,
         outcome: Outcome,
-        deadline: Deadline,
+        deadline: &Deadline,
     ) -> Result<(Code, Option<Identity>), WireError> {
         let id = self.transactional_id.clone().unwrap_or_default();
         let identity = self.identity;
@@ -289,12 +289,12 @@ impl Session {
     fn ask<T>(
         &mut self,
         api: Api,
-        deadline: Deadline,
+        deadline: &Deadline,
         body: impl FnOnce(&mut Output<'_>),
         answer: impl FnOnce(&mut Input<'_>) -> Result<T, Malformed>,
     ) -> Result<T, WireError> {
         let mut connection = match self.connection.take() {
-            Some((connection, used_at)) if used_at.elapsed() < STALE_AFTER => connection,
+            Some((connection, used_at)) if !self.is_stale(used_at) => connection,
             _ => self.connect()?,
         };
 
@@ -305,7 +305,7 @@ impl Session {
         let limit = deadline.limit(self.patience.request);
         let answered = connection.call(api, limit, body, answer);
         match &answered {
-            Ok(_) => self.connection = Some((connection, Instant::now())),
+            Ok(_) => self.connection = Some((connection, self.cluster.runtime().now())),
             Err(error) => {
                 self.cluster.note_failed(error);
                 let is_new = self.protocol == Protocol::First && api != INIT_PRODUCER_ID;
@@ -314,6 +314,10 @@ impl Session {
         }
 
         answered
+    }
+
+    fn is_stale(&self, used_at: Instant) -> bool {
+        self.cluster.runtime().since(used_at) >= STALE_AFTER
     }
 
     /// Without transactions, any broker gives out producer ids.
@@ -394,7 +398,7 @@ pub(super) fn is_unanswered(error: &WireError, api: Api) -> bool {
     }
 }
 
-fn wait(pause: &mut Duration, deadline: Deadline) {
-    std::thread::sleep(deadline.limit(*pause));
+fn wait(pause: &mut Duration, deadline: &Deadline) {
+    deadline.pause(*pause);
     *pause = (*pause * 2).min(LAST_PAUSE);
 }

@@ -89,18 +89,19 @@ impl Topics {
         if !self.all.get(self.last).is_some_and(is_it) {
             self.last = match self.all.iter().position(is_it) {
                 Some(found) => found,
-                None => self.read(name, deadline())?,
+                None => self.read(name, &deadline())?,
             };
         }
         Ok(self.last)
     }
 
-    fn read(&mut self, name: &str, deadline: Deadline) -> Result<usize, Stop> {
-        let unknown_until = Instant::now() + deadline.limit(UNKNOWN_LIMIT);
+    fn read(&mut self, name: &str, deadline: &Deadline) -> Result<usize, Stop> {
+        let runtime = Arc::clone(self.cluster.runtime());
+        let unknown_until = runtime.now() + deadline.limit(UNKNOWN_LIMIT);
         let found = loop {
             match self.admin.topic(name) {
-                Err(LogError::UnknownTopic(_)) if Instant::now() < unknown_until => {
-                    std::thread::sleep(LOOK_AGAIN);
+                Err(LogError::UnknownTopic(_)) if runtime.now() < unknown_until => {
+                    runtime.sleep(LOOK_AGAIN);
                 }
                 Err(LogError::UnknownTopic(_)) if name == PROGRESS_TOPIC => {
                     return Err(progress_lost());
@@ -120,7 +121,7 @@ impl Topics {
             limit,
             partitions: found.leaders.iter().map(partition).collect(),
             count: count(&found),
-            read_at: Instant::now(),
+            read_at: runtime.now(),
         });
 
         Ok(self.all.len() - 1)
@@ -133,7 +134,7 @@ impl Topics {
             limit: ASSUMED_LIMIT,
             partitions: (0..partitions).map(|_| Partition::default()).collect(),
             count: partitions,
-            read_at: Instant::now(),
+            read_at: self.cluster.runtime().now(),
         });
     }
 
@@ -178,13 +179,13 @@ impl Topics {
             partition.leader = leader;
         }
         known.count = count(&found);
-        known.read_at = Instant::now();
+        known.read_at = self.cluster.runtime().now();
     }
 
     /// Refreshes old metadata, between two transactions.
     pub fn refresh_old(&mut self) {
         for topic in 0..self.all.len() {
-            if self.all[topic].read_at.elapsed() >= OLDEST {
+            if self.cluster.runtime().since(self.all[topic].read_at) >= OLDEST {
                 self.refresh(topic);
             }
         }

@@ -43,10 +43,10 @@ pub(in crate::native) fn try_out(
     timeout: Duration,
 ) -> Result<Trial, TrialError> {
     let patience = Patience::default();
-    let deadline = Deadline::after(patience.call);
+    let deadline = Deadline::after(patience.call, cluster.runtime());
     let begun = |timeout| {
         let mut session = Session::new(cluster, Some(id.to_owned()), timeout, patience);
-        session.identify(deadline).map(|()| session)
+        session.identify(&deadline).map(|()| session)
     };
 
     let mut session = match begun(timeout) {
@@ -61,7 +61,7 @@ pub(in crate::native) fn try_out(
 
     let mut trial = Trial::default();
     for topic in topics {
-        match session.add(&[(topic, 0)], deadline) {
+        match session.add(&[(topic, 0)], &deadline) {
             Ok(()) => {}
             Err(Stop::Refused(refusal)) => trial.refused.push(((*topic).to_owned(), refusal)),
             Err(stop) => return Err(failed(stop)),
@@ -69,7 +69,7 @@ pub(in crate::native) fn try_out(
     }
 
     if trial.refused.len() < topics.len() {
-        session.end(Outcome::Abort, deadline).map_err(failed)?;
+        session.end(Outcome::Abort, &deadline).map_err(failed)?;
     }
     Ok(trial)
 }

@@ -47,7 +47,7 @@ impl Unsent {
         record: &NewRecord<'_>,
         each: &mut dyn FnMut(&[u8]),
     ) -> Result<(), PublishError> {
-        let pushed = self.sending.push(record, &mut self.session, self.limit);
+        let pushed = self.sending.push(record, &mut self.session, &self.limit);
         self.sending.hand_over(each);
         pushed.map_err(|stop| match stop {
             Stop::Refused(refusal) => PublishError::Refused(refusal),

@@ -84,12 +84,13 @@ impl Session {
             .collect();
 
         let kept: HashSet<i32> = wanted.iter().map(|wanted| wanted.partition).collect();
-        let forgotten: Vec<i32> = self
+        let mut forgotten: Vec<i32> = self
             .sent
             .keys()
             .copied()
             .filter(|partition| !kept.contains(partition))
             .collect();
+        forgotten.sort_unstable();
 
         output.i32(-1);
         output.i32(i32::try_from(gather.wait.as_millis()).unwrap_or(i32::MAX));

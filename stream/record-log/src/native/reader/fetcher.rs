@@ -14,7 +14,6 @@ use super::frames::SharedFrame;
 use super::shared::plan::Plan;
 use super::shared::{End, Found, Shared, State};
 use crate::Refusal;
-use crate::clock::system_now_ms;
 use crate::native::admin::{ask_written_ends, read_partitions};
 use crate::native::api::{Code, FETCH, LIST_OFFSETS};
 use crate::native::cluster::{Cluster, Leader};
@@ -74,7 +73,7 @@ impl Fetcher {
         let mut frame = self.shared.frames.take();
 
         // The time of the ends in the answer: before the request was sent.
-        let as_of_ms = system_now_ms();
+        let as_of_ms = self.shared.runtime.now_ms();
         connection.send(FETCH, self.cluster.request_limit(), |output| {
             session.ask(output, &topic, &plan.wanted, gather);
         })?;
@@ -116,7 +115,7 @@ impl Fetcher {
             return Ok(());
         }
 
-        let as_of_ms = system_now_ms();
+        let as_of_ms = self.shared.runtime.now_ms();
         let listed = connection.call(
             LIST_OFFSETS,
             self.cluster.request_limit(),
@@ -247,7 +246,7 @@ impl Fetcher {
                 topic, partition, broker = self.node, offset = wanted.offset, refused = %code,
                 "a follower refused Fetch; the leader is read instead for a while"
             );
-            slot.leave_follower();
+            slot.leave_follower(self.shared.runtime.now());
             return false;
         }
 
@@ -286,13 +285,14 @@ impl Fetcher {
         self.link = None;
         self.cluster.note_failed(error);
         let found = Found::from(error);
+        let now = self.shared.runtime.now();
 
         let mut state = self.shared.state();
         for slot in &mut state.slots {
             if slot.leader.is_some_and(|leader| leader.node == self.node) {
                 slot.lose_leader(Some(found.clone()));
             } else if slot.source() == Some(self.node) {
-                slot.leave_follower();
+                slot.leave_follower(now);
             }
         }
 

@@ -12,7 +12,7 @@
 
 pub(super) mod plan;
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use super::Fetching;
@@ -23,6 +23,7 @@ use super::whole::{LEAST_BYTES, whole_batches};
 use crate::native::batch::walk::Aborted;
 use crate::native::cluster::{Leader, Topic, lock};
 use crate::native::wire::WireError;
+use crate::runtime::{Bell, Runtime};
 use crate::{Refusal, Wake};
 
 /// The partitions of a reader, and the signals that its threads wait for.
@@ -31,8 +32,9 @@ pub(super) struct Shared {
     pub topic_id: [u8; 16],
     pub fetching: Fetching,
     pub frames: Arc<Frames>,
+    pub runtime: Arc<dyn Runtime>,
     state: Mutex<State>,
-    changed: Condvar,
+    changed: Arc<dyn Bell>,
     wake: Mutex<Option<Wake>>,
 }
 
@@ -41,6 +43,7 @@ pub(super) struct State {
     /// By partition.
     pub slots: Vec<Slot>,
     pub is_closing: bool,
+    runtime: Arc<dyn Runtime>,
     /// The most bytes that wait, and the most in an answer.
     waiting_bytes: usize,
     answer_bytes: usize,
@@ -160,8 +163,8 @@ impl Slot {
     }
 
     /// The follower cannot be read from: the leader is read, and its error is shown if the follower was not the cause.
-    pub fn leave_follower(&mut self) {
-        self.replica.avoid(Instant::now());
+    pub fn leave_follower(&mut self, now: Instant) {
+        self.replica.avoid(now);
     }
 
     /// Its part of a request in which partitions that are behind have this share. One that is not keeps its own, so that
@@ -214,7 +217,13 @@ impl Slot {
 }
 
 impl Shared {
-    pub fn new(name: &str, topic: &Topic, fetching: &Fetching, from: &[(u32, i64)]) -> Self {
+    pub fn new(
+        runtime: &Arc<dyn Runtime>,
+        name: &str,
+        topic: &Topic,
+        fetching: &Fetching,
+        from: &[(u32, i64)],
+    ) -> Self {
         let partitions = i32::try_from(from.len().max(1)).unwrap_or(i32::MAX);
         let share = (fetching.answer_bytes / partitions).max(LEAST_BYTES);
         let max_bytes = fetching.partition_bytes.unwrap_or(share);
@@ -248,12 +257,14 @@ impl Shared {
             state: Mutex::new(State {
                 slots: from.iter().map(slot).collect(),
                 is_closing: false,
+                runtime: Arc::clone(runtime),
                 waiting_bytes: fetching.waiting_bytes,
                 answer_bytes: usize::try_from(fetching.answer_bytes).unwrap_or(0),
                 is_share_set: fetching.partition_bytes.is_some(),
                 next_piece: 0,
             }),
-            changed: Condvar::new(),
+            changed: runtime.bell(),
+            runtime: Arc::clone(runtime),
             wake: Mutex::new(None),
         }
     }
@@ -264,7 +275,7 @@ impl Shared {
 
     /// Lets the threads look again.
     pub fn notify(&self) {
-        self.changed.notify_all();
+        self.changed.ring();
     }
 
     pub fn set_wake(&self, wake: Wake) {
@@ -287,17 +298,22 @@ impl Shared {
 
     /// Waits for a moment, or until the reader closes.
     pub fn pause(&self, pause: Duration) {
-        let state = self.state();
-        let waited = self
-            .changed
-            .wait_timeout_while(state, pause, |state| !state.is_closing);
-        drop(waited.unwrap_or_else(PoisonError::into_inner));
+        let until = self.runtime.now() + pause;
+        loop {
+            let heard = self.changed.rings();
+            let left = until.saturating_duration_since(self.runtime.now());
+            if left.is_zero() || self.state().is_closing {
+                return;
+            }
+            self.changed.wait(heard, Some(left));
+        }
     }
 
     /// Waits until `look` finds something to do. Returns none when the reader closes.
     pub fn wait_for<T>(&self, mut look: impl FnMut(&mut State) -> Option<T>) -> Option<T> {
-        let mut state = self.state();
         loop {
+            let heard = self.changed.rings();
+            let mut state = self.state();
             if state.is_closing {
                 return None;
             }
@@ -305,10 +321,8 @@ impl Shared {
                 return Some(found);
             }
 
-            state = self
-                .changed
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
+            drop(state);
+            self.changed.wait(heard, None);
         }
     }
 
@@ -356,6 +370,7 @@ impl State {
         as_of_ms: u64,
     ) -> bool {
         let id = self.next_piece;
+        let now = self.runtime.now();
         self.next_piece += 1;
         let Some(slot) = self.slot_of(asked.partition) else {
             return false;
@@ -363,8 +378,7 @@ impl State {
 
         slot.found = None;
         slot.requested_bytes = 0;
-        slot.replica
-            .note_answer(!fetched.records.is_empty(), Instant::now());
+        slot.replica.note_answer(!fetched.records.is_empty(), now);
         let end = End {
             offset: fetched.high_watermark,
             as_of_ms,
@@ -403,11 +417,12 @@ impl State {
 
     /// Confirms the end of a partition that has not changed.
     pub fn confirm_end(&mut self, partition: i32, as_of_ms: u64) {
+        let now = self.runtime.now();
         if let Some(slot) = self.slot_of(partition) {
             slot.found = None;
             slot.requested_bytes = 0;
             slot.is_behind = false;
-            slot.replica.note_answer(false, Instant::now());
+            slot.replica.note_answer(false, now);
             if let Some(end) = &mut slot.end
                 && slot.has_confirmed_end
                 && slot.replica.follower().is_none()
@@ -421,6 +436,7 @@ impl State {
     /// the position is not taken: the position is out of range, as the answer to Fetch will state. Returns whether the end
     /// is news for the reader.
     pub fn take_end(&mut self, partition: i32, leader: Leader, end: End) -> bool {
+        let now = self.runtime.now();
         let Some(slot) = self.slot_of(partition) else {
             return false;
         };
@@ -429,8 +445,7 @@ impl State {
             return false;
         }
 
-        slot.replica
-            .note_end(end.offset > slot.next, Instant::now());
+        slot.replica.note_end(end.offset > slot.next, now);
         let is_first = !std::mem::replace(&mut slot.has_confirmed_end, true);
         let earlier = slot.end.replace(end);
         is_first || earlier.is_none_or(|earlier| earlier.offset != end.offset)
@@ -443,8 +458,9 @@ impl State {
 
     /// Reads from a follower that the leader has named, if it has.
     pub fn follow(&mut self, partition: i32, follower: Option<i32>) {
+        let now = self.runtime.now();
         if let (Some(slot), Some(node)) = (self.slot_of(partition), follower) {
-            slot.replica.follow(node, Instant::now());
+            slot.replica.follow(node, now);
         }
     }
 

@@ -32,11 +32,8 @@ pub(super) fn start(cluster: &Arc<Cluster>, shared: &Arc<Shared>) -> std::io::Re
         pause: LEAST_PAUSE,
     };
 
-    std::thread::Builder::new()
-        .name("kafka-leaders".to_owned())
-        .spawn(move || steward.run())?;
-
-    Ok(())
+    let run = Box::new(move || steward.run());
+    shared.runtime.spawn("kafka-leaders".to_owned(), run)
 }
 
 /// The next step of the steward.
@@ -63,7 +60,7 @@ impl Steward {
                 continue;
             }
 
-            if found_at.is_some_and(|at| at.elapsed() > SETTLED) {
+            if found_at.is_some_and(|at| shared.runtime.since(at) > SETTLED) {
                 self.pause = LEAST_PAUSE;
             } else if found_at.is_some() {
                 self.shared.pause(self.pause);
@@ -71,7 +68,7 @@ impl Steward {
             }
 
             self.find_leaders();
-            found_at = Some(Instant::now());
+            found_at = Some(shared.runtime.now());
         }
     }
 
@@ -89,11 +86,12 @@ impl Steward {
     fn start_follower(&mut self, node: i32) {
         if let Some(Found::Failing(error)) = self.see_to_fetcher(node) {
             tracing::warn!(broker = node, %error, "a follower cannot be read from");
+            let now = self.shared.runtime.now();
             let mut state = self.shared.state();
             let followed = state.slots.iter_mut();
             followed
                 .filter(|slot| slot.replica.follower() == Some(node))
-                .for_each(Slot::leave_follower);
+                .for_each(|slot| slot.leave_follower(now));
         }
         self.shared.notify();
     }
@@ -145,9 +143,9 @@ impl Steward {
         }
 
         let mut fetcher = Fetcher::new(&self.cluster, &self.shared, node);
-        let started = std::thread::Builder::new()
-            .name(format!("kafka-fetch-{node}"))
-            .spawn(move || fetcher.run());
+        let run = Box::new(move || fetcher.run());
+        let runtime = &self.shared.runtime;
+        let started = runtime.spawn(format!("kafka-fetch-{node}"), run);
 
         started.err().map(|error| {
             self.fetchers.remove(&node);

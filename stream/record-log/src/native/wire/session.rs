@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::{Connection, WireError};
 use crate::native::api::{Code, SASL_AUTHENTICATE, SASL_HANDSHAKE};
@@ -34,7 +34,7 @@ impl Connection {
 
         // The requests of the exchange begin no other one.
         self.renewed_at = None;
-        let begun_at = Instant::now();
+        let begun_at = access.runtime.now();
         self.agree_on_mechanism(login)?;
         let life = self.exchange(login)?;
 
@@ -47,7 +47,8 @@ impl Connection {
 
     /// Returns whether the next request logs in first. All open answers must then have been read.
     pub fn must_renew(&self) -> bool {
-        self.renewed_at.is_some_and(|at| Instant::now() >= at)
+        let now = || self.access.runtime.now();
+        self.renewed_at.is_some_and(|at| now() >= at)
     }
 
     /// Logs in again if the session is about to expire.

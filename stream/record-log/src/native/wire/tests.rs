@@ -8,6 +8,7 @@ use super::super::api::{API_VERSIONS, Api, METADATA};
 use super::super::cluster::lock;
 use super::super::codec::{Input, Malformed, Output};
 use super::{Access, Address, Connection, FRAME_LIMIT, Network, Socket, WireError};
+use crate::runtime::System;
 
 const LIMIT: Duration = Duration::from_secs(1);
 
@@ -102,6 +103,7 @@ fn open(script: Vec<u8>) -> Result<Connection, WireError> {
     };
     let access = Access {
         network: Box::new(Scripted(Mutex::new(Some(script)))),
+        runtime: Arc::new(System),
         login: None,
         client_id: "test".to_owned(),
         connect_limit: LIMIT,

@@ -1,6 +1,7 @@
 //! Tests of the state of a partition that is read from a follower: only its leader dates its end.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::tests::{NODE, batch, fetched, shared, wanted};
 use super::{End, Fetched, Found, Shared, Taken};
@@ -95,7 +96,7 @@ fn an_answer_of_a_broker_that_is_read_no_more_is_left_out() {
     assert!(shared.state().is_read_from(0, FOLLOWER));
     assert!(!shared.state().is_read_from(0, NODE));
 
-    shared.state().slots[0].leave_follower();
+    shared.state().slots[0].leave_follower(Instant::now());
     assert!(shared.state().is_read_from(0, NODE));
     let plan = shared.state().plan(NODE).unwrap();
     assert!(!plan.may_follow, "it would name the same follower again");
@@ -147,7 +148,7 @@ fn a_position_is_lost_only_where_the_leader_does_not_have_it() {
     }
 
     let shared = Arc::new(followed());
-    shared.state().slots[0].leave_follower();
+    shared.state().slots[0].leave_follower(Instant::now());
     let found = refuse(&shared, NODE, Code::OFFSET_OUT_OF_RANGE, None);
     assert!(matches!(found, Some(Found::Lost)), "{found:?}");
 }

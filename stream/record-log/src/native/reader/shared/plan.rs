@@ -4,8 +4,6 @@
 //! to their ends or full, a fixed share would make small answers of it, and the reader would wait for the broker between
 //! them.
 
-use std::time::Instant;
-
 use super::{Slot, State};
 use crate::native::reader::fetch::Wanted;
 
@@ -31,7 +29,7 @@ impl State {
             .filter(|slot| slot.is_fetched_from(node))
             .partition(|slot| slot.fetched.is_none());
 
-        let now = Instant::now();
+        let now = self.runtime.now();
         let may_follow = wanted.iter().all(|slot| slot.replica.may_follow(now));
         let full = full.len();
         let fetch = |slot: &mut &mut Slot| {

@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::sync::Arc;
 
 use super::plan::Plan;
 use super::{Fetched, Fetching, Piecewise, Shared, Slot, State, Taken, Wanted};
@@ -12,6 +13,7 @@ use crate::native::batch::build::{Builder, Parts, Producer};
 use crate::native::batch::lz4::Packer;
 use crate::native::cluster::{Leader, Topic};
 use crate::native::wire::Frame;
+use crate::runtime::{Runtime, System};
 
 pub const NODE: i32 = 1;
 const PARTITIONS: u32 = 64;
@@ -32,7 +34,8 @@ fn with(partitions: u32, fetching: &Fetching) -> Shared {
     };
 
     let from: Vec<(u32, i64)> = (0..partitions).map(|partition| (partition, 0)).collect();
-    let shared = Shared::new("topic", &topic, fetching, &from);
+    let runtime: Arc<dyn Runtime> = Arc::new(System);
+    let shared = Shared::new(&runtime, "topic", &topic, fetching, &from);
     for slot in &mut shared.state().slots {
         slot.leader = Some(leader);
         slot.has_confirmed_end = true;

@@ -110,7 +110,12 @@ fn examine<D: JobDefinition>(
     sheet.fill()?;
 
     let url = &run.job.settings.checkpoints;
-    sheet.add(Check::Store, || store::check(url, &run.job.job))?;
+    sheet.add(Check::Store, || {
+        store::check("--checkpoints", url, &run.job.job)
+    })?;
+    if let Some(url) = &run.records.output {
+        sheet.add(Check::Store, || store::check("--output", url, &run.job.job))?;
+    }
     let members = &run.members;
     sheet.add(Check::Machine, || {
         machine::check(&settings, members.processes)
@@ -194,15 +199,8 @@ fn try_job<D: JobDefinition>(
         log,
         tool,
     } = kafka;
-    let needs = Needs {
-        sources: match run.records.input {
-            None => pipeline.source_topics(),
-            Some(_) => Vec::new(),
-        },
-        published: pipeline.published_topics(settings),
-        allowed_lateness: settings.allowed_lateness,
-        allow_compaction: settings.allow_compaction,
-    };
+    let publishes = run.records.output.is_none();
+    let needs = needs_of(run, pipeline, settings);
 
     let mut found = topics::Topics::default();
     sheet.add(Check::Topics, || {
@@ -221,7 +219,7 @@ fn try_job<D: JobDefinition>(
         tool,
         sources: sources.filter(is_there).collect(),
         published: published.filter(|topic| !is_source(topic)).collect(),
-        ids: (settings.guarantee == Guarantee::ExactlyOnce)
+        ids: (publishes && settings.guarantee == Guarantee::ExactlyOnce)
             .then(|| format!("{}-sink-", pipeline.name())),
     };
     let mut transactions = rights::Transactions::default();
@@ -233,6 +231,9 @@ fn try_job<D: JobDefinition>(
     })?;
 
     sheet.add(Check::Transactions, || {
+        if !publishes {
+            return Checked::passed("not in use (--output)");
+        }
         if settings.guarantee == Guarantee::AtLeastOnce {
             return Checked::passed("not in use (--guarantee at-least-once)");
         }
@@ -245,6 +246,29 @@ fn try_job<D: JobDefinition>(
             transactions.fault.take(),
         )
     })
+}
+
+/// Returns what a job needs of topics: it may read files, and write files.
+fn needs_of<D: JobDefinition>(
+    run: &RunFlags<D>,
+    pipeline: &AnyPipeline,
+    settings: &Settings,
+) -> Needs {
+    let mut published = Vec::new();
+    if run.records.output.is_none() {
+        published = pipeline.published_topics(settings);
+        published.push(Examination::progress_topic());
+    }
+
+    Needs {
+        sources: match run.records.input {
+            None => pipeline.source_topics(),
+            Some(_) => Vec::new(),
+        },
+        published,
+        allowed_lateness: settings.allowed_lateness,
+        allow_compaction: settings.allow_compaction,
+    }
 }
 
 impl Sheet {

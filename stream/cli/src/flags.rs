@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 use record_log::files::{FilesLog, FilesSettings};
+use record_log::simulated::SimulatedLog;
 use record_log::{LogError, LogSettings, RecordLog};
+use stream::FileSink;
 use tracing_subscriber::EnvFilter;
 
 use crate::checkpoints::CheckpointsVerb;
@@ -119,7 +121,7 @@ pub struct RunFlags<D: JobDefinition> {
     pub job: JobSettings<D>,
 }
 
-/// The Kafka that a job reads and publishes to, and the files that it may read instead.
+/// The Kafka that a job reads and publishes to, and the files that it may read and write instead.
 #[derive(Args, Clone)]
 #[group(skip)]
 pub struct LogFlags {
@@ -160,6 +162,14 @@ pub struct LogFlags {
     /// The first line of each file of --input is a header, as in CSV files, and no record
     #[arg(long, env = "TIDEMARK_INPUT_HEADER")]
     pub input_header: bool,
+
+    /// Publish to files and not to Kafka: file:///folder, gs://bucket/prefix or s3://bucket/prefix
+    ///
+    /// Each topic is a folder there, and each window a folder in that of the results. A file has the records of one
+    /// transaction as NDJSON, exactly once by name: it never changes. Of two records with the same key, the one in the file
+    /// with the greater name is valid. The folder _transactions belongs to the job. With --input, no Kafka is needed.
+    #[arg(long, env = "TIDEMARK_OUTPUT", value_parser = parse_output, value_name = "URL")]
+    pub output: Option<String>,
 }
 
 /// A client of Kafka.
@@ -180,16 +190,27 @@ impl std::fmt::Debug for LogFlags {
 
 impl LogFlags {
     /// Opens the log. If the flags name files, the source topics are read from them: several topics
-    /// from a file or folder each, with the topic's name, in the folder that the flags name.
+    /// from a file or folder each, with the topic's name, in the folder that the flags name. If the flags name an
+    /// output, all other topics are files there.
     ///
     /// # Errors
-    /// [`LogError::Settings`] if a property or the files cannot be used.
+    /// [`LogError::Settings`] if a property, the files or the output cannot be used.
     pub fn open(&self, source_topics: &[String]) -> Result<Arc<dyn RecordLog>, LogError> {
-        let log = record_log::open(&self.settings())?;
-        match self.files() {
-            Some(files) => open_files(&files, source_topics, log),
-            None => Ok(log),
+        let files = self.files();
+        let is_apart = files.is_some() && self.output.is_some();
+        let mut log: Arc<dyn RecordLog> = if is_apart {
+            Arc::new(SimulatedLog::default())
+        } else {
+            record_log::open(&self.settings())?
+        };
+
+        if let Some(files) = files {
+            log = open_files(&files, source_topics, log)?;
         }
+        if let Some(url) = &self.output {
+            log = Arc::new(FileSink::open(url, source_topics, log)?);
+        }
+        Ok(log)
     }
 
     /// Returns the files that the source topics are read from, if the flags name any.
@@ -295,10 +316,23 @@ fn parse_input(text: &str) -> Result<PathBuf, String> {
     Ok(PathBuf::from(path))
 }
 
+/// Parses the URL of the files to publish to.
+fn parse_output(text: &str) -> Result<String, String> {
+    let is_known = ["file:///", "gs://", "s3://"].iter().any(|begin| {
+        let rest = text.strip_prefix(begin);
+        rest.is_some_and(|rest| !rest.is_empty())
+    });
+    if !is_known {
+        return Err(
+            "file:///folder, gs://bucket/prefix or s3://bucket/prefix is expected".to_owned(),
+        );
+    }
+    Ok(text.to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use clap::Parser;
-    use record_log::simulated::SimulatedLog;
 
     use super::*;
 
@@ -355,6 +389,24 @@ mod tests {
         for text in ["", "file://", "file://host/orders", "s3://bucket/orders"] {
             let refused = parse_input(text).unwrap_err();
             assert!(refused.contains("file:///folder"), "{text}: {refused}");
+        }
+    }
+    #[test]
+    fn an_output_is_a_place_that_outlives_the_process() {
+        for url in ["file:///data/results", "gs://bucket/prefix", "s3://bucket"] {
+            assert_eq!(parse_output(url), Ok(url.to_owned()));
+        }
+        for url in [
+            "",
+            "results",
+            "/results",
+            "file:///",
+            "file://host/x",
+            "memory:///x",
+            "gs://",
+        ] {
+            let refused = parse_output(url).unwrap_err();
+            assert!(refused.contains("file:///folder"), "{url}: {refused}");
         }
     }
 }

@@ -110,7 +110,30 @@
 //! - Files must not change while they are read. A job that was stopped goes on in the middle of a
 //!   file; to add files to such a job, give them names that come last.
 //!
-//! ## 5. Further features
+//! ## 5. Write files
+//!
+//! With `--output` the job publishes to files in a folder or a bucket, and needs no right to write to Kafka:
+//!
+//! ```text
+//! $ cargo run --release -- --brokers kafka-1:9092 --checkpoints gs://shop/checkpoints --output gs://shop/results
+//! gs://shop/results/revenue/20261122T100000.000Z/000000000041-revenue-sink-0.ndjson
+//! {"key":"north 1795341600000","value":"1795341600000 north 2 2500"}
+//! ```
+//!
+//! - Each topic is a folder. In that of the results each window is one, named by its start in UTC; sessions, summaries,
+//!   late records and dead letters are in their topic's folder itself. With `--input`, a job reads and writes files alone.
+//! - A line is a record: key, value (JSON objects and arrays as they are, other text as a string), and its headers as a list
+//!   of pairs if it has any. A null value is a tombstone.
+//! - Exactly once by name: a file is one transaction of one worker, is there whole or not at all, and never changes, whatever
+//!   dies. A program that remembers the names that it has loaded loads everything once.
+//! - A correction is another file in the window's folder, and so is what a job writes anew after it lost a checkpoint. Of two
+//!   records with the same key, the one in the file with the greater name is valid, as the later record is in a topic.
+//! - Nothing deletes files. You may move or delete them; a start creates the files of each worker's newest transaction again,
+//!   under the same names, if they are not there. `_transactions` has a few objects and belongs to the job: to begin anew,
+//!   delete it together with all other folders.
+//! - Two jobs may share a folder if their topics have different names.
+//!
+//! ## 6. Further features
 //!
 //! - Filter, map, jobs without a window, and what is derived of a window's rows (second windows, joins, top-k): [`stages`].
 //! - Skip rows, and give them headers: [`Output::skip`](stream::Output::skip),

@@ -35,6 +35,7 @@
 //! visits                                         runs the job until it is stopped
 //! visits --until-end                             … until the ends that the partitions have now
 //! visits --input file:///folder                  … on files, one record a line
+//! visits --output gs://bucket/prefix             … and publishes to files, exactly once by name
 //! visits doctor                                  checks the needs of the job, and names each fault's remedy
 //! visits submit local | gce | dataproc            runs it in the background; status, logs, cancel, rescale, upgrade
 //! visits supervise                               starts it again whenever it dies or hangs

@@ -208,7 +208,7 @@ impl<D: JobDefinition> Program<D> {
         let CommandLine { command: verb, run } = line.unwrap_or_else(|error| error.exit());
         match verb {
             None if prints_files(&matches, &run.records) => self.read_files(run),
-            None if self.is_sampled(&matches) => self.try_out(run),
+            None if self.is_sampled(&matches) && run.records.output.is_none() => self.try_out(run),
             None => commands::work(run, |run| self.define(run)),
             Some(Command::Supervise(run)) => commands::keep_working(&*run),
             Some(Command::Submit(to)) => {
@@ -298,9 +298,9 @@ fn leaf<'a>(
     (command, matches)
 }
 
-/// Returns whether the job's results are printed, because it reads files and no Kafka is named.
+/// Returns whether the job's results are printed, because it reads files and neither a Kafka nor an output is named.
 fn prints_files(matches: &ArgMatches, records: &LogFlags) -> bool {
-    is_without_kafka(matches) && records.input.is_some()
+    is_without_kafka(matches) && records.input.is_some() && records.output.is_none()
 }
 
 /// Returns whether no flag and no variable names a Kafka.

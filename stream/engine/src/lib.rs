@@ -116,6 +116,11 @@
 //! [`CheckpointsCommand`] lists, shows, verifies, prunes and copies checkpoints (a savepoint, from which another job begins);
 //! [`AnyPipeline::read_checkpoint`] writes the content of one, and [`AnyPipeline::start_over`] lets a job begin anew.
 //!
+//! # Files
+//!
+//! A [`FileSink`] is a log whose published topics are files in a folder or a bucket, with the same promise: each file is one
+//! transaction, and never changes.
+//!
 //! # One process or several
 //!
 //! A process has [`Settings::workers`] threads. Several processes form one job by a [`Membership`].
@@ -143,6 +148,7 @@ mod dataflow;
 mod emitted;
 mod erased;
 mod error;
+mod file_sink;
 mod flow;
 mod frontier;
 mod inputs;
@@ -187,6 +193,7 @@ pub use aggregate::{
     Aggregate, Count, Distinct, DistinctExact, Joined, Key, Max, Min, Session, Sessions, Sum,
     Tally, Top, Value, hash_bytes,
 };
+pub use file_sink::FileSink;
 pub use flow::Row;
 pub use output::Output;
 pub use stages::WindowRow;

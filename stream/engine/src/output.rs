@@ -5,6 +5,8 @@ use std::sync::Arc;
 use record_log::{NewRecord, PublishError, Publisher};
 use serde::{Deserialize, Serialize};
 
+use crate::pane::EventTimeMs;
+
 /// A record that the function of a sink fills, or [skips](Self::skip).
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Output {
@@ -54,10 +56,12 @@ impl Output {
         self.is_skipped && !is_correction
     }
 
-    /// Publishes the record to `topic`, and returns the size of its key and value.
+    /// Publishes the record to `topic`, as one of the window that begins at `window_start` if there is one, and returns
+    /// the size of its key and value.
     pub(crate) fn send(
         &self,
         topic: &str,
+        window_start: Option<EventTimeMs>,
         publisher: &mut dyn Publisher,
     ) -> Result<usize, PublishError> {
         let headers: Vec<(&str, &[u8])> = self
@@ -65,14 +69,18 @@ impl Output {
             .iter()
             .map(|(name, value)| (&**name, &**value))
             .collect();
-
-        publisher.send(NewRecord {
+        let record = NewRecord {
             topic,
             partition: None,
             key: Some(&self.key),
             value: (!self.is_skipped).then_some(&self.value),
             headers: &headers,
-        })?;
+        };
+
+        match window_start {
+            Some(start_ms) => publisher.send_in_window(start_ms, record)?,
+            None => publisher.send(record)?,
+        }
         Ok(self.key.len() + self.value.len())
     }
 }

@@ -1,4 +1,4 @@
-//! The object store of the checkpoints.
+//! The object store of the checkpoints, and that of files that the job writes.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -9,8 +9,8 @@ use super::finding::{Checked, Fault, Owner};
 /// The largest accepted difference between the store's clock and this machine's. The store's tokens are short-lived.
 const MOST_SKEW_MS: u64 = 30_000;
 
-/// Tries the store at `url` with objects of its own.
-pub fn check(url: &str, job: &str) -> Checked {
+/// Tries the store at `url`, the value of `flag`, with objects of its own.
+pub fn check(flag: &str, url: &str, job: &str) -> Checked {
     if url.starts_with("memory:") {
         return in_memory(url);
     }
@@ -20,9 +20,9 @@ pub fn check(url: &str, job: &str) -> Checked {
         Err(error) => {
             return Checked::of(Err(Fault::failure(
                 Owner::Job,
-                "--checkpoints",
+                flag,
                 error.to_string(),
-                "--checkpoints file:///folder, gs://bucket/prefix or s3://bucket/prefix",
+                format!("{flag} file:///folder, gs://bucket/prefix or s3://bucket/prefix"),
             )));
         }
     };
@@ -166,7 +166,7 @@ mod tests {
 
     #[test]
     fn checkpoints_in_memory_are_a_warning() {
-        let checked = check("memory:///", "counts");
+        let checked = check("--checkpoints", "memory:///", "counts");
         assert!(!checked.faults[0].is_failure());
         assert!(checked.faults[0].what.contains("lost with the process"));
     }

@@ -15,7 +15,7 @@ use super::tool::{Resource, Right, Tool};
 pub struct Needs {
     /// The topics that are read; none if files are read.
     pub sources: Vec<String>,
-    /// The topics that are published to, as the job creates them.
+    /// The topics that are published to, as the job creates them, with that of its progress; none if files are written.
     pub published: Vec<TopicSpec>,
     /// How long after its end a window is corrected.
     pub allowed_lateness: Duration,
@@ -75,11 +75,7 @@ pub fn check(
         }
     }
 
-    for spec in needs
-        .published
-        .iter()
-        .chain([&Examination::progress_topic()])
-    {
+    for spec in &needs.published {
         match state(log, tool, &spec.name) {
             State::Missing => match kafka.try_create(spec) {
                 Ok(()) => details.push(format!("{} can be created", spec.name)),

@@ -45,6 +45,13 @@ fn run(program: Program<NoFlags>, arguments: &[&str]) -> Result<u8, CommandError
     program.run(line)
 }
 
+/// The flags of a run.
+#[derive(Parser)]
+struct Line {
+    #[command(flatten)]
+    run: RunFlags<NoFlags>,
+}
+
 /// Returns the default of a flag of a command, or none if the command has no such flag.
 fn default_of(command: &clap::Command, flag: &str) -> Option<String> {
     let argument = command.get_arguments().find(|arg| arg.get_id() == flag)?;
@@ -182,6 +189,72 @@ fn files_are_read_without_a_kafka_and_without_sample_records() {
     assert!(error.on_one_line().contains("missing: "), "{error}");
 }
 
+/// Returns the paths of the files below a folder, in order, each with its content.
+fn files_below(folder: &std::path::Path) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files_below(&path));
+        } else {
+            let content = String::from_utf8_lossy(&std::fs::read(&path).unwrap()).into_owned();
+            found.push((path.display().to_string(), content));
+        }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn files_become_files_without_a_kafka_and_once() {
+    let input = sample_files();
+    let folder = tempfile::tempdir().unwrap();
+    let url = |name: &str| format!("file://{}/{name}", folder.path().display());
+    let input = format!("file://{}", input.path().display());
+    let output = url("output");
+    let flags = ["--input", &input, "--input-header", "--output", &output];
+    let run = || {
+        let records = Line::parse_from(["words"].iter().chain(&flags)).run.records;
+        let pipeline = AnyPipeline::from(words(Job::new("words")).unwrap());
+        let log = records.open(&pipeline.source_topics()).unwrap();
+        let settings = stream::Settings {
+            checkpoints: url("checkpoints"),
+            until_end: true,
+            ..stream::Settings::default()
+        };
+        pipeline
+            .on(settings, log)
+            .unwrap()
+            .run(&Stop::default())
+            .unwrap();
+    };
+    run();
+
+    let counts = folder.path().join("output/word-counts");
+    let files = files_below(&counts);
+    let mut lines: Vec<&str> = files
+        .iter()
+        .flat_map(|(_, content)| content.lines())
+        .collect();
+    lines.sort_unstable();
+    let row = |value: &str| format!("{{\"key\":\"\",\"value\":\"{value}\"}}");
+    assert_eq!(lines, [row("17 1"), row("3 2")]);
+
+    let dead = files_below(&folder.path().join("output/words-dead-letter"));
+    assert_eq!(dead.len(), 1);
+    assert!(
+        dead[0]
+            .1
+            .starts_with("{\"key\":null,\"value\":\"no number\",\"headers\":[["),
+        "{}",
+        dead[0].1
+    );
+
+    run();
+    let again = files_below(&counts);
+    assert_eq!(again, files, "the second run repeats nothing");
+}
+
 #[test]
 fn the_results_of_files_are_printed_only_if_no_kafka_is_named() {
     let are_printed = |arguments: &[&str]| {
@@ -195,6 +268,9 @@ fn the_results_of_files_are_printed_only_if_no_kafka_is_named() {
     assert!(are_printed(&files));
     assert!(!are_printed(&[]) && !are_printed(&kafka));
     assert!(!are_printed(&[files, kafka].concat()));
+    assert!(!are_printed(
+        &[files, ["--output", "file:///results"]].concat()
+    ));
 }
 
 #[test]
@@ -247,12 +323,6 @@ fn checkpoints_are_copied_to_a_job_or_a_place_and_read_by_the_job() {
 
 #[test]
 fn flags_of_a_job_are_those_of_its_program_and_secrets_are_not_shown() {
-    #[derive(Parser)]
-    struct Line {
-        #[command(flatten)]
-        run: RunFlags<NoFlags>,
-    }
-
     let secret = "sasl.password=open sesame";
     let line = Line::parse_from(["words", "--property", secret, "--job", "of-today"]);
     assert_eq!(line.run.job.job, "of-today");

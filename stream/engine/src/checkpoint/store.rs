@@ -16,7 +16,8 @@
 //! effect with a delay. A request that no retry can mend, such as one with an invalid name, fails at
 //! once.
 
-mod failure;
+pub mod address;
+pub mod failure;
 pub mod trial;
 
 use std::cmp::Reverse;
@@ -28,10 +29,10 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::TryStreamExt;
-use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 
+use self::address::Address;
 use self::failure::Failure;
 use crate::checkpoint::manifest::Manifest;
 use crate::pane::EventTimeMs;
@@ -98,8 +99,6 @@ pub struct Contents {
     pub parts: BTreeMap<String, u64>,
 }
 
-type Source = Box<dyn std::error::Error + Send + Sync>;
-
 /// The first and the last delay between retries when the store does not answer; the delay doubles
 /// in between.
 const FIRST_DELAY: Duration = Duration::from_millis(50);
@@ -120,24 +119,8 @@ impl CheckpointStore {
             source,
         };
 
-        let generic = |source: Source| object_store::Error::Generic {
-            store: "checkpoints",
-            source,
-        };
-        let parsed = url::Url::parse(url).map_err(|error| address(generic(error.into())))?;
-
-        if let ("file", Ok(folder)) = (parsed.scheme(), parsed.to_file_path()) {
-            std::fs::create_dir_all(&folder).map_err(|error| address(generic(error.into())))?;
-            let objects = LocalFileSystem::new_with_prefix(folder)
-                .map_err(address)?
-                .with_fsync(true);
-            return Ok(Self::new(Arc::new(objects), Path::default(), job));
-        }
-
-        let environment = std::env::vars().map(|(name, value)| (name.to_ascii_lowercase(), value));
-        let (objects, root) =
-            object_store::parse_url_opts(&parsed, environment).map_err(address)?;
-        Ok(Self::new(objects.into(), root, job))
+        let Address { objects, root } = address::open(url).map_err(address)?;
+        Ok(Self::new(objects, root, job))
     }
 
     /// Returns the checkpoints of `job` below `root` in a store that is already open.

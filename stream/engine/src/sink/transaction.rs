@@ -109,6 +109,8 @@ struct Open {
 pub struct RowWriter<K, A> {
     topic: String,
     encode: Encode<Row<K, A>>,
+    /// Whether rows belong to windows that several keys share. A session is its key's own.
+    has_windows: bool,
     /// How rows are unpacked, of a job without a window or with a process function; none for other jobs.
     pass_through: Option<PassThrough<A>>,
 }
@@ -273,7 +275,8 @@ impl Transactions {
     ) -> Result<usize, PublishError> {
         if container == OUTGOING {
             let record = &results.outgoing[place as usize];
-            return record.output.send(&record.topic, self.publisher.as_mut());
+            let publisher = self.publisher.as_mut();
+            return record.output.send(&record.topic, None, publisher);
         }
 
         let row = &results.rows[container as usize][place as usize];
@@ -289,7 +292,9 @@ impl Transactions {
         if self.output.is_nothing(row.is_correction()) {
             return Ok(0);
         }
-        self.output.send(&writer.topic, self.publisher.as_mut())
+        let window_start = writer.has_windows.then_some(row.window_start);
+        let publisher = self.publisher.as_mut();
+        self.output.send(&writer.topic, window_start, publisher)
     }
 
     /// Sends packed records, and returns their size.
@@ -308,7 +313,7 @@ impl Transactions {
                     0 => topic,
                     branch => &branches[branch - 1],
                 };
-                size_bytes += output.send(topic, publisher)?;
+                size_bytes += output.send(topic, None, publisher)?;
                 Ok(())
             },
         )?;
@@ -433,6 +438,7 @@ impl<K, A> RowWriter<K, A> {
         Self {
             topic,
             encode,
+            has_windows: pipeline.extent.is_none(),
             pass_through: pipeline.packing(),
         }
     }
@@ -443,6 +449,7 @@ impl<K, A> Clone for RowWriter<K, A> {
         Self {
             topic: self.topic.clone(),
             encode: self.encode.clone(),
+            has_windows: self.has_windows,
             pass_through: self.pass_through.clone(),
         }
     }

@@ -37,6 +37,17 @@ pub const STORE_CALLS: [&str; 10] = [
     "delete manifests",
     "delete parts",
 ];
+/// The calls on the object store of a job that publishes its counts to files.
+pub const SINK_CALLS: [&str; 8] = [
+    "create _transactions",
+    "read _transactions",
+    "list _transactions",
+    "delete _transactions",
+    "create counts",
+    "read counts",
+    "create events-late",
+    "create events-dead-letter",
+];
 /// The calls on the object store of a job that merges parts.
 pub const MERGE_CALLS: [&str; 3] = ["create merged parts", "read parts", "delete merged parts"];
 

@@ -8,10 +8,9 @@ use std::sync::Arc;
 use std::thread::{self, ScopedJoinHandle};
 use std::time::Duration;
 
-use object_store::path::Path;
 use rand::RngExt;
 use rand::rngs::SmallRng;
-use stream::{CheckpointStore, JobError, Settings, Stop};
+use stream::{CheckpointStore, Settings, Stop};
 
 use crate::fate::Fate;
 use crate::mortal::MortalStore;
@@ -28,20 +27,20 @@ pub enum End {
 
 /// Runs the job in a process with that fate, and returns how it ended.
 pub fn live(world: &World, settings: &Settings, fate: &Arc<Fate>) -> End {
-    let objects = MortalStore::new(&world.objects, fate);
-    let store = CheckpointStore::new(Arc::new(objects), Path::default(), "counts")
-        .with_refusal_limit(Duration::from_millis(20));
+    let objects = Arc::new(MortalStore::new(&world.objects, fate));
+    let limited = |store: CheckpointStore| store.with_refusal_limit(Duration::from_millis(20));
 
     let log = fate.log(&world.log);
-    let life = || world.run_on(log, store, settings);
+    let life = || world.run_on(log, objects, settings, limited);
     match thread::scope(|scope| scope.spawn(life).join()) {
         _ if fate.is_dead() => End::Died,
         Ok(Ok(())) => End::Finished,
-        Ok(Err(error @ (JobError::Store(_) | JobError::Recover(_)))) if fate.is_forbidden() => {
-            assert!(
-                error.to_string().starts_with("the object store refuses"),
-                "{error}"
-            );
+        Ok(Err(error)) if fate.is_forbidden() => {
+            let refused = error.to_string();
+            let refused = refused
+                .strip_prefix("cannot commit results: ")
+                .unwrap_or(&refused);
+            assert!(refused.starts_with("the object store refuses"), "{error}");
             End::Refused
         }
         other => panic!("a process that did not die ended with {other:?}"),

@@ -16,6 +16,7 @@ mod drawn;
 mod evolution;
 mod fallback;
 mod fate;
+mod file_sink;
 mod hang;
 mod idle;
 mod joined;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use object_store::ObjectStore;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use rand::rngs::SmallRng;
@@ -23,7 +24,7 @@ use stream::{
 pub use check::Summary;
 pub use counting::{decode, identified, write};
 
-use crate::{joined, passing, processing, staged};
+use crate::{file_sink, joined, passing, processing, staged};
 use counting::{parse, parse_id, pipeline};
 
 /// The topics of a world. The second one exists only in worlds of two.
@@ -65,6 +66,8 @@ pub struct World {
     /// Key and event time of each record, by the partition's id and offset; none for a record that cannot be
     /// decoded.
     pub records: BTreeMap<(u32, u64), Option<(u64, u64)>>,
+    /// Whether the job publishes to files in the store of its checkpoints.
+    pub has_files: bool,
     /// Whether some records are published twice.
     pub has_copies: bool,
     /// The event id of each record, by the partition's id and offset.
@@ -110,6 +113,7 @@ impl World {
             windows,
             form: Form::Counting,
             records,
+            has_files: false,
             has_copies: false,
             ids: BTreeMap::new(),
             may_repeat: false,
@@ -358,40 +362,46 @@ impl World {
 
     /// Runs the world's job until everything published is read.
     pub fn run(&self, settings: &Settings) -> Result<(), JobError> {
-        self.run_on(self.log.clone(), self.store(), settings)
+        self.run_on(self.log.clone(), self.objects.clone(), settings, |store| {
+            store
+        })
     }
 
-    /// Runs the world's job in a process with these handles of the log and the store.
+    /// Runs the world's job in a process with these handles of the log and of the objects, and with its store of
+    /// checkpoints changed by `change`.
     pub fn run_on(
         &self,
         log: SimulatedLog,
-        store: CheckpointStore,
+        objects: Arc<dyn ObjectStore>,
         settings: &Settings,
+        change: impl FnOnce(CheckpointStore) -> CheckpointStore,
     ) -> Result<(), JobError> {
-        fn run<K: Key, A: Aggregate>(
-            run: Run<K, A>,
-            store: CheckpointStore,
-        ) -> Result<(), JobError> {
-            Run { store, ..run }.run(&Stop::default())
-        }
+        let process = Process {
+            store: change(CheckpointStore::new(
+                objects.clone(),
+                Path::default(),
+                "counts",
+            )),
+            files: self.has_files.then_some((objects, self.topics())),
+        };
 
         match self.form {
-            Form::Counting => run(self.job(log, settings), store),
+            Form::Counting => process.run(self.job(log, settings)),
             Form::Staged => {
                 let pipeline = staged::stages(self.pipeline());
-                run(self.run_of(pipeline, log, settings), store)
+                process.run(self.run_of(pipeline, log, settings))
             }
             Form::Passing => {
                 let pipeline = passing::pipeline(self.topics().len() > 1);
-                run(self.run_of(pipeline, log, settings), store)
+                process.run(self.run_of(pipeline, log, settings))
             }
             Form::Processing => {
                 let pipeline = processing::pipeline(self.topics().len() > 1);
-                run(self.run_of(pipeline, log, settings), store)
+                process.run(self.run_of(pipeline, log, settings))
             }
             Form::Joined | Form::LeftJoined => {
                 let pipeline = joined::pipeline(self.windows, self.form == Form::LeftJoined);
-                run(self.run_of(pipeline, log, settings), store)
+                process.run(self.run_of(pipeline, log, settings))
             }
         }
     }
@@ -403,6 +413,24 @@ impl World {
         starts
             .filter(|start| time < start + self.windows.size_ms())
             .collect()
+    }
+}
+
+/// The handles of a process that runs a job.
+struct Process {
+    store: CheckpointStore,
+    /// The objects and the source topics of a job that publishes to files.
+    files: Option<(Arc<dyn ObjectStore>, &'static [&'static str])>,
+}
+
+impl Process {
+    fn run<K: Key, A: Aggregate>(self, run: Run<K, A>) -> Result<(), JobError> {
+        let Self { store, files } = self;
+        let log = match files {
+            Some((objects, sources)) => file_sink::sink(objects, sources, run.log),
+            None => run.log,
+        };
+        Run { log, store, ..run }.run(&Stop::default())
     }
 }
 

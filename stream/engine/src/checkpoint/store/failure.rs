@@ -4,7 +4,7 @@ use std::io;
 
 /// The consequence of an error for the next try.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Failure {
+pub enum Failure {
     /// The store did not answer, or wants a later try.
     Unavailable,
     /// The store refuses the credentials, or the right to do this.
@@ -14,7 +14,8 @@ pub(super) enum Failure {
 }
 
 impl Failure {
-    pub(super) fn of(error: &object_store::Error) -> Self {
+    /// Classifies an error.
+    pub fn of(error: &object_store::Error) -> Self {
         use object_store::Error::{
             InvalidPath, NotImplemented, NotSupported, PermissionDenied, Unauthenticated,
         };

@@ -72,7 +72,7 @@ async fn a_folder_that_cannot_be_written_is_refused_after_the_limit() {
 fn what_may_pass_is_told_from_what_cannot() {
     use object_store::Error;
 
-    let cause = || Source::from("a reason");
+    let cause = || Box::<dyn std::error::Error + Send + Sync>::from("a reason");
     let io = |kind: io::ErrorKind| Error::Generic {
         store: "local",
         source: io::Error::from(kind).into(),

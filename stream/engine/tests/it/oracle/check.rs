@@ -60,7 +60,7 @@ impl World {
     /// If a record of a row has another revision in its header than in its value.
     pub fn newest(&self, topic: &str) -> BTreeMap<Vec<u8>, Vec<u64>> {
         let mut newest = BTreeMap::new();
-        for record in self.log.records(topic) {
+        for record in self.published(topic) {
             let key = record.key.unwrap();
             let Some(value) = record.value else {
                 newest.remove(&key);
@@ -289,7 +289,7 @@ impl World {
 
     /// Returns the records of a topic whose values are numbers, without tombstones.
     pub fn numbers(&self, topic: &str) -> Vec<Vec<u64>> {
-        let values = self.log.records(topic).into_iter();
+        let values = self.published(topic).into_iter();
         values
             .filter_map(|record| record.value.as_deref().map(numbers))
             .collect()
@@ -300,7 +300,7 @@ impl World {
     pub fn side_records(&self, kind: &str) -> Vec<(u32, StoredRecord)> {
         let topics = (0..).zip(self.topics());
         let of_topic = |(source, topic): (u32, &&str)| {
-            let records = self.log.records(&format!("{topic}-{kind}")).into_iter();
+            let records = self.published(&format!("{topic}-{kind}")).into_iter();
             records.map(move |record| (source, record))
         };
         topics.flat_map(of_topic).collect()

@@ -139,9 +139,11 @@ fn schedule(seed: u64) -> Happened {
     let mut deaths = 0;
     let mut merges = 0;
     let mut seen = None;
+    // Parts are merged where there are many of them.
+    let most = if seed.is_multiple_of(6) { 400 } else { 60 };
 
     for life in 0..random.random_range(2..=5) {
-        world.publish(random.random_range(0..60), &mut random);
+        world.publish(random.random_range(0..most), &mut random);
         let drawn = settings(&mut random);
         let settings = Settings {
             workers: random.random_range(1..=6),
@@ -258,9 +260,12 @@ fn whatever_lives_meet_one_after_the_other_everything_is_counted_once() {
     let count = number("TIDEMARK_TEST_SCHEDULES", 60);
     let mut happened = Happened::default();
 
-    for seed in first..first + count {
+    let mut seed = first;
+    // Whether parts are merged in a life depends on the machine's speed.
+    while seed < first + count || (count >= 60 && happened.merges == 0) {
+        assert!(seed < first + 20 * count, "no schedule merges parts");
         happened.add(schedule(seed));
-        if seed % 500 == 0 {
+        if seed.is_multiple_of(500) {
             writeln!(
                 std::io::stderr(),
                 "{} schedules, {} deaths, {} merges, {} topics recreated, {:?}",
@@ -272,19 +277,19 @@ fn whatever_lives_meet_one_after_the_other_everything_is_counted_once() {
             )
             .unwrap();
         }
+        seed += 1;
     }
 
     let Happened {
         deaths,
-        merges,
         recreated,
         misbehaviours,
+        ..
     } = happened;
     assert!(
         count < 60 || deaths > count / 2 && recreated > count / 20,
         "processes die in this test, and topics are recreated: {deaths}, {recreated}"
     );
-    assert!(count < 60 || merges > 0, "parts are merged in this test");
 
     for misbehaviour in Misbehaviour::ALL {
         let drawn = misbehaviours.get(&misbehaviour).copied().unwrap_or(0);

@@ -9,6 +9,7 @@ use std::ffi::OsStr;
 use std::io::{self, BufRead, BufReader, PipeReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::thread::available_parallelism;
 
 use clap::Parser;
 
@@ -238,6 +239,7 @@ fn tests(context: &Context) -> StepResult {
             "--locked",
             "--no-fail-fast",
         ])
+        .env("RUST_TEST_THREADS", test_threads().to_string())
         .envs(servers.environment());
     if context.available.contains(&Counterpart::Kafka) {
         command.env(versions::VARIABLE, versions::all(&context.cache)?);
@@ -262,6 +264,12 @@ fn tests(context: &Context) -> StepResult {
     } else {
         Err(VerifyError::Skipped(skipped.join("\n")))
     }
+}
+
+/// Returns the number of tests that run at the same time. The longest wait for their brokers most of the time, so there
+/// are two for each core.
+fn test_threads() -> usize {
+    2 * available_parallelism().map_or(1, usize::from)
 }
 
 fn exact(context: &Context) -> StepResult {

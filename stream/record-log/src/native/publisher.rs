@@ -10,7 +10,8 @@
 //! - `session`: the publisher and its coordinator; how a transaction ends.
 //! - `topics`: the records that wait, by partition; `sending`: their batches, until each is acknowledged; `lines`: the
 //!   connections to the leaders.
-//! - `requests`: the four requests; `refusals`: the permanent refusals of brokers, in words.
+//! - `requests`: the four requests; `refusals`: the permanent refusals of brokers, in words; `deadline`: the time that is
+//!   left.
 //!
 //! Where the cluster has finalized `transaction.version` 2 ([KIP-890]), a batch adds its partition to the transaction,
 //! and each end of a transaction begins a new epoch, so nothing that arrives late can reach a later transaction.
@@ -31,6 +32,7 @@
 //!
 //! [KIP-890]: https://cwiki.apache.org/confluence/display/KAFKA/KIP-890
 
+mod deadline;
 mod identity;
 mod lines;
 mod refusals;
@@ -49,8 +51,9 @@ mod tests;
 use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use self::deadline::{Deadline, TimeLimit};
 use self::identity::Outcome;
 use self::sending::Sending;
 use self::session::Session;
@@ -61,7 +64,6 @@ use super::admin::Admin;
 use super::cluster::Cluster;
 use super::wire::WireError;
 use crate::kafka::progress::record;
-use crate::runtime::Runtime;
 use crate::{Cause, Delivery, LogError, NewRecord, PublishError, Publisher, Refusal, progress};
 
 /// The time limits of a request and of a whole call.
@@ -73,8 +75,6 @@ pub(super) struct Patience {
 
 /// The share of a transaction's time, one part in this many, that is left for its end.
 const LEFT_TO_END: u32 = 3;
-/// However old the transaction is, its records get so long to be acknowledged.
-const LEAST_LIMIT: Duration = Duration::from_secs(1);
 
 impl Default for Patience {
     /// A call waits as long as a transaction may live.
@@ -83,64 +83,6 @@ impl Default for Patience {
             request: Duration::from_secs(5),
             call: Duration::from_secs(15),
         }
-    }
-}
-
-/// The end of a call's patience.
-struct Deadline {
-    at: Instant,
-    runtime: Arc<dyn Runtime>,
-}
-
-impl Deadline {
-    fn after(limit: Duration, runtime: &Arc<dyn Runtime>) -> Self {
-        Self {
-            at: runtime.now() + limit,
-            runtime: Arc::clone(runtime),
-        }
-    }
-
-    fn is_over(&self) -> bool {
-        self.runtime.now() >= self.at
-    }
-
-    /// Returns the rest of `limit`. A call that has just begun to wait gets a moment.
-    fn limit(&self, limit: Duration) -> Duration {
-        let left = self.at.saturating_duration_since(self.runtime.now());
-        limit.min(left).max(Duration::from_millis(1))
-    }
-
-    /// Sleeps for `pause`, or for what is left.
-    fn pause(&self, pause: Duration) {
-        self.runtime.sleep(self.limit(pause));
-    }
-}
-
-/// The time limit for sending records. Brokers abort a transaction at its time-out and fence its holder, so a third of
-/// that time is left for its end.
-struct TimeLimit {
-    runtime: Arc<dyn Runtime>,
-    call: Duration,
-    /// The greatest age of a transaction whose records are sent; none without transactions.
-    transaction: Option<Duration>,
-}
-
-impl TimeLimit {
-    /// Begins now, in a transaction that the coordinator may have since `begun_at`.
-    fn begin(&self, begun_at: Option<Instant>) -> Deadline {
-        let mut deadline = Deadline::after(self.call, &self.runtime);
-        if let (Some(begun_at), Some(oldest)) = (begun_at, self.transaction) {
-            let least = self.runtime.now() + LEAST_LIMIT;
-            deadline.at = deadline.at.min((begun_at + oldest).max(least));
-        }
-        deadline
-    }
-
-    /// Returns whether the brokers may have aborted a transaction that began then.
-    fn is_past(&self, begun_at: Option<Instant>) -> bool {
-        let age = begun_at.map(|begun_at| self.runtime.since(begun_at));
-        age.zip(self.transaction)
-            .is_some_and(|(age, oldest)| age >= oldest)
     }
 }
 
@@ -456,7 +398,10 @@ impl NativePublisher {
     fn commit_transaction(&mut self, progress: &[u8]) -> Result<(), PublishError> {
         self.push_progress(progress)?;
         self.flush()?;
+        self.end_commit()
+    }
 
+    fn end_commit(&mut self) -> Result<(), PublishError> {
         let deadline = self.deadline();
         let ended = self.session.end(Outcome::Commit, &deadline);
         ended.map_err(|stop| self.not_committed(stop))

@@ -9,11 +9,12 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::Patience;
+use super::deadline::Deadline;
 use super::identity::Protocol;
 use super::requests::{Acknowledged, Produced, ask_produce, read_produced};
 use super::session::Session;
 use super::topics::Topics;
-use super::{Deadline, Patience};
 use crate::native::api::{Api, PRODUCE_1, PRODUCE_2};
 use crate::native::cluster::Cluster;
 use crate::native::codec::{Input, Malformed};

@@ -20,13 +20,14 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::deadline::{Deadline, TimeLimit};
 use super::identity::{Identity, Protocol};
 use super::lines::{Batch, Lines, produce};
 use super::refusals::{About, stop};
 use super::requests::Answered;
 use super::session::{Session, is_unanswered};
 use super::topics::Topics;
-use super::{Deadline, Patience, Stop, TimeLimit};
+use super::{Patience, Stop};
 use crate::NewRecord;
 use crate::native::api::Code;
 use crate::native::batch::build::{Parts, Producer};

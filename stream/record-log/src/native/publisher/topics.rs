@@ -4,8 +4,9 @@ use std::ops::{Index, IndexMut};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::Stop;
+use super::deadline::Deadline;
 use super::refusals::progress_lost;
-use super::{Deadline, Stop};
 use crate::kafka::progress::PROGRESS_TOPIC;
 use crate::murmur2::choose_partition;
 use crate::native::admin::Admin;

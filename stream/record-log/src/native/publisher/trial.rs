@@ -4,9 +4,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::deadline::Deadline;
 use super::identity::Outcome;
 use super::session::Session;
-use super::{Deadline, Patience, Stop};
+use super::{Patience, Stop};
 use crate::native::cluster::Cluster;
 use crate::{Cause, Refusal};
 

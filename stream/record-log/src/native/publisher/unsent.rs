@@ -1,8 +1,9 @@
 //! A publisher without brokers: it makes batches of records, and hands them to its caller in place of a broker. The work
 //! of a publisher is measured with it.
 
+use super::deadline::TimeLimit;
 use super::session::Session;
-use super::{Opening, Patience, Sending, Stop, TimeLimit, Topics};
+use super::{Opening, Patience, Sending, Stop, Topics};
 use crate::native::NativeLog;
 use crate::{Delivery, LogError, NewRecord, PublishError};
 

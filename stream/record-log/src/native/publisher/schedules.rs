@@ -21,9 +21,9 @@ use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use self::broker::{Broker, Client, NEWEST, create_when_ready};
 use self::faults::Faults;
-use super::Patience;
 use super::identity::Protocol;
 use super::session::spoken;
+use super::{Opening, Patience};
 use crate::native::NativeLog;
 use crate::native::network::SocketOptions;
 use crate::native::plain::Tcp;
@@ -119,6 +119,42 @@ fn a_publisher_whose_abort_was_not_answered_does_not_say_that_it_was_fenced() {
         );
         others.transact(&mut *newer, 2).unwrap();
     }
+}
+
+/// All records of the transaction were acknowledged, so only its end meets the coordinator's abort.
+#[test]
+fn a_commit_that_comes_after_the_time_out_is_neither_refused_nor_fenced() {
+    let Ok(brokers) = std::env::var("TIDEMARK_TEST_BROKERS") else {
+        let _ = std::io::stderr().write_all(
+            b"SKIPPED: a_commit_that_comes_after_the_time_out_is_neither_refused_nor_fenced (set TIDEMARK_TEST_BROKERS)\n",
+        );
+        return;
+    };
+
+    let seed = crate::clock::system_now_ms() ^ (1 << 61);
+    let schedule = Schedule::new(&brokers, protocol(&brokers), seed, Patience::default());
+    schedule.create_topic();
+    drop(schedule.open());
+    let opening = Opening {
+        cluster: &schedule.log.cluster,
+        admin: &schedule.log.admin,
+        delivery: Delivery::Transactional,
+        timeout: Duration::from_secs(1),
+        patience: Patience::default(),
+    };
+    let mut publisher = opening.open_all(&[&schedule.id]).unwrap().remove(0);
+    schedule
+        .send(&mut publisher, &Schedule::records(1))
+        .unwrap();
+    publisher.flush().unwrap();
+
+    // Readers pass the transaction when it has been aborted.
+    while schedule.log.offsets(&schedule.topic).unwrap()[0].end == 0 {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let refused = publisher.end_commit().unwrap_err();
+    assert!(refused.may_have_happened(), "{refused}");
+    assert_eq!(schedule.open().progress(), None);
 }
 
 /// The protocol of transactions that the brokers have finalized.

@@ -15,10 +15,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::deadline::Deadline;
 use super::identity::{Identity, Outcome, Protocol};
 use super::refusals::{About, stop};
 use super::requests::{ask_add, ask_end, ask_identity, read_added, read_ended, read_identity};
-use super::{Deadline, Patience, Stop};
+use super::{Patience, Stop};
 use crate::native::api::{ADD_PARTITIONS, Api, Code, END_TXN_1, END_TXN_2, INIT_PRODUCER_ID};
 use crate::native::cluster::{Cluster, Coordinates};
 use crate::native::codec::{Input, Malformed, Output};
@@ -229,6 +230,7 @@ impl Session {
                     *is_unknown |= !is_surely_not_done(code);
                     self.refused(END_TXN_1, code)
                 }
+                Ok((code, _)) if self.is_aborted_for_it(code, outcome) => return Err(Stop::Fenced),
                 Ok((code, _)) => {
                     let stop = stop(code, self.about(), None);
                     *is_unknown |= code.is_passing() && !is_surely_not_done(code);
@@ -282,6 +284,13 @@ impl Session {
             code => code == Code::INVALID_PRODUCER_ID_MAPPING,
         };
         is_none && outcome == Outcome::Abort
+    }
+
+    /// The coordinator has aborted the transaction itself, at its time-out or for a newer holder. Under the second protocol it
+    /// takes the commit for one that comes again and contradicts the abort; under the first it refuses the epoch.
+    fn is_aborted_for_it(&self, code: Code, outcome: Outcome) -> bool {
+        let is_contradiction = code == Code::INVALID_TXN_STATE && outcome == Outcome::Commit;
+        is_contradiction && self.protocol == Protocol::Second
     }
 
     /// Sends a request to the coordinator, which is sought if it is not known. A connection that broke is dropped;

@@ -32,6 +32,8 @@ mod probe;
 mod publisher;
 mod reader;
 mod settings;
+#[cfg(test)]
+mod simulation;
 mod tls;
 mod wire;
 

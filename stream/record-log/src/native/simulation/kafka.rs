@@ -1,0 +1,109 @@
+//! The simulated brokers: what they keep, and what happens to them.
+//!
+//! All brokers share one memory, and each answers only for what it leads or coordinates, as its clients must not tell the
+//! difference. `produce`, `fetch` and `answers` handle the requests, `trouble` whatever else happens.
+
+use super::coordinator::Coordinator;
+use super::event::{Event, Place, Request};
+use super::links::Links;
+use super::machine::Machine;
+use super::partition::Partition;
+use super::sessions::{Sessions, Waiting};
+use crate::kafka::progress::PROGRESS_TOPIC;
+
+pub(super) const PORT: u16 = 9092;
+pub(super) const NODES: usize = 3;
+pub(super) const ROWS: &str = "rows";
+pub(super) const ROW_PARTITIONS: usize = 3;
+/// The place of the topic of rows, and of that of progress.
+pub(super) const ROWS_AT: usize = 0;
+pub(super) const PROGRESS_AT: usize = 1;
+const PROGRESS_PARTITIONS: usize = 16;
+#[derive(Default)]
+pub(super) struct Node {
+    pub is_up: bool,
+    /// The number of its starts.
+    pub incarnation: u64,
+    /// Until then its coordinator is loading.
+    pub loads_until_us: u64,
+}
+
+pub(super) struct Topic {
+    pub name: &'static str,
+    pub id: [u8; 16],
+    pub partitions: Vec<Partition>,
+}
+
+/// Brokers, topics and transactions.
+pub(super) struct Kafka {
+    pub links: Links,
+    pub nodes: Vec<Node>,
+    pub topics: Vec<Topic>,
+    pub coordinator: Coordinator,
+    /// The broker that coordinates all transactional ids.
+    pub coordinated_by: usize,
+    pub sessions: Sessions,
+    pub waiting: Vec<Waiting>,
+    /// Brokers stop, and leaders and coordinators move.
+    pub is_troubled: bool,
+    /// The number of troubles so far.
+    pub troubles: u64,
+    /// One Produce in so many is throttled; none while it is 0.
+    pub throttled_one_in: u64,
+}
+
+impl Kafka {
+    pub fn new(is_second_protocol: bool, machine: &mut Machine) -> Self {
+        let partitions = |count: usize| {
+            let led_by = |number: usize| Partition::led_by(number % NODES);
+            (0..count).map(led_by).collect()
+        };
+        let topic = |name, id, count| Topic {
+            name,
+            id: [id; 16],
+            partitions: partitions(count),
+        };
+        let node = |_| Node {
+            is_up: true,
+            ..Node::default()
+        };
+        machine.after(0, Event::Trouble);
+
+        Self {
+            links: Links::new(is_second_protocol),
+            nodes: (0..NODES).map(node).collect(),
+            topics: vec![
+                topic(ROWS, 1, ROW_PARTITIONS),
+                topic(PROGRESS_TOPIC, 2, PROGRESS_PARTITIONS),
+            ],
+            coordinator: Coordinator::new(is_second_protocol),
+            coordinated_by: 0,
+            sessions: Sessions::default(),
+            waiting: Vec::new(),
+            is_troubled: false,
+            troubles: 0,
+            throttled_one_in: 0,
+        }
+    }
+
+    pub fn partition(&mut self, place: Place) -> &mut Partition {
+        &mut self.topics[place.0].partitions[place.1]
+    }
+
+    /// The place of a topic with this name.
+    pub fn topic(&self, name: &str) -> Option<usize> {
+        self.topics.iter().position(|topic| topic.name == name)
+    }
+
+    /// Returns whether the broker that a request was sent to still runs, since then.
+    pub fn is_there(&self, request: &Request) -> bool {
+        let node = &self.nodes[request.node];
+        node.is_up && node.incarnation == request.incarnation
+    }
+
+    /// The number of starts of a broker; none while it is down.
+    pub fn incarnation(&self, node: usize) -> Option<u64> {
+        let node = &self.nodes[node];
+        node.is_up.then_some(node.incarnation)
+    }
+}

@@ -1,0 +1,303 @@
+//! A partition as its leader keeps it: batches, what is known of their producers, and the transactions in it.
+//!
+//! The rules are those of Kafka (`ProducerStateManager`, `ProducerAppendInfo`): an older epoch is refused, sequences have
+//! no gaps, and the last five batches of a producer are remembered, so that one that comes again is not appended again.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::native::api::Code;
+use crate::native::batch::Next;
+
+/// The number of batches of a producer that are remembered.
+const REMEMBERED: usize = 5;
+const NO_SEQUENCE: i32 = -1;
+/// The places of fields in a batch.
+const LEADER_EPOCH_AT: usize = 12;
+const PRODUCER_AT: usize = 43;
+const ATTRIBUTES: [u8; 2] = 0x30_i16.to_be_bytes();
+
+/// The end of a transaction, as its marker has it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Ending {
+    Commit,
+    Abort,
+}
+
+/// The producer's fields of a batch.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Produced {
+    pub id: i64,
+    pub epoch: i16,
+    pub first: i32,
+    pub last: i32,
+    pub is_transactional: bool,
+}
+
+/// A batch or a marker in the log.
+#[derive(Clone, Debug)]
+pub(super) struct Stored {
+    pub base: i64,
+    pub next: i64,
+    pub bytes: Vec<u8>,
+    pub producer: Produced,
+    /// None for a batch of records.
+    pub marker: Option<Ending>,
+}
+
+#[derive(Clone, Debug)]
+struct Known {
+    epoch: i16,
+    /// The last batches in this epoch: first and last sequence.
+    batches: VecDeque<(i32, i32)>,
+    /// The first offset of the transaction that is open.
+    open_from: Option<i64>,
+}
+
+/// A transaction that was aborted.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct AbortedRange {
+    pub producer_id: i64,
+    pub first: i64,
+    pub last: i64,
+}
+
+#[derive(Default)]
+pub(super) struct Partition {
+    pub leader: Option<usize>,
+    pub epoch: i32,
+    /// The leader and the epoch before.
+    pub before: Option<(Option<usize>, i32)>,
+    pub log: Vec<Stored>,
+    /// The end of what the followers have.
+    pub high_watermark: i64,
+    pub aborted: Vec<AbortedRange>,
+    known: BTreeMap<i64, Known>,
+}
+
+/// Reads the producer's fields of the only batch in `bytes`.
+pub(super) fn produced(bytes: &[u8]) -> Result<Produced, Code> {
+    let Next::Whole(batch, length) = Next::read(bytes) else {
+        return Err(Code::CORRUPT_MESSAGE);
+    };
+    if length != bytes.len() || batch.check().is_err() {
+        return Err(Code::CORRUPT_MESSAGE);
+    }
+
+    let field = |from: usize| &bytes[from..];
+    let id = i64::from_be_bytes(*field(PRODUCER_AT).first_chunk().unwrap());
+    let epoch = i16::from_be_bytes(*field(PRODUCER_AT + 8).first_chunk().unwrap());
+    let first = i32::from_be_bytes(*field(PRODUCER_AT + 10).first_chunk().unwrap());
+    Ok(Produced {
+        id,
+        epoch,
+        first,
+        last: first.wrapping_add(batch.header.last_offset_delta) & i32::MAX,
+        is_transactional: batch.header.is_transactional(),
+    })
+}
+
+impl Partition {
+    pub fn led_by(node: usize) -> Self {
+        Self {
+            leader: Some(node),
+            ..Self::default()
+        }
+    }
+
+    pub fn end(&self) -> i64 {
+        self.log.last().map_or(0, |stored| stored.next)
+    }
+
+    /// The end of what readers of committed records see.
+    pub fn stable_end(&self) -> i64 {
+        let open = self.known.values().filter_map(|known| known.open_from);
+        open.min()
+            .map_or(self.high_watermark, |open| open.min(self.high_watermark))
+    }
+
+    /// Returns whether a transaction of the producer is open here, in this epoch.
+    pub fn has_open(&self, producer: Produced) -> bool {
+        let known = self.known.get(&producer.id);
+        known.is_some_and(|known| known.epoch == producer.epoch && known.open_from.is_some())
+    }
+
+    /// Appends a batch. Returns the end behind it; one that is there already is not appended again.
+    pub fn append(&mut self, bytes: &[u8], producer: Produced) -> Result<i64, Code> {
+        if self.is_remembered(producer) {
+            return Ok(self.end());
+        }
+        self.check(producer)?;
+
+        let base = self.end();
+        let mut bytes = bytes.to_vec();
+        bytes[..8].copy_from_slice(&base.to_be_bytes());
+        bytes[LEADER_EPOCH_AT..LEADER_EPOCH_AT + 4].copy_from_slice(&self.epoch.to_be_bytes());
+        let Next::Whole(batch, _) = Next::read(&bytes) else {
+            return Err(Code::CORRUPT_MESSAGE);
+        };
+        let next = batch.header.next_offset();
+        self.store(Stored {
+            base,
+            next,
+            bytes,
+            producer,
+            marker: None,
+        });
+        Ok(next)
+    }
+
+    fn is_remembered(&self, producer: Produced) -> bool {
+        self.known.get(&producer.id).is_some_and(|known| {
+            let batch = (producer.first, producer.last);
+            known.epoch == producer.epoch && known.batches.contains(&batch)
+        })
+    }
+
+    fn check(&self, producer: Produced) -> Result<(), Code> {
+        let Some(known) = self.known.get(&producer.id) else {
+            return Ok(());
+        };
+        if producer.epoch < known.epoch {
+            return Err(Code::INVALID_PRODUCER_EPOCH);
+        }
+
+        let last = known.batches.back().map_or(NO_SEQUENCE, |batch| batch.1);
+        let is_next = match producer.epoch == known.epoch {
+            true => producer.first == last.wrapping_add(1) & i32::MAX,
+            false => producer.first == 0,
+        };
+        match is_next {
+            true => Ok(()),
+            false => Err(Code::OUT_OF_ORDER_SEQUENCE_NUMBER),
+        }
+    }
+
+    /// Ends the producer's transaction. The followers have the marker, and so all before it.
+    pub fn mark(&mut self, id: i64, epoch: i16, ending: Ending, time_ms: u64) {
+        if self.known.get(&id).is_some_and(|known| epoch < known.epoch) {
+            return;
+        }
+
+        let base = self.end();
+        let producer = Produced {
+            id,
+            epoch,
+            first: NO_SEQUENCE,
+            last: NO_SEQUENCE,
+            is_transactional: true,
+        };
+        self.store(Stored {
+            base,
+            next: base + 1,
+            bytes: marker(base, self.epoch, producer, ending, time_ms),
+            producer,
+            marker: Some(ending),
+        });
+        self.high_watermark = self.end();
+    }
+
+    fn store(&mut self, stored: Stored) {
+        self.learn(&stored);
+        self.log.push(stored);
+    }
+
+    /// Learns of a producer what a batch or a marker says.
+    fn learn(&mut self, stored: &Stored) {
+        let producer = stored.producer;
+        let known = self.known.entry(producer.id).or_insert_with(|| Known {
+            epoch: producer.epoch,
+            batches: VecDeque::new(),
+            open_from: None,
+        });
+        if known.epoch != producer.epoch {
+            known.epoch = producer.epoch;
+            known.batches.clear();
+        }
+
+        let Some(ending) = stored.marker else {
+            known.batches.push_back((producer.first, producer.last));
+            if known.batches.len() > REMEMBERED {
+                known.batches.pop_front();
+            }
+            if producer.is_transactional {
+                known.open_from.get_or_insert(stored.base);
+            }
+            return;
+        };
+
+        let opened = known.open_from.take();
+        if let (Some(first), Ending::Abort) = (opened, ending) {
+            self.aborted.push(AbortedRange {
+                producer_id: producer.id,
+                first,
+                last: stored.base,
+            });
+        }
+    }
+
+    /// Another broker leads. It may lack what not all followers had.
+    pub fn move_to(&mut self, leader: Option<usize>, is_cut: bool) {
+        self.before = Some((self.leader, self.epoch));
+        self.leader = leader;
+        self.epoch += 1;
+        if !is_cut {
+            self.high_watermark = self.end();
+            return;
+        }
+
+        self.log.retain(|stored| stored.next <= self.high_watermark);
+        self.known.clear();
+        self.aborted.clear();
+        for stored in std::mem::take(&mut self.log) {
+            self.store(stored);
+        }
+    }
+}
+
+/// The bytes of a marker: a control batch of one record.
+fn marker(
+    base: i64,
+    leader_epoch: i32,
+    producer: Produced,
+    ending: Ending,
+    time_ms: u64,
+) -> Vec<u8> {
+    use crate::native::batch::checksum;
+    use crate::native::codec::Output;
+
+    let mut record = Vec::new();
+    let mut output = Output(&mut record);
+    output.i8(0);
+    output.signed_long(0);
+    output.signed(0);
+    output.signed_long(4);
+    output.i16(0);
+    output.i16(i16::from(ending == Ending::Commit));
+    output.signed_long(6);
+    output.i16(0);
+    output.i32(0);
+    output.signed_long(0);
+
+    let mut covered = Vec::new();
+    let mut output = Output(&mut covered);
+    output.raw(&ATTRIBUTES);
+    output.i32(0);
+    output.i64(time_ms.cast_signed());
+    output.i64(time_ms.cast_signed());
+    output.i64(producer.id);
+    output.i16(producer.epoch);
+    output.i32(-1);
+    output.i32(1);
+    output.signed_long(record.len() as i64);
+    output.raw(&record);
+
+    let mut bytes = Vec::new();
+    let mut output = Output(&mut bytes);
+    output.i64(base);
+    output.i32(i32::try_from(4 + 1 + 4 + covered.len()).unwrap());
+    output.i32(leader_epoch);
+    output.i8(2);
+    output.u32(checksum(&covered));
+    output.raw(&covered);
+    bytes
+}

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use record_log::{Offset, RecordLog, Signal};
+use record_log::{LogError, Offset, RecordLog, Signal};
 
 use crate::attempt::{Attempt, Stop};
 use crate::clock::now_ms;
@@ -75,6 +75,8 @@ struct Survey {
     attempt: Arc<Attempt>,
     /// The positions that were committed to the log last.
     committed: Vec<(u32, Offset)>,
+    /// Whether the log did not take the positions at the last try.
+    is_refused: bool,
     /// The number of looks at the offsets.
     looks: u32,
     /// The topics whose loss of records was logged.
@@ -100,6 +102,7 @@ pub fn watch(
         topics,
         attempt,
         committed: Vec::new(),
+        is_refused: false,
         looks: 0,
         losing: BTreeSet::new(),
     };
@@ -234,7 +237,7 @@ impl Survey {
         };
 
         self.attempt.metrics.ends(&ranges);
-        self.commit_positions();
+        self.note_positions();
         ranges.len() > self.topics.partitions
     }
 
@@ -263,17 +266,34 @@ impl Survey {
         new
     }
 
-    fn commit_positions(&mut self) {
+    /// Logs it once when the log begins to refuse the positions. Results do not depend on them.
+    fn note_positions(&mut self) {
+        if let Some(error) = self.commit_positions() {
+            tracing::warn!(
+                %error, group = self.attempt.metrics.job(),
+                "tools that show consumer groups do not see how far this job is, because the log does not take its positions; \
+                 if another application uses the group of the job's name, rename one of them"
+            );
+        }
+    }
+
+    /// Commits the positions. Returns the error if the log took them the time before and does not now.
+    fn commit_positions(&mut self) -> Option<LogError> {
         let group = self.attempt.metrics.job();
         let positions = self.attempt.metrics.positions();
         if positions == self.committed {
-            return;
+            return None;
         }
 
         let inputs = &self.topics.inputs;
-        match inputs.commit(self.log.as_ref(), &group, &positions) {
-            Ok(()) => self.committed = positions,
-            Err(error) => tracing::debug!(%error, "the log does not take the job's positions"),
+        let outcome = inputs.commit(self.log.as_ref(), &group, &positions);
+        let was_refused = std::mem::replace(&mut self.is_refused, outcome.is_err());
+        match outcome {
+            Ok(()) => {
+                self.committed = positions;
+                None
+            }
+            Err(error) => (!was_refused).then_some(error),
         }
     }
 }

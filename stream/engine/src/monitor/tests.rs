@@ -43,6 +43,7 @@ fn survey(log: SimulatedLog) -> Survey {
         },
         attempt: attempt(),
         committed: Vec::new(),
+        is_refused: false,
         looks: 0,
         losing: BTreeSet::new(),
     }
@@ -200,6 +201,31 @@ fn positions_that_the_log_did_not_take_are_committed_later() {
     assert_eq!(log.committed("counts", "events").unwrap(), []);
     assert!(!survey.ask());
     assert_eq!(log.committed("counts", "events").unwrap(), [(1, 7)]);
+}
+
+#[test]
+fn positions_that_the_log_begins_to_refuse_are_reported_once() {
+    let log = log();
+    let refuses = Arc::new(AtomicBool::new(true));
+    let is_refused = Arc::clone(&refuses);
+    let log = log.process(move |call| match call {
+        Call::CommitPositions { .. } if is_refused.load(Ordering::SeqCst) => Fault::Refused,
+        _ => Fault::None,
+    });
+
+    let mut survey = survey(log);
+    assert!(survey.commit_positions().is_none(), "nothing was read yet");
+    let reports = |survey: &mut Survey, next_offset| {
+        survey.attempt.metrics.position(position(1, next_offset));
+        [(); 3].map(|()| survey.commit_positions().is_some())
+    };
+    assert_eq!(reports(&mut survey, 7), [true, false, false]);
+    assert_eq!(reports(&mut survey, 8), [false; 3], "it lasts");
+
+    refuses.store(false, Ordering::SeqCst);
+    assert_eq!(reports(&mut survey, 9), [false; 3]);
+    refuses.store(true, Ordering::SeqCst);
+    assert_eq!(reports(&mut survey, 10), [true, false, false], "again");
 }
 
 #[test]

@@ -134,6 +134,8 @@ fn reason(code: Code) -> Option<&'static str> {
             "transaction.timeout.ms is greater than the broker's transaction.max.timeout.ms"
         }
         Code::InvalidRequiredAcks => "the broker does not take these acks",
+        // Positions of a group that has members are taken from these alone.
+        Code::UnknownMemberId => "another application is a member of it: rename one of the two",
         Code::InvalidGroupId => "its name is not one that Kafka takes",
         Code::PolicyViolation => {
             "a policy of the broker (create.topic.policy.class.name) forbids it"

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
-use record_log::{Membership, Owned, RecordLog, Signal};
+use record_log::{LogError, Membership, Owned, RecordLog, Signal};
 
-use crate::subject::{Subject, kafka, publish, simulated, topic, unique};
+use crate::subject::{Subject, kafka, native, publish, simulated, topic, unique};
 
 /// Longer than any assignment takes that comes: a session of Kafka's is 10 s.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -103,6 +103,31 @@ fn no_partition_has_two_owners_while_members_that_live_join() {
             assert_eq!(all.len(), distinct.len(), "{shares:?}");
             are_fair(shares, 6)
         });
+    }
+}
+
+#[test]
+fn positions_under_the_name_of_a_group_with_members_are_refused_with_the_reason() {
+    let subjects = [kafka(), native()];
+    for subject in subjects.into_iter().flatten() {
+        let log = &*subject.log;
+        let topic = topic(log, 1);
+        let joined = unique("taken");
+        // The name that the members of a follower's group have at the brokers.
+        let group = format!("{joined}.{topic}.members");
+        log.commit(&group, &topic, &[(0, 0)]).unwrap();
+
+        let signal = Signal::default();
+        let another = kafka().unwrap();
+        let mut members = vec![join(&*another.log, &joined, &topic, &signal)];
+        settle(&mut members, &signal, |shares| are_fair(shares, 1));
+
+        let refused = log.commit(&group, &topic, &[(0, 1)]).unwrap_err();
+        let sentence = refused.to_string();
+        assert!(!matches!(refused, LogError::Unavailable(_)), "{sentence}");
+        for named in [&*group, "another application is a member", "rename"] {
+            assert!(sentence.contains(named), "{sentence}");
+        }
     }
 }
 

@@ -79,9 +79,22 @@ fn all_taken(
     (group, topic): (&str, &str),
     found: &[Found],
 ) -> Result<(), WireError> {
-    let is_of_group = |found: &&Found| found.code == Code::GROUP_AUTHORIZATION_FAILED;
-    match found.iter().find(is_of_group) {
-        Some(found) => Err(connection.refused(api, format!("group {group:?}"), found.code)),
+    let of_group = found.iter().find_map(|found| {
+        let subject = match found.code {
+            Code::GROUP_AUTHORIZATION_FAILED => format!("group {group:?}"),
+            // Positions of a group that has members are taken from these alone.
+            Code::UNKNOWN_MEMBER_ID => {
+                format!(
+                    "group {group:?} (another application is a member of it: rename one of the two)"
+                )
+            }
+            _ => return None,
+        };
+        Some(connection.refused(api, subject, found.code))
+    });
+
+    match of_group {
+        Some(refused) => Err(refused),
         None => all_found(connection, api, topic, found),
     }
 }

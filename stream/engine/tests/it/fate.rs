@@ -3,15 +3,19 @@
 //! the same point whatever the order of the threads.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use rand::RngExt;
 use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom;
 use record_log::simulated::{Call, Crashed, Fault, SimulatedLog};
+use record_log::{Delivery, NewRecord, RecordLog};
+
+use crate::oracle::place;
 
 /// The calls on the log that a job makes a countable number of times. (It polls, and reads the
 /// ends, all the time.)
@@ -67,6 +71,8 @@ pub enum Blow {
     Refuse,
     /// The store refuses this call and all later ones of its name.
     Forbid,
+    /// An operator adds a partition before the call has its effect, and it gets records at once.
+    AddPartition,
 }
 
 /// A call, by name and number, and its fault.
@@ -78,7 +84,6 @@ pub struct Doom {
 }
 
 /// The fault that one process meets, and the calls that it has made.
-#[derive(Debug)]
 pub struct Fate {
     doom: Option<Doom>,
     /// The seed of the delays of calls on the store, and so of the order in which they happen.
@@ -86,6 +91,16 @@ pub struct Fate {
     counts: Mutex<BTreeMap<String, u64>>,
     is_met: AtomicBool,
     is_dead: AtomicBool,
+    /// The handle of an operator.
+    log: OnceLock<SimulatedLog>,
+}
+
+impl fmt::Debug for Fate {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut fields = formatter.debug_struct("Fate");
+        fields.field("doom", &self.doom).field("pace", &self.pace);
+        fields.finish_non_exhaustive()
+    }
 }
 
 impl Blow {
@@ -98,6 +113,7 @@ impl Blow {
             Self::DieAfter => Fault::CrashAfter,
             Self::LoseReply => Fault::LoseReply,
             Self::Unavailable | Self::Refuse | Self::Forbid => Fault::Unavailable,
+            Self::AddPartition => Fault::None,
         }
     }
 }
@@ -137,6 +153,7 @@ impl Fate {
             counts: Mutex::default(),
             is_met,
             is_dead,
+            log: OnceLock::new(),
         })
     }
 
@@ -163,6 +180,7 @@ impl Fate {
     /// Returns the process's handle to a log. It reads few records at a time, so that a short life
     /// has many checkpoints.
     pub fn log(self: &Arc<Self>, log: &SimulatedLog) -> SimulatedLog {
+        self.log.get_or_init(|| log.clone());
         let fate = Arc::clone(self);
         log.process(move |call| fate.next(name_of(call)).map_or(Fault::None, Blow::as_fault))
             .in_batches_of(4)
@@ -192,6 +210,9 @@ impl Fate {
         self.is_dead
             .store(Blow::DEATHS.contains(&doom.blow), Ordering::SeqCst);
 
+        if let (Blow::AddPartition, Some(log)) = (doom.blow, self.log.get()) {
+            add_partition(log);
+        }
         Some(doom.blow)
     }
 
@@ -201,6 +222,27 @@ impl Fate {
         (self.pace?, call, self.counts.lock().unwrap().get(call)).hash(&mut hasher);
         Some(Duration::from_millis(hasher.finish() % 4))
     }
+}
+
+/// Adds a partition to the topic of the first source. Its events are of windows that are closed, open and to come.
+fn add_partition(log: &SimulatedLog) {
+    let topic = place(0).0;
+    let added = log.partitions(topic).unwrap();
+    log.grow(topic, added + 1);
+
+    let mut publisher = log.publisher("operator", Delivery::Transactional).unwrap();
+    for time in [2, 25, 45, 60, 90, 200] {
+        let value = format!("3 {time}");
+        let record = NewRecord {
+            topic,
+            partition: Some(added),
+            key: None,
+            value: Some(value.as_bytes()),
+            headers: &[],
+        };
+        publisher.send(record).unwrap();
+    }
+    publisher.commit(&[]).unwrap();
 }
 
 /// Ends the thread without a message.

@@ -54,7 +54,7 @@ impl MortalStore {
         };
 
         match self.fate.next(&name) {
-            None => effect.await,
+            None | Some(Blow::AddPartition) => effect.await,
             Some(Blow::DieBefore) => die(),
             Some(Blow::DieAfter) => {
                 // The process is dead: nothing reads the reply.

@@ -318,6 +318,14 @@ impl World {
         self.log.grow("events", added + 1);
     }
 
+    /// Counts on the partitions that were added to the first topic by somebody else, and on their records.
+    pub fn take_added_partitions(&mut self) {
+        for added in 0..self.log.partitions("events").unwrap() {
+            self.times.entry(added).or_insert(0);
+        }
+        self.note();
+    }
+
     /// Deletes the topic of a source and creates it again, a while later.
     pub fn recreate_topic(&mut self, source: u32) {
         self.clock_ms.fetch_add(1_000_000, Ordering::SeqCst);

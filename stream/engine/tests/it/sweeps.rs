@@ -125,6 +125,7 @@ fn happens(doom: Doom, history: History) -> bool {
         },
         &fate,
     );
+    world.take_added_partitions();
 
     let again = Doom::any(&Blow::DEATHS, &mut random);
     live(
@@ -238,6 +239,15 @@ fn whichever_call_fails_or_kills_a_job_of_two_topics_their_join_is_right() {
     sweep(&LOG_CALLS, &Blow::DEATHS, JOINED);
     sweep(&LOG_CALLS, &[Blow::LoseReply], JOINED);
     sweep(&early_calls(), &Blow::DEATHS, JOINED);
+}
+
+/// A partition that is added between a cut and its manifest, or between a manifest and the commit of its rows, is in
+/// neither and is read from its start.
+#[test]
+fn at_whichever_call_a_partition_is_added_its_records_are_counted_once() {
+    sweep(&LOG_CALLS, &[Blow::AddPartition], SHORT);
+    sweep(&STORE_CALLS, &[Blow::AddPartition], SHORT);
+    sweep(&LOG_CALLS, &[Blow::AddPartition], JOINED);
 }
 
 #[test]

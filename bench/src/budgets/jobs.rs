@@ -12,7 +12,9 @@ use clap::Parser;
 use events::{ANALYTICS_RESULTS, ORDERS};
 use order_analytics::OrderAnalytics;
 use record_log::Record;
-use stream::{Count, Job, JobError, Output, Pipeline, Rejected, Run, Settings, Stop, Windows};
+use stream::{
+    Count, Job, JobError, Output, Pipeline, Rejected, Run, Settings, Sourced, Stop, Windows,
+};
 
 use super::inputs::{self, START_MS, WINDOW_MS};
 use super::log::{FixedLog, Stored};
@@ -39,10 +41,23 @@ struct Line {
 
 /// Counts events of a thousand keys.
 pub fn admit(units: u64, passes: u64) -> Result<u64, Box<dyn Error>> {
+    count_few_keys(units, passes, counting()?)
+}
+
+/// Counts the same events as [`admit`], and looks at no id.
+pub fn admit_without_ids(units: u64, passes: u64) -> Result<u64, Box<dyn Error>> {
+    count_few_keys(units, passes, counting_without_ids()?)
+}
+
+fn count_few_keys(
+    units: u64,
+    passes: u64,
+    pipeline: Pipeline<u64, Count>,
+) -> Result<u64, Box<dyn Error>> {
     const KEYS: u64 = 1_000;
 
     let read = units * passes;
-    let results = count(units * PASSES, read, KEYS)?;
+    let results = count(units * PASSES, read, KEYS, pipeline)?;
     check(results, KEYS * PANES)?;
     Ok(read)
 }
@@ -50,7 +65,7 @@ pub fn admit(units: u64, passes: u64) -> Result<u64, Box<dyn Error>> {
 /// Counts the events of many keys, in all panes together `units` times `passes` of them.
 pub fn close(units: u64, passes: u64) -> Result<u64, Box<dyn Error>> {
     let events = units * PASSES;
-    count(events, events, units * passes / PANES)
+    count(events, events, units * passes / PANES, counting()?)
 }
 
 /// Runs the job `order-analytics` over orders.
@@ -75,7 +90,12 @@ pub fn whole(units: u64, passes: u64) -> Result<u64, Box<dyn Error>> {
 }
 
 /// Makes `made` events, counts the first `read` of them, and returns the number of results.
-fn count(made: u64, read: u64, keys: u64) -> Result<u64, Box<dyn Error>> {
+fn count(
+    made: u64,
+    read: u64,
+    keys: u64,
+    pipeline: Pipeline<u64, Count>,
+) -> Result<u64, Box<dyn Error>> {
     let mut records: Vec<_> = (0..made).map(|number| event(number, read, keys)).collect();
     std::mem::forget(records.split_off(usize::try_from(read)?));
     let log = FixedLog::new(SOURCE, RESULTS, records);
@@ -86,7 +106,7 @@ fn count(made: u64, read: u64, keys: u64) -> Result<u64, Box<dyn Error>> {
         until_end: true,
         ..Settings::default()
     };
-    Run::new(counting()?, settings, Arc::new(log))?.run(&Stop::default())?;
+    Run::new(pipeline, settings, Arc::new(log))?.run(&Stop::default())?;
 
     Ok(published.load(Ordering::Relaxed))
 }
@@ -100,10 +120,17 @@ fn check(found: u64, expected: u64) -> Result<(), Box<dyn Error>> {
 }
 
 fn counting() -> Result<Pipeline<u64, Count>, JobError> {
+    let source = Job::new("counting").source(SOURCE, decode);
+    counted(source.identified_by(|event| Some(event.id)))
+}
+
+fn counting_without_ids() -> Result<Pipeline<u64, Count>, JobError> {
+    counted(Job::new("counting").source(SOURCE, decode))
+}
+
+fn counted(source: Sourced<Event>) -> Result<Pipeline<u64, Count>, JobError> {
     let windows = Windows::tumbling(Duration::from_millis(WINDOW_MS))?;
-    Ok(Job::new("counting")
-        .source(SOURCE, decode)
-        .identified_by(|event| Some(event.id))
+    Ok(source
         .window(windows)
         .aggregate(|event: Event| [(event.key, Count(1))])
         .sink(RESULTS, |row, output: &mut Output| {

@@ -59,6 +59,13 @@ pub const STAGES: &[Stage] = &[
         run: jobs::admit,
     },
     Stage {
+        name: "admit-any",
+        unit: "event",
+        about: "the same event in a job that counts each record, without ids",
+        units: 100_000,
+        run: jobs::admit_without_ids,
+    },
+    Stage {
         name: "close",
         unit: "result",
         about: "another key in a pane: its place in the table, closing, checkpoint and row, in a job with such a decoder and such an encoder",

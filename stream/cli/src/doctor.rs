@@ -261,10 +261,9 @@ fn needs_of<D: JobDefinition>(
     }
 
     Needs {
-        sources: if run.records.has_own_records() {
-            Vec::new()
-        } else {
-            pipeline.source_topics()
+        sources: match run.records.input {
+            None => pipeline.source_topics(),
+            Some(_) => Vec::new(),
         },
         published,
         allowed_lateness: settings.allowed_lateness,

@@ -6,7 +6,6 @@
 mod audit;
 mod consuming;
 mod enforced;
-mod explaining;
 mod openapi;
 mod reading;
 mod sharing;
@@ -146,11 +145,7 @@ fn is_consumed(log: &SimulatedLog, topic: &str) -> bool {
 
 /// A log with the topics of the stream job.
 fn log() -> SimulatedLog {
-    log_of(SimulatedLog::default())
-}
-
-/// The log, with the topics of the stream job.
-fn log_of(log: SimulatedLog) -> SimulatedLog {
+    let log = SimulatedLog::default();
     let spec = |name: &str, partitions| TopicSpec {
         name: name.to_owned(),
         partitions,

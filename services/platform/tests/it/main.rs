@@ -4,7 +4,6 @@
 
 mod accounts;
 mod apart;
-mod explained;
 mod files;
 mod hostile;
 mod owasp;

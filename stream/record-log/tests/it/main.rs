@@ -10,7 +10,6 @@ mod cluster;
 mod conformance;
 mod embedded;
 mod files;
-mod generated;
 mod guarded;
 mod kafka;
 mod leaders;

@@ -76,6 +76,8 @@ pub(super) enum Event {
     /// Brokers stop and come back, leaders and coordinators move.
     Trouble,
     NodeBack(usize),
+    /// Another broker comes to lead, without what not all followers have.
+    LeaderLost(Place),
 }
 
 /// A request on its way or at a broker.

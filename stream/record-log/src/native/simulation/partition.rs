@@ -47,8 +47,8 @@ pub(super) struct Stored {
 #[derive(Clone, Debug)]
 struct Known {
     epoch: i16,
-    /// The last batches in this epoch: first and last sequence.
-    batches: VecDeque<(i32, i32)>,
+    /// The last batches in this epoch: first and last sequence, and the offset behind.
+    batches: VecDeque<(i32, i32, i64)>,
     /// The first offset of the transaction that is open.
     open_from: Option<i64>,
 }
@@ -123,8 +123,8 @@ impl Partition {
 
     /// Appends a batch. Returns the end behind it; one that is there already is not appended again.
     pub fn append(&mut self, bytes: &[u8], producer: Produced) -> Result<i64, Code> {
-        if self.is_remembered(producer) {
-            return Ok(self.end());
+        if let Some(end) = self.remembered(producer) {
+            return Ok(end);
         }
         self.check(producer)?;
 
@@ -146,11 +146,15 @@ impl Partition {
         Ok(next)
     }
 
-    fn is_remembered(&self, producer: Produced) -> bool {
-        self.known.get(&producer.id).is_some_and(|known| {
-            let batch = (producer.first, producer.last);
-            known.epoch == producer.epoch && known.batches.contains(&batch)
-        })
+    /// The end of a batch that is there already.
+    fn remembered(&self, producer: Produced) -> Option<i64> {
+        let known = self.known.get(&producer.id)?;
+        let is_it =
+            |batch: &&(i32, i32, i64)| (batch.0, batch.1) == (producer.first, producer.last);
+        let found = known.batches.iter().find(is_it);
+        found
+            .filter(|_| known.epoch == producer.epoch)
+            .map(|batch| batch.2)
     }
 
     fn check(&self, producer: Produced) -> Result<(), Code> {
@@ -215,7 +219,8 @@ impl Partition {
         }
 
         let Some(ending) = stored.marker else {
-            known.batches.push_back((producer.first, producer.last));
+            let batch = (producer.first, producer.last, stored.next);
+            known.batches.push_back(batch);
             if known.batches.len() > REMEMBERED {
                 known.batches.pop_front();
             }

@@ -139,12 +139,16 @@ impl Kafka {
         let mut answers = Vec::new();
         for outcome in outcomes {
             let code = match outcome.result {
+                // It was appended, and the followers do not have it yet. They may never get it.
+                Ok(_) if is_doubtful => {
+                    if machine.is_one_in(2) {
+                        let place = outcome.place.unwrap();
+                        machine.after(0, Event::LeaderLost(place));
+                    }
+                    Code::REQUEST_TIMED_OUT
+                }
                 Ok((end, epoch)) => self.acknowledge(outcome.place.unwrap(), end, epoch),
                 Err(code) => code,
-            };
-            let code = match code {
-                Code::NONE if is_doubtful => Code::REQUEST_TIMED_OUT,
-                code => code,
             };
             answers.push((outcome.topic, outcome.partition, code));
         }

@@ -40,6 +40,10 @@ pub(super) fn happen(kafka: &mut Kafka, event: Event, machine: &mut Machine) {
         Event::TimeOut { id, begun_us } => kafka.coordinator.time_out(&id, begun_us, machine),
         Event::Trouble => kafka.trouble(machine),
         Event::NodeBack(node) => kafka.nodes[node].is_up = true,
+        Event::LeaderLost(place) => {
+            kafka.lose_leader(place, machine);
+            kafka.answer_waiting(machine);
+        }
     }
 }
 
@@ -90,17 +94,28 @@ impl Kafka {
     }
 
     fn move_coordinator(&mut self, machine: &mut Machine) {
-        let up = self.up();
-        self.coordinated_by = up[machine.draw(up.len() as u64) as usize];
+        self.coordinated_by = self.drawn(machine);
         let loads_us = machine.draw(300_000);
         self.nodes[self.coordinated_by].loads_until_us = machine.now_us() + loads_us;
     }
 
     fn move_leader(&mut self, place: Place, machine: &mut Machine) {
+        if machine.is_one_in(2) {
+            return self.lose_leader(place, machine);
+        }
+        let leader = self.drawn(machine);
+        self.partition(place).move_to(Some(leader), false);
+    }
+
+    fn lose_leader(&mut self, place: Place, machine: &mut Machine) {
+        let leader = self.drawn(machine);
+        self.partition(place).move_to(Some(leader), true);
+    }
+
+    /// A broker that is up.
+    fn drawn(&self, machine: &mut Machine) -> usize {
         let up = self.up();
-        let leader = up[machine.draw(up.len() as u64) as usize];
-        let is_cut = machine.is_one_in(2);
-        self.partition(place).move_to(Some(leader), is_cut);
+        up[machine.draw(up.len() as u64) as usize]
     }
 
     /// A broker stops, others lead in its place, and it comes back.

@@ -2,6 +2,7 @@
 
 mod audit;
 mod board;
+mod explain;
 mod format;
 mod recent;
 mod series;
@@ -18,6 +19,7 @@ use chassis::auth::Caller;
 use chassis::{Json, Page, PageQuery, Path, Problem, Query, Result, Shutdown, described};
 use events::{Timestamp, WindowCount, WindowSummary};
 use follower::Lag;
+use record_log::RecordLog;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, Semaphore};
 
@@ -51,6 +53,10 @@ pub struct Analytics {
     pub latest_board: Arc<Mutex<Option<(Instant, board::Board)>>>,
     /// One permit for each series that may be computed at a time.
     pub turns: Arc<Semaphore>,
+    /// The log, which counts are explained by.
+    pub log: Arc<dyn RecordLog>,
+    /// The one permit to explain a count.
+    pub explaining: Arc<Semaphore>,
 }
 
 /// A user's id in a query. SQL gives ids up to 2^63 - 1, so no user has a greater one.
@@ -97,6 +103,7 @@ pub fn router(analytics: Analytics) -> Router {
         .route("/analytics/users/{id}", get(of_user))
         .route("/analytics/stream", get(stream::stream))
         .route("/analytics/audit", get(audit::audit))
+        .route("/analytics/explain", get(explain::explain))
         .with_state(analytics);
     described(routes, DESCRIPTION)
 }

@@ -3,7 +3,8 @@
 //! It consumes the topics `analytics-results` and `analytics-summaries` (`consume`). It owns the
 //! DynamoDB tables `analytics-results` and `analytics-windows` (`store`), which its replies are
 //! read from. It publishes to no topic, but sends a live feed to listeners (`feed`). It reads the
-//! stored orders from the orders service and compares them with the counts (`audit`).
+//! stored orders from the orders service and compares them with the counts (`audit`). On request it
+//! reads the orders behind a count from the log (`explain`).
 //!
 //! ```text
 //! analytics-results ──┬─▶ follower: own share ──▶ upsert counts ──▶ positions ─┐
@@ -29,6 +30,7 @@ mod store;
 mod summary;
 
 mod audit;
+mod explain;
 mod orders;
 
 use std::sync::Arc;
@@ -144,6 +146,8 @@ impl Service {
             summary: Arc::default(),
             latest_board: Arc::default(),
             turns: Arc::new(Semaphore::new(SERIES_AT_ONCE)),
+            log: Arc::clone(&parts.log),
+            explaining: Arc::new(Semaphore::new(1)),
         };
 
         Ok(Self {

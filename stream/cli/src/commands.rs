@@ -10,6 +10,7 @@ use stream::{
 use crate::checkpoints::CheckpointsVerb;
 use crate::error::CommandError;
 use crate::flags::{CheckpointsFlags, RunFlags};
+use crate::generator::Generator;
 use crate::job::JobDefinition;
 use crate::status;
 use crate::supervise;
@@ -17,6 +18,7 @@ use crate::supervise;
 /// Runs the job until it is stopped or, if so configured, until it has read to the ends.
 pub fn work<D: JobDefinition>(
     flags: RunFlags<D>,
+    generator: Option<&Generator>,
     define: impl FnOnce(&RunFlags<D>) -> Result<AnyPipeline, CommandError>,
 ) -> Result<u8, CommandError> {
     flags.start_logs();
@@ -25,10 +27,10 @@ pub fn work<D: JobDefinition>(
         .map_err(CommandError::system("cannot show signs of life"))?;
     let members = Membership::from(flags.members.clone()).join()?;
     let pipeline = define(&flags)?;
-    let log = flags.records.open(&pipeline.source_topics())?;
+    let topics = pipeline.source_topics();
+    let log = flags.records.open_with(&topics, generator)?;
     let settings = Settings {
-        // Nothing is ever added to files.
-        until_end: flags.job.settings.until_end || flags.records.input.is_some(),
+        until_end: flags.job.settings.until_end || flags.records.ends(),
         ..flags.job.settings.into()
     };
     let run = pipeline.on(settings, log)?.together(members)?;

@@ -261,9 +261,10 @@ fn needs_of<D: JobDefinition>(
     }
 
     Needs {
-        sources: match run.records.input {
-            None => pipeline.source_topics(),
-            Some(_) => Vec::new(),
+        sources: if run.records.has_own_records() {
+            Vec::new()
+        } else {
+            pipeline.source_topics()
         },
         published,
         allowed_lateness: settings.allowed_lateness,

@@ -12,6 +12,7 @@ use stream::FileSink;
 use tracing_subscriber::EnvFilter;
 
 use crate::checkpoints::CheckpointsVerb;
+use crate::generator::{Generator, GeneratorFlags, open_generated};
 use crate::job::{JobDefinition, JobSettings};
 use crate::logs::{self, LogFormat};
 use crate::members::MembershipFlags;
@@ -163,11 +164,16 @@ pub struct LogFlags {
     #[arg(long, env = "TIDEMARK_INPUT_HEADER")]
     pub input_header: bool,
 
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub generator: GeneratorFlags,
+
     /// Publish to files and not to Kafka: file:///folder, gs://bucket/prefix or s3://bucket/prefix
     ///
     /// Each topic is a folder there, and each window a folder in that of the results. A file has the records of one
     /// transaction as NDJSON, exactly once by name: it never changes. Of two records with the same key, the one in the file
-    /// with the greater name is valid. The folder _transactions belongs to the job. With --input, no Kafka is needed.
+    /// with the greater name is valid. The folder _transactions belongs to the job. With --input or --generate, no Kafka is
+    /// needed.
     #[arg(long, env = "TIDEMARK_OUTPUT", value_parser = parse_output, value_name = "URL")]
     pub output: Option<String>,
 }
@@ -196,21 +202,52 @@ impl LogFlags {
     /// # Errors
     /// [`LogError::Settings`] if a property, the files or the output cannot be used.
     pub fn open(&self, source_topics: &[String]) -> Result<Arc<dyn RecordLog>, LogError> {
-        let files = self.files();
-        let is_apart = files.is_some() && self.output.is_some();
-        let mut log: Arc<dyn RecordLog> = if is_apart {
+        self.open_with(source_topics, None)
+    }
+
+    /// As [`LogFlags::open`], in a program with this generator.
+    pub(crate) fn open_with(
+        &self,
+        source_topics: &[String],
+        generator: Option<&Generator>,
+    ) -> Result<Arc<dyn RecordLog>, LogError> {
+        let rest: Arc<dyn RecordLog> = if self.has_own_records() && self.output.is_some() {
             Arc::new(SimulatedLog::default())
         } else {
             record_log::open(&self.settings())?
         };
 
-        if let Some(files) = files {
-            log = open_files(&files, source_topics, log)?;
-        }
+        let mut log = self.open_own_records(source_topics, generator, rest)?;
         if let Some(url) = &self.output {
             log = Arc::new(FileSink::open(url, source_topics, log)?);
         }
         Ok(log)
+    }
+
+    /// Opens the source topics as files or as generated records beside the topics of `rest`, if the flags name any.
+    pub(crate) fn open_own_records(
+        &self,
+        source_topics: &[String],
+        generator: Option<&Generator>,
+        rest: Arc<dyn RecordLog>,
+    ) -> Result<Arc<dyn RecordLog>, LogError> {
+        if let Some(files) = self.files() {
+            return open_files(&files, source_topics, rest);
+        }
+        match self.generator.settings() {
+            Some(settings) => open_generated(settings, generator, source_topics, rest),
+            None => Ok(rest),
+        }
+    }
+
+    /// Returns whether the source topics are files or generated.
+    pub(crate) fn has_own_records(&self) -> bool {
+        self.input.is_some() || self.generator.generate.is_some()
+    }
+
+    /// Returns whether the source topics end: nothing is ever added to files.
+    pub(crate) fn ends(&self) -> bool {
+        self.input.is_some() || self.generator.ends()
     }
 
     /// Returns the files that the source topics are read from, if the flags name any.

@@ -133,7 +133,20 @@
 //!   delete it together with all other folders.
 //! - Two jobs may share a folder if their topics have different names.
 //!
-//! ## 6. Further features
+//! ## 6. Run it on generated records
+//!
+//! A program may have a function that makes records ([`Program::generator`](crate::Program::generator)), for tests,
+//! demonstrations and benchmarks without a Kafka. `examples/nexmark` has one:
+//!
+//! ```text
+//! $ nexmark --query q5 --generate 1000000                                     prints the results
+//! $ nexmark --query q5 --generate endless --generate-rate 5000 --output file:///tmp/auctions
+//! ```
+//!
+//! Record n of a partition is a function of the seed (`--generate-seed`), the partition and n. So each run reads the same
+//! records, and a job that was killed goes on at the record that its checkpoint names.
+//!
+//! ## 7. Further features
 //!
 //! - Filter, map, jobs without a window, and what is derived of a window's rows (second windows, joins, top-k): [`stages`].
 //! - Skip rows, and give them headers: [`Output::skip`](stream::Output::skip),

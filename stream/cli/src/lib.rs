@@ -35,6 +35,7 @@
 //! visits                                         runs the job until it is stopped
 //! visits --until-end                             … until the ends that the partitions have now
 //! visits --input file:///folder                  … on files, one record a line
+//! visits --generate 1000000                      … on generated records, if the program has a generator
 //! visits --output gs://bucket/prefix             … and publishes to files, exactly once by name
 //! visits doctor                                  checks the needs of the job, and names each fault's remedy
 //! visits submit local | gce | dataproc            runs it in the background; status, logs, cancel, rescale, upgrade
@@ -60,6 +61,7 @@ mod commands;
 mod doctor;
 mod error;
 mod flags;
+mod generator;
 pub mod guide;
 mod job;
 mod logs;
@@ -78,6 +80,7 @@ use stream::{AnyPipeline, Job, JobError};
 
 pub use error::CommandError;
 pub use flags::{Client, LogFilter, LogFlags, RunFlags};
+pub use generator::{Amount, GeneratorFlags};
 pub use job::{JobDefinition, JobSettings, NoFlags};
 pub use logs::LogFormat;
 pub use members::MembershipFlags;

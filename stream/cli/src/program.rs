@@ -2,9 +2,11 @@
 
 use std::ffi::OsString;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches};
+use record_log::generated::GeneratedRecord;
 use stream::{AnyPipeline, EXIT_START_AGAIN, Job, JobError};
 
 use crate::command_line::{Command, CommandLine};
@@ -12,6 +14,7 @@ use crate::commands;
 use crate::doctor;
 use crate::error::CommandError;
 use crate::flags::{LogFlags, RunFlags};
+use crate::generator::Generator;
 use crate::job::{JobDefinition, NoFlags};
 use crate::logs;
 use crate::memory;
@@ -51,6 +54,7 @@ pub struct Program<D: JobDefinition> {
     version: &'static str,
     define: Define<D>,
     samples: Vec<Box<dyn FnOnce() -> Sample>>,
+    generator: Option<Generator>,
     bootstrap: Option<Bootstrap>,
     own: Vec<OwnCommand>,
 }
@@ -76,6 +80,7 @@ impl<D: JobDefinition> Default for Program<D> {
             version: env!("CARGO_PKG_VERSION"),
             define: Box::new(|own: &D, job| own.define(job)),
             samples: Vec::new(),
+            generator: None,
             bootstrap: None,
             own: Vec::new(),
         }
@@ -138,6 +143,38 @@ impl<D: JobDefinition> Program<D> {
         };
         self.samples.push(Box::new(sample));
         self
+    }
+
+    /// Sets the function that makes the records of a topic, by its name, a seed and their numbers. It must return the same
+    /// record whenever it is called. With `--generate`, the job then reads these records.
+    ///
+    /// ```
+    /// use record_log::generated::GeneratedRecord;
+    /// use stream_cli::{NoFlags, Program};
+    ///
+    /// # use stream::{Count, Job, JobError, Pipeline, Windows};
+    /// # fn visits(job: Job) -> Result<Pipeline<u64, Count>, JobError> {
+    /// #     Ok(job
+    /// #         .source("visits", |record: &record_log::Record<'_>| Ok((record.log_time_ms, 7)))
+    /// #         .window(Windows::tumbling(std::time::Duration::from_secs(60))?)
+    /// #         .aggregate(|visitor: u64| [(visitor, Count(1))])
+    /// #         .sink("visit-counts", |_, _| {}))
+    /// # }
+    /// let program = Program::of("visits", visits).generator(|_topic, seed, number| GeneratedRecord {
+    ///     value: (seed + number).to_string().into_bytes(),
+    ///     ..GeneratedRecord::default()
+    /// });
+    /// # let _: Program<NoFlags> = program;
+    /// ```
+    #[must_use]
+    pub fn generator(
+        self,
+        generate: impl Fn(&str, u64, u64) -> GeneratedRecord + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            generator: Some(Arc::new(generate)),
+            ..self
+        }
     }
 
     /// Sets the scripts by which `submit` starts the job on Google Cloud.
@@ -207,9 +244,12 @@ impl<D: JobDefinition> Program<D> {
         let line = CommandLine::<D>::from_arg_matches(&matches);
         let CommandLine { command: verb, run } = line.unwrap_or_else(|error| error.exit());
         match verb {
-            None if prints_files(&matches, &run.records) => self.read_files(run),
+            None if is_printed(&matches, &run.records) => self.read_own_records(run),
             None if self.is_sampled(&matches) && run.records.output.is_none() => self.try_out(run),
-            None => commands::work(run, |run| self.define(run)),
+            None => {
+                let generator = self.generator.clone();
+                commands::work(run, generator.as_ref(), |run| self.define(run))
+            }
             Some(Command::Supervise(run)) => commands::keep_working(&*run),
             Some(Command::Submit(to)) => {
                 let (command, matches) = leaf(&command, &matches);
@@ -243,6 +283,10 @@ impl<D: JobDefinition> Program<D> {
                 _ => command,
             });
 
+        let command = match &self.generator {
+            Some(_) => command,
+            None => without_generator(command),
+        };
         if self.samples.is_empty() {
             return command;
         }
@@ -259,16 +303,17 @@ impl<D: JobDefinition> Program<D> {
         !self.samples.is_empty() && is_without_kafka(matches)
     }
 
-    /// Runs the job on files, and prints its results.
-    fn read_files(self, run: RunFlags<D>) -> Result<u8, CommandError> {
+    /// Runs the job on files or generated records, and prints its results.
+    fn read_own_records(self, run: RunFlags<D>) -> Result<u8, CommandError> {
         run.start_logs();
+        let generator = self.generator.clone();
         let pipeline = self.define(&run)?;
-        let Some(files) = run.records.files() else {
-            return Ok(0);
-        };
+        let settings = run.job.settings.into();
 
         let stop = commands::stop_on_signals()?;
-        let published = sample::run_files(pipeline, run.job.settings.into(), &files, &stop)?;
+        let generator = generator.as_ref();
+        let published =
+            sample::run_own_records(pipeline, settings, &run.records, generator, &stop)?;
         show(&published)
     }
 
@@ -298,9 +343,10 @@ fn leaf<'a>(
     (command, matches)
 }
 
-/// Returns whether the job's results are printed, because it reads files and neither a Kafka nor an output is named.
-fn prints_files(matches: &ArgMatches, records: &LogFlags) -> bool {
-    is_without_kafka(matches) && records.input.is_some() && records.output.is_none()
+/// Returns whether the job's results are printed, because it reads files or generated records and neither a Kafka nor an
+/// output is named.
+fn is_printed(matches: &ArgMatches, records: &LogFlags) -> bool {
+    is_without_kafka(matches) && records.has_own_records() && records.output.is_none()
 }
 
 /// Returns whether no flag and no variable names a Kafka.
@@ -321,6 +367,17 @@ fn show(published: &Published) -> Result<u8, CommandError> {
         eprintln!("{warning}");
     }
     Ok(0)
+}
+
+/// Leaves the flags of generated records out of the help of all commands.
+fn without_generator(command: clap::Command) -> clap::Command {
+    let is_of_generator = |argument: &clap::Arg| argument.get_id().as_str().starts_with("generate");
+    command
+        .mut_args(|argument| match is_of_generator(&argument) {
+            true => argument.hide(true),
+            false => argument,
+        })
+        .mut_subcommands(without_generator)
 }
 
 /// Makes `job` the default of `--job`, in all commands.

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use record_log::files::FilesSettings;
 use record_log::simulated::SimulatedLog;
 use record_log::{
     Cleanup, Delivery, LogError, NewRecord, PublishError, Record, RecordLog, TopicSpec,
@@ -11,7 +10,8 @@ use record_log::{
 use stream::{AnyPipeline, JobError, Settings, Stop};
 
 use crate::error::CommandError;
-use crate::flags::open_files;
+use crate::flags::LogFlags;
+use crate::generator::Generator;
 
 /// A record to try a job with.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -80,23 +80,29 @@ fn sample_of<'a>(topic: &str, sources: &[String], samples: &'a [Sample]) -> &'a 
     found.map_or(&[], |sample| &sample.records)
 }
 
-/// Runs the job over the files to their end.
-pub fn run_files(
+/// Runs the job over the files or the generated records that the flags name, to their end.
+pub fn run_own_records(
     pipeline: AnyPipeline,
     settings: Settings,
-    files: &FilesSettings,
+    records: &LogFlags,
+    generator: Option<&Generator>,
     stop: &Stop,
 ) -> Result<Published, CommandError> {
+    if !records.ends() {
+        let reason = "results of endless records cannot be printed: name the Kafka to publish to (--brokers), or --output";
+        return Err(CommandError::Other(reason.into()));
+    }
+
     // A later run could not go on from them: the results of this one are gone with its process.
     if !settings.checkpoints.starts_with("memory:") {
-        let reason = "without --brokers, --input prints the results of all records and keeps no checkpoints: \
-                      leave out --checkpoints, or name the Kafka to publish to";
+        let reason = "without --brokers or --output, the results of all records are printed and no checkpoints are kept: \
+                      leave out --checkpoints, or name the place to publish to";
         return Err(CommandError::Other(reason.into()));
     }
 
     let memory = SimulatedLog::default();
     let sources = pipeline.source_topics();
-    let log = open_files(files, &sources, Arc::new(memory.clone()))?;
+    let log = records.open_own_records(&sources, generator, Arc::new(memory.clone()))?;
     run_on(log, &memory, pipeline, settings, stop)
 }
 

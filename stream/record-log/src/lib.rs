@@ -5,7 +5,8 @@
 //! on a laptop ([`embedded`]), and a log in memory that injects faults for the crash tests
 //! ([`simulated`]). Each of these passes the same conformance suite (`tests/it`).
 //!
-//! A topic may also be read from files, beside the topics of any of these logs ([`files`]).
+//! A topic may also be read from files, or be generated, beside the topics of any of these logs ([`files`],
+//! [`generated`]).
 //!
 //! Invariants:
 //! - a reader returns committed records only, those of each partition in the order of their
@@ -26,6 +27,7 @@ mod open;
 
 pub mod embedded;
 pub mod files;
+pub mod generated;
 pub mod kafka;
 pub mod native;
 pub mod progress;

@@ -60,6 +60,7 @@ async fn counts_of_a_user_are_for_that_user_and_the_shops_for_admins(dynamodb: C
         "/analytics/audit",
         "/analytics/stream",
         "/analytics/series",
+        "/analytics/explain?user=7&window=2026-11-22T10:01:00Z",
     ] {
         assert_eq!(
             [

@@ -6,6 +6,7 @@
 mod audit;
 mod consuming;
 mod enforced;
+mod explaining;
 mod openapi;
 mod reading;
 mod sharing;
@@ -145,7 +146,11 @@ fn is_consumed(log: &SimulatedLog, topic: &str) -> bool {
 
 /// A log with the topics of the stream job.
 fn log() -> SimulatedLog {
-    let log = SimulatedLog::default();
+    log_of(SimulatedLog::default())
+}
+
+/// The log, with the topics of the stream job.
+fn log_of(log: SimulatedLog) -> SimulatedLog {
     let spec = |name: &str, partitions| TopicSpec {
         name: name.to_owned(),
         partitions,

@@ -55,6 +55,10 @@ async fn routes_and_replies_are_as_described() {
     let series = running.get("/analytics/series").await;
     assert_fields(&document, "Series", &series);
     assert_fields(&document, "Point", &series["items"][0]);
+    let explanation = running
+        .get("/analytics/explain?user=1&window=2026-11-22T10:00:00Z")
+        .await;
+    assert_fields(&document, "Explanation", &explanation);
     let board = running.get("/analytics/board").await;
     assert_fields(&document, "Board", &board);
     assert_fields(&document, "BoardWindow", &board["items"][0]);

@@ -4,6 +4,7 @@
 
 mod accounts;
 mod apart;
+mod explained;
 mod files;
 mod hostile;
 mod owasp;

@@ -209,3 +209,49 @@ fn simulated_customers_are_refused_where_callers_authenticate() {
         "{said}"
     );
 }
+
+/// The job counts, and the service finds the same orders in the log without knowing what the job did.
+#[test]
+fn every_count_is_explained_by_the_orders_behind_it() {
+    let platform = Platform::start(&["--ephemeral", "--window", "1s", "--demo", "false"]);
+    platform.wait_until_healthy();
+    let user = json!({"name": "Demo User", "email": "demo@test.com"});
+    let user = platform.post("/api/users", &user).1["id"].clone();
+    let lamp = json!({"name": "Lamp", "price_cents": 5, "stock": 1_000});
+    let lamp = platform.post("/api/products", &lamp).1["id"].clone();
+
+    let order = json!({"user_id": user, "items": [{"product_id": lamp, "quantity": 1}]});
+    let mut placed: Vec<Value> = (0..20)
+        .map(|_| {
+            let (status, order) = platform.post("/api/orders", &order);
+            assert_eq!(status, 201, "{order}");
+            order["id"].clone()
+        })
+        .collect();
+
+    let counts = format!("/api/analytics/users/{user}?limit=100");
+    let counted = || platform.get(&counts).1["items"].as_array().unwrap().clone();
+    wait_until("all orders are counted", || {
+        let counts = counted();
+        let numbers = counts.iter().map(|count| count["order_count"].as_u64());
+        numbers.map(Option::unwrap).sum::<u64>() == 20
+    });
+
+    let mut explained = Vec::new();
+    for count in counted() {
+        let window = count["window_start"].as_str().unwrap();
+        let path = format!("/api/analytics/explain?user={user}&window={window}");
+        let (status, explanation) = platform.get(&path);
+        assert_eq!(status, 200, "{explanation}");
+        assert_eq!(explanation["agrees"], true, "{explanation}");
+        assert_eq!(explanation["published"]["id"], count["id"]);
+
+        let items = explanation["items"].as_array().unwrap();
+        explained.extend(items.iter().map(|item| item["order_id"].clone()));
+    }
+
+    let number = |id: &Value| id.as_u64();
+    placed.sort_by_key(number);
+    explained.sort_by_key(number);
+    assert_eq!(explained, placed);
+}

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! cargo run -p stream-cli --example nexmark -- --query q5                          on 20,000 events in memory
+//! cargo run -p stream-cli --example nexmark -- --query q5 --generate 1000000       on events that are made as they are read
 //! cargo run -p stream-cli --example nexmark -- generate --events 1000000 > nexmark.ndjson
 //! cargo run -p stream-cli --example nexmark -- --query q5 --input nexmark.ndjson   on events in a file
 //! cargo run -p stream-cli --example nexmark -- --query q5 --job nexmark-q5 --brokers localhost:9092
@@ -14,6 +15,8 @@
 
 mod events;
 #[cfg(test)]
+mod generator;
+#[cfg(test)]
 mod oracle;
 mod queries;
 
@@ -21,6 +24,7 @@ use std::io::{self, BufWriter, Write};
 use std::process::ExitCode;
 
 use queries::Query;
+use record_log::generated::GeneratedRecord;
 use stream::{AnyPipeline, Job, JobError};
 use stream_cli::{CommandError, JobDefinition, Program, SampleRecord};
 
@@ -84,11 +88,22 @@ fn sample() -> Vec<SampleRecord> {
     (0..20_000).map(record).collect()
 }
 
+/// Returns an event as a record. All topics have all events, and queries read those that they need.
+fn generated(_: &str, seed: u64, number: u64) -> GeneratedRecord {
+    let event = events::event(seed, number);
+    GeneratedRecord {
+        key: number.to_string().into_bytes(),
+        value: json(&event),
+        time_ms: event.date_time_ms(),
+    }
+}
+
 fn main() -> ExitCode {
     Program::<Nexmark>::default()
         .sample(sample)
         .sample_of(events::PERSONS, sample)
         .sample_of(events::AUCTIONS, sample)
+        .generator(generated)
         .command("generate", "Prints events as NDJSON", generate)
         .main()
 }

@@ -14,15 +14,15 @@ use crate::events::{self, Auction, Bid, Event, Person};
 use crate::queries::Query;
 
 /// The results of a query by the key of their records: window and name.
-type Results = BTreeMap<String, String>;
+pub type Results = BTreeMap<String, String>;
 
 /// The number of events: two minutes, over the end of a day.
-const EVENTS: u64 = 6_000;
+pub const EVENTS: u64 = 6_000;
 /// The number of events before the first run.
-const FIRST_RUN: u64 = 5_500;
+pub const FIRST_RUN: u64 = 5_500;
 /// One of so many events of the first run comes after it.
 const LATE: u64 = 17;
-const PARTITIONS: u64 = 3;
+pub const PARTITIONS: u64 = 3;
 
 const TEN_SECONDS: u64 = 10_000;
 const DAY: u64 = 86_400_000;
@@ -262,7 +262,7 @@ fn q22(bids: &[Bid]) -> Results {
 }
 
 /// Returns the results of a query over all events.
-fn expected(query: Query, seed: u64) -> Results {
+pub fn expected(query: Query, seed: u64) -> Results {
     let all = || (0..EVENTS).map(|number| events::event(seed, number));
     let bids: Vec<Bid> = all().filter_map(Event::bid).collect();
     let mut persons = Vec::new();
@@ -321,7 +321,7 @@ fn expected(query: Query, seed: u64) -> Results {
 }
 
 /// Publishes these events, and those that are no bids to topics of their kinds as well.
-fn publish(log: &SimulatedLog, seed: u64, numbers: impl Iterator<Item = u64>) {
+pub fn publish(log: &SimulatedLog, seed: u64, numbers: impl Iterator<Item = u64>) {
     let mut publisher = log.publisher("generator", Delivery::Transactional).unwrap();
     for number in numbers {
         let event = events::event(seed, number);
@@ -362,9 +362,15 @@ fn newest(log: &SimulatedLog, topic: &str) -> (Results, usize) {
     (results, replaced)
 }
 
-/// Runs the job of a query to the end of the published events, and returns the topic of its results. All
-/// events are counted.
-fn run(log: &SimulatedLog, query: Query, workers: u16, checkpoints: &str) -> String {
+/// Runs the job of a query to the end of the events of `log`, which publishes to `memory`, and returns the topic of its
+/// results. All events are counted.
+pub fn run(
+    log: Arc<dyn RecordLog>,
+    memory: &SimulatedLog,
+    query: Query,
+    workers: u16,
+    checkpoints: &str,
+) -> String {
     let settings = Settings {
         workers,
         until_end: true,
@@ -377,17 +383,29 @@ fn run(log: &SimulatedLog, query: Query, workers: u16, checkpoints: &str) -> Str
     let views = pipeline.view_topics().pop();
     let topic = views.unwrap_or_else(|| pipeline.results_topic().to_owned());
     let sides = [pipeline.late_topics(), pipeline.dead_letter_topics()].concat();
-    let run = pipeline.on(settings, Arc::new(log.clone())).unwrap();
+    let run = pipeline.on(settings, log).unwrap();
     run.run(&Stop::default()).unwrap();
 
     for uncounted in sides {
-        assert!(log.records(&uncounted).is_empty(), "{query:?}: {uncounted}");
+        let records = memory.records(&uncounted);
+        assert!(records.is_empty(), "{query:?}: {uncounted}");
     }
     topic
 }
 
-/// Compares a query's results after each of two runs, and returns how many were replaced.
-fn check(query: Query, seed: u64, workers: u16) -> usize {
+/// Returns the results of a query in its topic, and how many of them were replaced.
+pub fn found(memory: &SimulatedLog, query: Query, topic: &str) -> (Results, usize) {
+    if !is_passing(query) {
+        return newest(memory, topic);
+    }
+    let records = memory.records(topic).into_iter();
+    let values = records.filter_map(|record| record.value);
+    let values = values.map(|value| String::from_utf8(value).unwrap());
+    (lines(values), 0)
+}
+
+/// Creates the topics of events.
+pub fn memory() -> SimulatedLog {
     let log = SimulatedLog::default();
     let topics = [events::TOPIC, events::PERSONS, events::AUCTIONS];
     let topics = topics.map(|name| TopicSpec {
@@ -397,29 +415,25 @@ fn check(query: Query, seed: u64, workers: u16) -> usize {
         retention: Duration::from_secs(3600),
     });
     log.ensure_topics(&topics).unwrap();
+    log
+}
+
+/// Compares a query's results after each of two runs, and returns how many were replaced.
+fn check(query: Query, seed: u64, workers: u16) -> usize {
+    let log = memory();
     let folder = tempfile::tempdir().unwrap();
     let checkpoints = format!("file://{}", folder.path().display());
 
     let is_late = |number: &u64| number % LATE == seed % LATE;
     publish(&log, seed, (0..FIRST_RUN).filter(|number| !is_late(number)));
-    run(&log, query, workers, &checkpoints);
+    let run = |workers| run(Arc::new(log.clone()), &log, query, workers, &checkpoints);
+    run(workers);
 
     publish(&log, seed, (0..FIRST_RUN).filter(is_late));
     publish(&log, seed, FIRST_RUN..EVENTS);
-    let topic = run(&log, query, 4 - workers, &checkpoints);
+    let topic = run(4 - workers);
 
-    let (found, replaced) = if is_passing(query) {
-        let values = log
-            .records(&topic)
-            .into_iter()
-            .filter_map(|record| record.value);
-        (
-            lines(values.map(|value| String::from_utf8(value).unwrap())),
-            0,
-        )
-    } else {
-        newest(&log, &topic)
-    };
+    let (found, replaced) = found(&log, query, &topic);
     let expected = expected(query, seed);
     assert!(!expected.is_empty(), "{query:?}");
     for (key, value) in &expected {

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use clap::Parser;
 use record_log::Record;
-use record_log::files::FilesSettings;
 use stream::{Count, Pipeline, Rejected, Stop, Windows};
 
 use super::*;
@@ -156,10 +155,9 @@ fn sample_files() -> tempfile::TempDir {
 #[test]
 fn the_results_of_files_are_those_of_the_same_records() {
     let folder = sample_files();
-    let files = FilesSettings {
-        path: folder.path().to_owned(),
-        has_header: true,
-    };
+    let path = folder.path().display().to_string();
+    let flags = ["words", "--input", &path, "--input-header"];
+    let records = Line::parse_from(flags).run.records;
     let settings = |workers, checkpoints: &str| stream::Settings {
         workers,
         checkpoints: checkpoints.to_owned(),
@@ -167,7 +165,7 @@ fn the_results_of_files_are_those_of_the_same_records() {
     };
     let run = |settings| {
         let pipeline = words(Job::new("words")).unwrap().into();
-        sample::run_files(pipeline, settings, &files, &Stop::default())
+        sample::run_own_records(pipeline, settings, &records, None, &Stop::default())
     };
 
     for workers in 1..=3 {
@@ -261,16 +259,77 @@ fn the_results_of_files_are_printed_only_if_no_kafka_is_named() {
         let command = program().command_line();
         let matches = command.get_matches_from(["words"].iter().chain(arguments));
         let line = CommandLine::<NoFlags>::from_arg_matches(&matches).unwrap();
-        prints_files(&matches, &line.run.records)
+        is_printed(&matches, &line.run.records)
     };
     let files = ["--input", "/data"];
     let kafka = ["--brokers", "localhost:9092"];
-    assert!(are_printed(&files));
+    assert!(are_printed(&files) && are_printed(&["--generate", "7"]));
     assert!(!are_printed(&[]) && !are_printed(&kafka));
     assert!(!are_printed(&[files, kafka].concat()));
     assert!(!are_printed(
         &[files, ["--output", "file:///results"]].concat()
     ));
+}
+
+/// Returns a word by its number, and now and then no number.
+fn word(_: &str, seed: u64, number: u64) -> GeneratedRecord {
+    let value = match number % 10 {
+        9 => "no number".to_owned(),
+        _ => ((seed + number) % 3).to_string(),
+    };
+    GeneratedRecord {
+        key: Vec::new(),
+        value: value.into_bytes(),
+        time_ms: 1_000 * number,
+    }
+}
+
+#[test]
+fn generated_records_have_results_of_their_own_and_endless_ones_are_not_printed() {
+    let run = |generator: Option<&Generator>, flags: &[&str]| {
+        let records = Line::parse_from(["words"].iter().chain(flags)).run.records;
+        let pipeline = words(Job::new("words")).unwrap().into();
+        let settings = stream::Settings::default();
+        sample::run_own_records(pipeline, settings, &records, generator, &Stop::default())
+    };
+    let generator: Generator = Arc::new(word);
+    let mut counts = std::collections::BTreeMap::new();
+    for record in (0..100).map(|number| word("words", 1, number)) {
+        if record.value.len() == 1 {
+            *counts
+                .entry((record.time_ms / 60_000, record.value))
+                .or_insert(0) += 1;
+        }
+    }
+    let lines = counts
+        .iter()
+        .map(|((_, value), count)| format!("{} {count}", value[0] - b'0'));
+    let mut expected: Vec<String> = lines.collect();
+    expected.sort();
+
+    for partitions in ["1", "3"] {
+        let flags = ["--generate", "100", "--generate-partitions", partitions];
+        let published = run(Some(&generator), &flags).unwrap();
+        assert_eq!(published.results, expected);
+        assert!(
+            published.warnings[0].starts_with("10 rejected records"),
+            "{published:?}"
+        );
+    }
+
+    let refused = |generator, flags: &[&str]| run(generator, flags).unwrap_err().on_one_line();
+    let endless = ["--generate", "endless", "--generate-rate", "5"];
+    assert!(refused(Some(&generator), &endless).contains("--output"));
+    assert!(refused(None, &["--generate", "5"]).contains("leave out --generate"));
+    let none = ["--generate", "5", "--generate-partitions", "0"];
+    assert!(refused(Some(&generator), &none).contains("at least 1 partition"));
+}
+
+#[test]
+fn flags_of_generated_records_are_shown_where_there_are_any() {
+    let help = |program: Program<NoFlags>| program.command_line().render_help().to_string();
+    assert!(!help(program()).contains("--generate"));
+    assert!(help(program().generator(word)).contains("--generate-rate"));
 }
 
 #[test]

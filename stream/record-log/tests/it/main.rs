@@ -10,6 +10,7 @@ mod cluster;
 mod conformance;
 mod embedded;
 mod files;
+mod generated;
 mod guarded;
 mod kafka;
 mod leaders;

@@ -1,0 +1,441 @@
+//! Reads the records of topics from a time on, within limits.
+//!
+//! The log has no index by event time, so a scan begins at the records that were appended shortly
+//! before that time, which it finds by bisection, and goes on to the end that each partition has at
+//! its start. Appended times are only a hint: a log that keeps its producers' times has them in any
+//! order. What was not read is a gap, with a sentence that names it.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
+
+use record_log::{LogError, Offset, OffsetRange, Reader, Record, RecordLog};
+
+/// Bisection ends when so few records are left, which are then read.
+const NEAR: u64 = 5_000;
+/// The number of records that a partition passes at a time.
+const AT_A_TIME: usize = 1_000;
+/// The longest wait for a partition to become readable. A scan that is woken goes on at once.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// The limits of a scan.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// The most records, of all topics.
+    pub records: u64,
+    /// The longest time, of all topics.
+    pub time: Duration,
+}
+
+/// A scan of one or more topics.
+pub struct Scan<'a> {
+    log: &'a dyn RecordLog,
+    /// Records appended before it are not needed, in milliseconds since the Unix epoch.
+    since_ms: u64,
+    limits: Limits,
+    deadline: Instant,
+    read: u64,
+    gaps: Vec<String>,
+}
+
+/// The part of a partition that is left to be read.
+#[derive(Clone, Copy, Debug)]
+struct Span {
+    /// The offset to be read next.
+    next: Offset,
+    /// The end that it had when the scan began.
+    end: Offset,
+    /// The oldest offset that the log holds.
+    oldest: Offset,
+}
+
+/// An open reader that is waited for.
+struct Open {
+    reader: Box<dyn Reader>,
+    readable: mpsc::Receiver<()>,
+}
+
+impl<'a> Scan<'a> {
+    /// Begins a scan of the records that were appended since then.
+    pub fn new(log: &'a dyn RecordLog, since_ms: u64, limits: Limits) -> Self {
+        Self {
+            log,
+            since_ms,
+            limits,
+            deadline: Instant::now() + limits.time,
+            read: 0,
+            gaps: Vec::new(),
+        }
+    }
+
+    /// Returns the number of records that were read, and a sentence for each gap.
+    pub fn conclude(self) -> (u64, Vec<String>) {
+        (self.read, self.gaps)
+    }
+
+    /// Passes the records of a topic to `each`, until it returns `false`: it takes no more.
+    ///
+    /// # Errors
+    /// [`LogError`] if the log cannot be read. What the log does not hold is no error but a gap.
+    pub fn topic(
+        &mut self,
+        topic: &str,
+        each: &mut dyn FnMut(&Record<'_>) -> bool,
+    ) -> Result<(), LogError> {
+        let ranges = match self.log.offsets(topic) {
+            Ok(ranges) => ranges,
+            Err(LogError::UnknownTopic(_)) => {
+                self.gaps.push(format!("the log has no topic {topic}"));
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
+
+        let mut spans = self.near(topic, &ranges)?;
+        spans.retain(|partition, span| {
+            if span.next == span.end && span.oldest > 0 && span.next == span.oldest {
+                self.gaps
+                    .push(no_longer_held(topic, *partition, span.oldest));
+            }
+            span.next < span.end
+        });
+        if spans.is_empty() {
+            return Ok(());
+        }
+
+        let from: Vec<_> = spans.iter().map(|(id, span)| (*id, span.next)).collect();
+        let mut open = self.open(topic, &from)?;
+        while !spans.is_empty() {
+            if let Some(gap) = self.limit_reached(topic) {
+                self.gaps.push(gap);
+                return Ok(());
+            }
+
+            match self.round(topic, &mut open, &mut spans, each)? {
+                Round::Read => {}
+                Round::Idle => open.wait(),
+                Round::Full => {
+                    let gap = format!("{topic} has more records of this count than are listed");
+                    self.gaps.push(gap);
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Polls each partition once, and drops those that are read to their ends.
+    fn round(
+        &mut self,
+        topic: &str,
+        open: &mut Open,
+        spans: &mut BTreeMap<u32, Span>,
+        each: &mut dyn FnMut(&Record<'_>) -> bool,
+    ) -> Result<Round, LogError> {
+        let mut round = Round::Idle;
+        for (partition, mut span) in spans.clone() {
+            let mut first_ms = None;
+            let mut has_room = true;
+            let mut count = 0;
+            let polled = open.reader.poll(partition, AT_A_TIME, &mut |record| {
+                first_ms.get_or_insert(record.log_time_ms);
+                count += 1;
+                has_room &= each(&record);
+            });
+
+            // The first record is the oldest one of a partition whose earlier ones are deleted.
+            let is_oldest = span.next == span.oldest && span.oldest > 0;
+            if is_oldest && first_ms.is_some_and(|ms| !self.is_before(ms)) {
+                self.gaps
+                    .push(no_longer_held(topic, partition, span.oldest));
+            }
+
+            match polled {
+                Ok(polled) => span.next = polled.next_offset,
+                Err(LogError::OffsetOutOfRange { .. }) => {
+                    self.gaps.push(format!(
+                        "the log deleted records of partition {partition} of {topic} while they were read"
+                    ));
+                    span.next = span.end;
+                }
+                Err(error) => return Err(error),
+            }
+
+            self.read += count;
+            if !has_room {
+                return Ok(Round::Full);
+            }
+            if count > 0 {
+                round = Round::Read;
+            }
+            if span.next < span.end {
+                spans.insert(partition, span);
+            } else {
+                spans.remove(&partition);
+            }
+        }
+        Ok(round)
+    }
+
+    /// Returns the part of each partition from the records that were appended shortly before the scan
+    /// needs them.
+    fn near(&self, topic: &str, ranges: &[OffsetRange]) -> Result<BTreeMap<u32, Span>, LogError> {
+        let whole = |range: &OffsetRange| Span {
+            next: range.start,
+            end: range.end,
+            oldest: range.start,
+        };
+        let mut spans: BTreeMap<u32, Span> = (0..).zip(ranges.iter().map(whole)).collect();
+        // The offsets between which the first record that is needed lies, for each partition.
+        let mut bounds: BTreeMap<u32, (Offset, Offset)> = spans
+            .iter()
+            .map(|(id, span)| (*id, (span.next, span.end)))
+            .collect();
+
+        loop {
+            bounds.retain(|_, (low, high)| high.saturating_sub(*low) > NEAR);
+            if bounds.is_empty() || Instant::now() >= self.deadline {
+                return Ok(spans);
+            }
+
+            let middles: Vec<(u32, Offset)> = bounds
+                .iter()
+                .map(|(id, (low, high))| (*id, low + (high - low) / 2))
+                .collect();
+            let mut open = self.open(topic, &middles)?;
+            for (partition, middle) in middles {
+                let Some((low, high)) = bounds.get_mut(&partition) else {
+                    continue;
+                };
+                match self.first(&mut open, partition, *high)? {
+                    Some((offset, ms)) if self.is_before(ms) => *low = offset,
+                    _ => *high = middle,
+                }
+                if let Some(span) = spans.get_mut(&partition) {
+                    span.next = *low;
+                }
+            }
+        }
+    }
+
+    /// Returns offset and time of the first record that a reader has of a partition, if there is one
+    /// before `end`.
+    fn first(
+        &self,
+        open: &mut Open,
+        partition: u32,
+        end: Offset,
+    ) -> Result<Option<(Offset, u64)>, LogError> {
+        let mut first = None;
+        while Instant::now() < self.deadline {
+            let polled = open.reader.poll(partition, 1, &mut |record| {
+                first = Some((record.offset, record.log_time_ms));
+            });
+            let polled = match polled {
+                // Deleted since: what is left begins behind it, and is all read.
+                Err(LogError::OffsetOutOfRange { .. }) => return Ok(None),
+                polled => polled?,
+            };
+
+            if first.is_some() || polled.next_offset >= end {
+                break;
+            }
+            if polled.records == 0 {
+                open.wait();
+            }
+        }
+        Ok(first.filter(|(offset, _)| *offset < end))
+    }
+
+    /// Returns whether a record was appended before the scan needs it. A record without a time may be
+    /// needed.
+    fn is_before(&self, log_time_ms: u64) -> bool {
+        log_time_ms > 0 && log_time_ms < self.since_ms
+    }
+
+    fn limit_reached(&self, topic: &str) -> Option<String> {
+        if self.read >= self.limits.records {
+            let most = self.limits.records;
+            return Some(format!(
+                "{topic} was not read to its end, as at most {most} records are read"
+            ));
+        }
+        (Instant::now() >= self.deadline).then(|| {
+            let seconds = self.limits.time.as_secs();
+            format!("{topic} was not read to its end within {seconds} seconds")
+        })
+    }
+
+    fn open(&self, topic: &str, from: &[(u32, Offset)]) -> Result<Open, LogError> {
+        let mut reader = self.log.reader(topic, from)?;
+        // One place suffices: a scan that has not looked since the last call is to look once.
+        let (wake, readable) = mpsc::sync_channel(1);
+        reader.on_readable(Arc::new(move || {
+            let _ = wake.try_send(());
+        }));
+        Ok(Open { reader, readable })
+    }
+}
+
+impl Open {
+    /// Waits until a partition may be readable.
+    fn wait(&self) {
+        // An end is confirmed without a call, so a wait that nothing ends is as good.
+        let _ = self.readable.recv_timeout(PAUSE);
+    }
+}
+
+/// The outcome of polling each partition once.
+enum Round {
+    /// There were records.
+    Read,
+    /// There were none.
+    Idle,
+    /// The caller takes no more.
+    Full,
+}
+
+fn no_longer_held(topic: &str, partition: u32, oldest: Offset) -> String {
+    format!("the log no longer holds partition {partition} of {topic} before offset {oldest}")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering;
+
+    use record_log::simulated::{Call, Fault, SimulatedLog};
+    use record_log::{Cleanup, Delivery, NewRecord, TopicSpec};
+
+    use super::*;
+
+    const WIDE: Limits = Limits {
+        records: 1_000_000,
+        time: Duration::from_secs(60),
+    };
+
+    /// A log of a topic with two partitions, each with so many records.
+    fn log(records: u64) -> SimulatedLog {
+        let log = SimulatedLog::default();
+        let spec = TopicSpec {
+            name: "orders".to_owned(),
+            partitions: 2,
+            cleanup: Cleanup::Delete,
+            retention: Duration::from_secs(60),
+        };
+        log.ensure_topics(&[spec]).unwrap();
+
+        let mut publisher = log.publisher("test", Delivery::AtLeastOnce).unwrap();
+        for partition in [0, 1] {
+            for _ in 0..records {
+                let record = NewRecord {
+                    topic: "orders",
+                    partition: Some(partition),
+                    key: None,
+                    value: Some(b"order"),
+                    headers: &[],
+                };
+                publisher.send(record).unwrap();
+            }
+        }
+        publisher.commit(&[]).unwrap();
+        log
+    }
+
+    /// Returns the number of records that were passed on, and the gaps. At most `room` are taken.
+    fn scanned(log: &SimulatedLog, limits: Limits, room: u64) -> (u64, Vec<String>) {
+        let mut scan = Scan::new(log, 0, limits);
+        let mut passed = 0;
+        scan.topic("orders", &mut |_| {
+            passed += 1;
+            passed <= room
+        })
+        .unwrap();
+
+        let (read, gaps) = scan.conclude();
+        assert_eq!(read, passed);
+        (read, gaps)
+    }
+
+    #[test]
+    fn every_record_is_passed_once() {
+        for records in [0, 1, 999, 1000, 7000] {
+            let all = scanned(&log(records), WIDE, u64::MAX);
+            assert_eq!(all, (2 * records, Vec::new()));
+        }
+    }
+
+    #[test]
+    fn a_scan_that_reaches_a_limit_names_it() {
+        let log = log(3000);
+        let few = Limits {
+            records: 1500,
+            ..WIDE
+        };
+        let (read, gaps) = scanned(&log, few, u64::MAX);
+        assert!((1500..=3500).contains(&read), "{read}");
+        assert_eq!(
+            gaps,
+            ["orders was not read to its end, as at most 1500 records are read"]
+        );
+
+        let short = Limits {
+            time: Duration::ZERO,
+            ..WIDE
+        };
+        let (read, gaps) = scanned(&log, short, u64::MAX);
+        assert_eq!(read, 0);
+        assert_eq!(gaps, ["orders was not read to its end within 0 seconds"]);
+
+        let (_, gaps) = scanned(&log, WIDE, 10);
+        assert_eq!(
+            gaps,
+            ["orders has more records of this count than are listed"]
+        );
+    }
+
+    #[test]
+    fn offsets_that_hold_no_record_end_no_scan() {
+        let log = log(100);
+        log.abort("orders", 0, 10);
+        log.compact_away("orders", 1, 50);
+        let (read, gaps) = scanned(&log, WIDE, u64::MAX);
+        assert_eq!((read, gaps), (199, Vec::new()));
+    }
+
+    #[test]
+    fn what_is_deleted_during_a_scan_is_a_gap() {
+        let log = log(3000);
+        let shared = log.clone();
+        let polls = std::sync::atomic::AtomicU32::new(0);
+        let process = log.process(move |call| {
+            let is_poll = matches!(call, Call::Poll { partition: 1, .. });
+            if is_poll && polls.fetch_add(1, Ordering::SeqCst) == 1 {
+                shared.expire("orders", 1, 2500);
+            }
+            Fault::None
+        });
+
+        let (read, gaps) = scanned(&process, WIDE, u64::MAX);
+        assert_eq!(read, 4000);
+        assert_eq!(
+            gaps,
+            ["the log deleted records of partition 1 of orders while they were read"]
+        );
+    }
+
+    #[test]
+    fn what_was_deleted_is_a_gap_even_if_nothing_is_left() {
+        let log = log(10);
+        log.expire("orders", 0, 10);
+        log.expire("orders", 1, 4);
+        let (read, gaps) = scanned(&log, WIDE, u64::MAX);
+        assert_eq!(read, 6);
+        assert_eq!(
+            gaps,
+            [
+                "the log no longer holds partition 0 of orders before offset 10",
+                "the log no longer holds partition 1 of orders before offset 4",
+            ]
+        );
+    }
+}

@@ -1,0 +1,251 @@
+//! A topic whose records are generated; all other topics are those of another log.
+//!
+//! Record `n` of partition `p` of `P` is what a function returns for a seed and the number `n × P + p`. So the topic has the
+//! same records for any number of partitions, and a reader that begins at any offset gets the records that another one got
+//! there: a job goes on from its checkpoint, and two runs have the same results.
+//!
+//! A topic has a number of records, or a rate, or both. With a rate, so many records a second become readable from the
+//! moment on when a reader was opened, whatever offset it begins at.
+//!
+//! Invariants: the content of a record depends on no clock. A partition whose records are not all read has no confirmed end, so
+//! event time never runs ahead of records that are yet to come.
+
+mod reader;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::clock::system_now_ms;
+use crate::membership::Alone;
+use crate::{
+    Cleanup, Delivery, LogError, LogTimeType, Membership, Offset, OffsetRange, Publisher, Reader,
+    RecordLimit, RecordLog, Refusal, TopicDescription, TopicSpec,
+};
+use reader::GeneratedReader;
+
+/// A record that is generated.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct GeneratedRecord {
+    /// Its key.
+    pub key: Vec<u8>,
+    /// Its value.
+    pub value: Vec<u8>,
+    /// The time that its producer gives it, in milliseconds since the Unix epoch.
+    pub time_ms: u64,
+}
+
+/// Returns the record of a seed and a number. It must return the same one whenever it is called.
+pub type Generate = Arc<dyn Fn(u64, u64) -> GeneratedRecord + Send + Sync>;
+
+/// The extent of a topic that is generated.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct GeneratorSettings {
+    /// The number of partitions.
+    pub partitions: u32,
+    /// The number of records of all partitions; none if they never end.
+    pub records: Option<u64>,
+    /// The number of records a second that become readable, of all partitions; none if all are readable at once.
+    pub per_second: Option<u64>,
+    /// The seed.
+    pub seed: u64,
+}
+
+/// A log whose topic `topic` is generated. All other topics are those of another log.
+///
+/// ```
+/// use std::sync::Arc;
+/// use record_log::RecordLog;
+/// use record_log::generated::{Generate, GeneratedRecord, GeneratorLog, GeneratorSettings};
+/// use record_log::simulated::SimulatedLog;
+///
+/// let squares: Generate = Arc::new(|seed, number| GeneratedRecord {
+///     value: (seed + number * number).to_string().into_bytes(),
+///     ..GeneratedRecord::default()
+/// });
+/// let settings = GeneratorSettings { partitions: 2, records: Some(5), per_second: None, seed: 0 };
+/// let log = GeneratorLog::open(settings, "squares", squares, Arc::new(SimulatedLog::default()))?;
+///
+/// let mut values = Vec::new();
+/// let mut reader = log.reader("squares", &[(0, 1)])?;
+/// reader.poll(0, 10, &mut |record| values.push(record.value.map(<[u8]>::to_vec)))?;
+/// assert_eq!(values, [Some(b"4".to_vec()), Some(b"16".to_vec())]);
+/// # Ok::<(), record_log::LogError>(())
+/// ```
+pub struct GeneratorLog {
+    topic: String,
+    source: Arc<Source>,
+    rest: Arc<dyn RecordLog>,
+}
+
+/// A topic that is generated.
+struct Source {
+    settings: GeneratorSettings,
+    generate: Generate,
+    now_ms: Box<dyn Fn() -> u64 + Send + Sync>,
+    /// The offset that each partition has reached by its rate.
+    reached: Vec<AtomicU64>,
+}
+
+impl GeneratorLog {
+    /// Opens the topic `topic` beside the topics of `rest`.
+    ///
+    /// # Errors
+    /// [`LogError::Settings`] if the topic has no partition, or neither a number of records nor a rate.
+    pub fn open(
+        settings: GeneratorSettings,
+        topic: &str,
+        generate: Generate,
+        rest: Arc<dyn RecordLog>,
+    ) -> Result<Self, LogError> {
+        let refused = |sentence: &str| Err(LogError::Settings(sentence.into()));
+        if settings.partitions == 0 {
+            return refused("a generated topic has at least 1 partition, not 0");
+        }
+        if settings.per_second == Some(0) {
+            return refused("a generated topic has at least 1 record a second, not 0");
+        }
+        if settings.records.is_none() && settings.per_second.is_none() {
+            return refused("a generated topic without an end needs a rate");
+        }
+
+        let source = Source {
+            settings,
+            generate,
+            now_ms: Box::new(system_now_ms),
+            reached: (0..settings.partitions)
+                .map(|_| AtomicU64::new(0))
+                .collect(),
+        };
+        Ok(Self {
+            topic: topic.to_owned(),
+            source: Arc::new(source),
+            rest,
+        })
+    }
+
+    /// Returns the log with another clock, in milliseconds since the Unix epoch.
+    ///
+    /// # Panics
+    /// If the log has been read already.
+    #[must_use]
+    #[doc(hidden)]
+    pub fn with_clock(mut self, now_ms: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
+        let source = Arc::get_mut(&mut self.source).expect("a new log has no readers");
+        source.now_ms = Box::new(now_ms);
+        self
+    }
+}
+
+impl Source {
+    /// Returns the number of records of a partition; none if they never end.
+    fn records_of(&self, partition: u32) -> Option<u64> {
+        let partitions = u64::from(self.settings.partitions);
+        let records = self.settings.records?;
+        Some(
+            records
+                .saturating_sub(partition.into())
+                .div_ceil(partitions),
+        )
+    }
+
+    /// Returns the number of the record at an offset of a partition.
+    fn number(&self, partition: u32, offset: Offset) -> u64 {
+        offset * u64::from(self.settings.partitions) + u64::from(partition)
+    }
+
+    fn range_of(&self, partition: u32) -> OffsetRange {
+        let reached = || self.reached[partition as usize].load(Ordering::Relaxed);
+        OffsetRange {
+            start: 0,
+            end: self.records_of(partition).unwrap_or_else(reached),
+        }
+    }
+}
+
+impl RecordLog for GeneratorLog {
+    fn ensure_topics(&self, topics: &[TopicSpec]) -> Result<(), LogError> {
+        let others = topics.iter().filter(|spec| spec.name != self.topic);
+        self.rest
+            .ensure_topics(&others.cloned().collect::<Vec<_>>())
+    }
+
+    fn describe(&self, topic: &str) -> Result<TopicDescription, LogError> {
+        if topic != self.topic {
+            return self.rest.describe(topic);
+        }
+
+        Ok(TopicDescription {
+            log_time_type: LogTimeType::Create,
+            record_limit: RecordLimit {
+                bytes: usize::MAX,
+                setting: "nothing (records are generated)",
+            },
+            cleanup: Cleanup::Delete,
+            retention: None,
+        })
+    }
+
+    fn progress_topic(&self) -> Option<&str> {
+        self.rest.progress_topic()
+    }
+
+    fn partitions(&self, topic: &str) -> Result<u32, LogError> {
+        if topic != self.topic {
+            return self.rest.partitions(topic);
+        }
+        Ok(self.source.settings.partitions)
+    }
+
+    fn offsets(&self, topic: &str) -> Result<Vec<OffsetRange>, LogError> {
+        if topic != self.topic {
+            return self.rest.offsets(topic);
+        }
+        let partitions = 0..self.source.settings.partitions;
+        Ok(partitions
+            .map(|partition| self.source.range_of(partition))
+            .collect())
+    }
+
+    fn reader(&self, topic: &str, from: &[(u32, Offset)]) -> Result<Box<dyn Reader>, LogError> {
+        if topic != self.topic {
+            return self.rest.reader(topic, from);
+        }
+        let reader = GeneratedReader::new(topic, &self.source, from)?;
+        Ok(Box::new(reader))
+    }
+
+    fn publisher(&self, id: &str, delivery: Delivery) -> Result<Box<dyn Publisher>, LogError> {
+        self.rest.publisher(id, delivery)
+    }
+
+    fn publishers(
+        &self,
+        ids: &[&str],
+        delivery: Delivery,
+    ) -> Result<Vec<Box<dyn Publisher>>, LogError> {
+        self.rest.publishers(ids, delivery)
+    }
+
+    /// A generated topic keeps no positions of groups.
+    fn committed(&self, group: &str, topic: &str) -> Result<Vec<(u32, Offset)>, LogError> {
+        if topic == self.topic {
+            return Ok(Vec::new());
+        }
+        self.rest.committed(group, topic)
+    }
+
+    fn commit(&self, group: &str, topic: &str, next: &[(u32, Offset)]) -> Result<(), LogError> {
+        if topic == self.topic {
+            let sentence = format!("topic {topic:?} is generated, and keeps no positions");
+            return Err(LogError::Refused(Refusal::new(sentence)));
+        }
+        self.rest.commit(group, topic, next)
+    }
+
+    fn join(&self, group: &str, topic: &str) -> Result<Box<dyn Membership>, LogError> {
+        if topic == self.topic {
+            return Ok(Box::new(Alone));
+        }
+        self.rest.join(group, topic)
+    }
+}

@@ -96,7 +96,7 @@ fn a_job_none_of_whose_checkpoints_is_whole_does_not_start_from_nothing() {
     let said = refusal(&world, &settings);
     assert!(
         said.contains("damaged")
-            && said.contains("Restore its objects, or start over by `order-analytics start-over`"),
+            && said.contains("Restore its objects, or start over by the command `start-over`"),
         "{said}"
     );
 }

@@ -23,13 +23,13 @@ pub enum RecoverError {
     /// The settings have changed in a way that the checkpoint does not allow.
     #[error(
         "the job has a checkpoint that was written with other settings: {}. Restore what has changed, \
-         or start over, under another --job name or by `order-analytics start-over`",
+         or start over, under another --job name or by the command `start-over`",
         .0.iter().map(Difference::to_string).collect::<Vec<_>>().join(", ")
     )]
     SettingsChanged(Vec<Difference>),
     /// There are checkpoints, but none can be used.
     #[error(
-        "none of the job's {count} checkpoints can be used; the newest: {newest}. Restore its objects, or start over by `order-analytics start-over`"
+        "none of the job's {count} checkpoints can be used; the newest: {newest}. Restore its objects, or start over by the command `start-over`"
     )]
     NoneWhole {
         /// The number of checkpoints.
@@ -40,7 +40,7 @@ pub enum RecoverError {
     /// Results were committed, but there is no checkpoint.
     #[error(
         "results up to {until_ms} ms of event time were committed, but the job has no checkpoint at its --checkpoints address: \
-         correct that, restore its objects, or start over by `order-analytics start-over`"
+         correct that, restore its objects, or start over by the command `start-over`"
     )]
     CheckpointsLost {
         /// The event time by which the results end.
@@ -50,7 +50,7 @@ pub enum RecoverError {
     /// not contain it.
     #[error(
         "the log holds no progress of the job, whose checkpoint reaches {boundary_ms} ms of event time: it expired \
-         (offsets.retention.minutes), or its topic was deleted. Replace the results by `order-analytics start-over`"
+         (offsets.retention.minutes), or its topic was deleted. Replace the results by the command `start-over`"
     )]
     ProgressLost {
         /// The checkpoint's boundary.

@@ -13,16 +13,16 @@ pub type Generator = Arc<dyn Fn(&str, u64, u64) -> GeneratedRecord + Send + Sync
 ///
 /// ```
 /// use clap::Parser;
-/// use stream_cli::{Amount, GeneratorFlags};
+/// use stream_cli::{Amount, GeneratorFlags, LogFlags};
 ///
 /// #[derive(Parser)]
 /// struct Line {
 ///     #[command(flatten)]
-///     generator: GeneratorFlags,
+///     records: LogFlags,
 /// }
 ///
 /// let flags = ["job", "--generate", "endless", "--generate-rate", "1000"];
-/// let GeneratorFlags { generate, generate_rate, .. } = Line::parse_from(flags).generator;
+/// let GeneratorFlags { generate, generate_rate, .. } = Line::parse_from(flags).records.generator;
 /// assert_eq!((generate, generate_rate), (Some(Amount::Endless), Some(1000)));
 /// ```
 #[derive(Args, Clone, Debug)]

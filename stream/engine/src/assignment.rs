@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use record_log::{LogError, Offset, RecordLimit};
+use record_log::{LogError, Offset, Publisher, RecordLimit};
 
 use crate::aggregate::{Aggregate, Key};
 use crate::checkpoint::manifest::{Manifest, PartInfo};
@@ -17,6 +17,7 @@ use crate::cut::{Intake, Rules, Start};
 use crate::error::JobError;
 use crate::flow::ClosedPane;
 use crate::inputs::{self, Input};
+use crate::pane::EventTimeMs;
 use crate::recovery::Recovered;
 use crate::run::{Run, millis};
 use crate::sink::progress::{HORIZONS_MAX, SinkProgress};
@@ -29,6 +30,20 @@ use crate::stages;
 use crate::topics;
 use crate::watermark::Pace;
 use crate::worker::Own;
+
+/// The work of all workers of this process together.
+struct Work {
+    starts: BTreeMap<u32, Start>,
+    of_inputs: Arc<[InputLimits]>,
+    /// The ends up to which a job reads that ends by itself.
+    ends: Option<BTreeMap<u32, Offset>>,
+    /// The end of the last window that the checkpoint can still emit.
+    windows_end: EventTimeMs,
+    /// The contents of the checkpoint's parts, by name.
+    parts: BTreeMap<String, Bytes>,
+    progress: SinkProgress,
+    attempt: u64,
+}
 
 impl<K: Key, A: Aggregate> Run<K, A> {
     /// Returns the number of workers of all processes together.
@@ -54,7 +69,6 @@ impl<K: Key, A: Aggregate> Run<K, A> {
     /// [`JobError::Position`] if the log does not hold the records that the checkpoint refers to;
     /// [`JobError::Log`].
     pub(crate) fn assign(&self, recovered: &mut Recovered) -> Result<Vec<Own<K, A>>, JobError> {
-        let peers = self.peers();
         let starts = self.starts(
             &recovered.partitions,
             &recovered.adopted,
@@ -82,53 +96,78 @@ impl<K: Key, A: Aggregate> Run<K, A> {
             .map(|checkpoint| checkpoint.parts)
             .unwrap_or_default();
 
-        let lineage = &recovered.adopted.lineage;
-        let progress = recovered.progress.clone().on_line(lineage.line());
+        let line = recovered.adopted.lineage.line();
+        let progress = recovered.progress.clone().on_line(line);
 
-        let mut owned = Vec::new();
+        let work = Work {
+            starts,
+            of_inputs,
+            ends,
+            windows_end: windows_end.unwrap_or(0),
+            parts,
+            progress,
+            attempt: recovered.number,
+        };
 
-        for worker in self.own_workers() {
-            let is_own = |id: &u32| inputs::reader_of(*id, peers) == worker;
-            let own = starts.iter().filter(|(id, _)| is_own(id));
-            let own = own.map(|(id, start)| (*id, start.clone())).collect();
-            let published = progress.sides.clone().into_iter();
-            let published = published.filter(|(id, _)| is_own(id)).collect();
-            let sides = SideQueue::new(self.settings.side_output_bytes(), published);
+        let publishers = &mut recovered.publishers;
+        let adopted = &recovered.adopted;
+        self.own_workers()
+            .map(|worker| {
+                let publisher = publishers.remove(&worker);
+                let publisher = publisher.expect("each worker's publisher was opened");
+                self.of_worker(worker, publisher, adopted, &work)
+            })
+            .collect()
+    }
 
-            let adopted = &recovered.adopted;
-            let mut partitions = self
-                .partitions(adopted, own, sides.clone(), Arc::clone(&of_inputs))?
-                .until(ends.clone());
-            partitions.expect_windows_until(windows_end.unwrap_or(0));
+    /// Returns the share of one worker.
+    fn of_worker(
+        &self,
+        worker: usize,
+        publisher: Box<dyn Publisher>,
+        adopted: &Manifest,
+        work: &Work,
+    ) -> Result<Own<K, A>, JobError> {
+        let peers = self.peers();
+        let is_own = |id: &u32| inputs::reader_of(*id, peers) == worker;
+        let starts = work.starts.iter().filter(|(id, _)| is_own(id));
+        let starts = starts.map(|(id, start)| (*id, start.clone())).collect();
+        let published = work.progress.sides.clone().into_iter();
+        let published = published.filter(|(id, _)| is_own(id)).collect();
+        let sides = SideQueue::new(self.settings.side_output_bytes(), published);
 
-            let mut restored = Vec::new();
-            let mut former = Vec::new();
-            for part in Share::new(worker..worker + 1, peers).of(&adopted.parts) {
-                let panes = panes_of(part, &parts)?;
-                former.extend(FormerPart::of(part, &panes, &progress, lineage));
-                restored.extend(panes);
-            }
-            let publisher = recovered.publishers.remove(&worker);
-            owned.push(Own {
-                partitions,
-                restored,
-                sink: SinkStart {
-                    publisher: publisher.expect("each worker's publisher was opened"),
-                    progress: progress.clone(),
-                    groups: self
-                        .settings
-                        .sink_slots
-                        .groups_of_worker(worker, peers)
-                        .collect(),
-                    attempt: recovered.number,
-                    sides,
-                    former,
-                    max_rows: self.settings.max_transaction_rows as usize,
-                },
-            });
+        let mut partitions = self
+            .partitions(adopted, starts, sides.clone(), Arc::clone(&work.of_inputs))?
+            .until(work.ends.clone());
+        partitions.expect_windows_until(work.windows_end);
+
+        let mut restored = Vec::new();
+        let mut former = Vec::new();
+        for part in Share::new(worker..worker + 1, peers).of(&adopted.parts) {
+            let panes = panes_of(part, &work.parts)?;
+            former.extend(FormerPart::of(
+                part,
+                &panes,
+                &work.progress,
+                &adopted.lineage,
+            ));
+            restored.extend(panes);
         }
 
-        Ok(owned)
+        let groups = self.settings.sink_slots.groups_of_worker(worker, peers);
+        Ok(Own {
+            partitions,
+            restored,
+            sink: SinkStart {
+                publisher,
+                progress: work.progress.clone(),
+                groups: groups.collect(),
+                attempt: work.attempt,
+                sides,
+                former,
+                max_rows: self.settings.max_transaction_rows as usize,
+            },
+        })
     }
 
     /// Reads the limits of each source topic and of the topics of its side outputs.

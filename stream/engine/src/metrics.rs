@@ -4,16 +4,14 @@
 //! workers. Nothing is measured per record: sources add up a batch and count it once.
 
 pub mod counts;
+mod families;
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use prometheus::{
-    Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, TextEncoder,
-};
+use prometheus::{Encoder, Registry, TextEncoder};
 use record_log::{LogTimeType, Offset, OffsetRange};
 
 use crate::checkpoint::manifest::Manifest;
@@ -22,43 +20,21 @@ use crate::job::Pipeline;
 use crate::source::position::Position;
 use crate::status::{CheckpointStatus, Facts, Status, TopicsStatus};
 use counts::BatchCounts;
+use families::{
+    AttemptMetrics, CheckpointMetrics, PartitionMetrics, RecordMetrics, Register, WorkerMetrics,
+};
 
 /// The metrics of a job's process.
 #[derive(Clone)]
 pub struct Metrics {
     registry: Registry,
-    records: IntCounter,
-    bytes: IntCounter,
-    rejected: IntCounter,
-    late: IntCounterVec,
-    copies: IntCounter,
-    rows: IntCounter,
-    lag: IntGaugeVec,
-    silence: IntGaugeVec,
-    position: IntGaugeVec,
-    newest_event: IntGaugeVec,
-    boundary: IntGaugeVec,
-    open_entries: IntGaugeVec,
-    window_entries: IntGaugeVec,
-    window_panes: IntGaugeVec,
-    watermark_delay: IntGauge,
-    checkpoint_boundary: IntGauge,
-    checkpoint_age: IntGauge,
-    checkpoint_size: IntGauge,
-    checkpoint_seconds: Histogram,
-    checkpoint_parts: IntGauge,
-    checkpoint_bytes: IntCounter,
-    commit_seconds: Histogram,
-    attempt: IntGauge,
-    restarts: IntCounter,
-    running: IntGauge,
+    records: RecordMetrics,
+    partitions: PartitionMetrics,
+    workers: WorkerMetrics,
+    checkpoints: CheckpointMetrics,
+    attempts: AttemptMetrics,
     facts: Arc<Mutex<Facts>>,
 }
-
-/// Upper bounds of the buckets of duration histograms, in seconds.
-const SECONDS: [f64; 12] = [
-    0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
-];
 
 impl Metrics {
     /// Creates the metrics of a job, all zero.
@@ -72,98 +48,11 @@ impl Metrics {
         let register = Register(&registry);
 
         Self {
-            records: register.counter("records_total", "Records read."),
-            bytes: register.counter("bytes_total", "Bytes of keys and values read."),
-            rejected: register.counter("rejected_total", "Records that went to the dead letters."),
-            copies: register.counter(
-                "copies_total",
-                "Records that are copies of events that were counted, and were left out.",
-            ),
-            late: register.counters(
-                "late_total",
-                "Late records, by outcome.",
-                "outcome",
-            ),
-            rows: register.counter("rows_total", "Rows of windows, new and corrected."),
-            lag: register.gauges(
-                "lag_records",
-                "Records between the position and the end of a partition, as of the last look.",
-                "partition",
-            ),
-            silence: register.gauges(
-                "partition_silence_ms",
-                "How long ago a partition gave a record or a confirmed end.",
-                "partition",
-            ),
-            position: register.gauges(
-                "position_offset",
-                "Offset of a partition to be read next.",
-                "partition",
-            ),
-            newest_event: register.gauges(
-                "newest_event_ms",
-                "Newest event time of a partition, ms since the epoch.",
-                "partition",
-            ),
-            boundary: register.gauges(
-                "watermark_ms",
-                "Boundary that a worker's sources have passed, ms since the epoch.",
-                "worker",
-            ),
-            open_entries: register.gauges(
-                "open_entries",
-                "Keys in open panes of a worker's sources.",
-                "worker",
-            ),
-            window_entries: register.gauges(
-                "state_entries",
-                "Entries kept for open and correctable windows.",
-                "worker",
-            ),
-            window_panes: register.gauges(
-                "open_panes",
-                "Panes kept for open and correctable windows.",
-                "worker",
-            ),
-            watermark_delay: register.gauge(
-                "watermark_delay_ms",
-                "How far the least watermark of the process's workers is behind the clock.",
-            ),
-            checkpoint_boundary: register.gauge(
-                "checkpoint_boundary_ms",
-                "Boundary of the newest durable checkpoint.",
-            ),
-            checkpoint_age: register.gauge(
-                "checkpoint_age_ms",
-                "How long ago the newest checkpoint was written.",
-            ),
-            checkpoint_size: register.gauge(
-                "checkpoint_size_bytes",
-                "Size of the newest checkpoint's parts: the state that a start reads, all processes together.",
-            ),
-            checkpoint_parts: register.gauge(
-                "checkpoint_parts",
-                "Parts that the newest checkpoint names.",
-            ),
-            checkpoint_seconds: register
-                .histogram("checkpoint_seconds", "Time to write a manifest."),
-            checkpoint_bytes: register.counter(
-                "checkpoint_bytes_total",
-                "Bytes of parts written, those of merged parts included.",
-            ),
-            commit_seconds: register.histogram(
-                "commit_seconds",
-                "Time to commit a batch of results in all slots of a worker.",
-            ),
-            attempt: register.gauge(
-                "attempt",
-                "Number of the running attempt: how often the job has started.",
-            ),
-            restarts: register.counter(
-                "restarts_total",
-                "Attempts that this process began after its first.",
-            ),
-            running: register.gauge("running", "1 while an attempt is running."),
+            records: RecordMetrics::of(&register),
+            partitions: PartitionMetrics::of(&register),
+            workers: WorkerMetrics::of(&register),
+            checkpoints: CheckpointMetrics::of(&register),
+            attempts: AttemptMetrics::of(&register),
             facts: Arc::new(Mutex::new(Facts::new(job))),
             registry,
         }
@@ -176,14 +65,16 @@ impl Metrics {
     pub fn to_text(&self) -> String {
         let status = self.status(now_ms());
         // Values that depend on the clock are computed when the metrics are read.
-        self.watermark_delay
+        self.workers
+            .watermark_delay
             .set(as_gauge(status.watermark_delay_ms.unwrap_or(0)));
-        self.checkpoint_age.set(as_gauge(
+        self.checkpoints.age.set(as_gauge(
             status.checkpoint.map_or(0, |checkpoint| checkpoint.age_ms),
         ));
 
         for partition in &status.partitions {
-            self.silence
+            self.partitions
+                .silence
                 .with_label_values(&[&self.facts().label_of(partition.id())])
                 .set(as_gauge(partition.silence_ms.unwrap_or(0)));
         }
@@ -199,15 +90,15 @@ impl Metrics {
     /// Returns the job's status as of `now_ms`, in milliseconds since the epoch.
     pub fn status(&self, now_ms: u64) -> Status {
         let totals = BatchCounts {
-            records: self.records.get(),
-            bytes: self.bytes.get(),
-            rejected: self.rejected.get(),
-            corrections: self.late.with_label_values(&["corrected"]).get(),
-            too_late: self.late.with_label_values(&["too_late"]).get(),
-            copies: self.copies.get(),
+            records: self.records.read.get(),
+            bytes: self.records.bytes.get(),
+            rejected: self.records.rejected.get(),
+            corrections: self.records.late.with_label_values(&["corrected"]).get(),
+            too_late: self.records.late.with_label_values(&["too_late"]).get(),
+            copies: self.records.copies.get(),
         };
         let mut status = self.facts().status(totals, now_ms);
-        status.rows = self.rows.get();
+        status.rows = self.records.rows.get();
 
         status
     }
@@ -249,16 +140,18 @@ impl Metrics {
 
     /// Counts a batch that a source has read.
     pub(crate) fn read(&self, batch: BatchCounts) {
-        self.records.inc_by(batch.records);
-        self.bytes.inc_by(batch.bytes);
-        self.rejected.inc_by(batch.rejected);
-        self.late
+        self.records.read.inc_by(batch.records);
+        self.records.bytes.inc_by(batch.bytes);
+        self.records.rejected.inc_by(batch.rejected);
+        self.records
+            .late
             .with_label_values(&["corrected"])
             .inc_by(batch.corrections);
-        self.late
+        self.records
+            .late
             .with_label_values(&["too_late"])
             .inc_by(batch.too_late);
-        self.copies.inc_by(batch.copies);
+        self.records.copies.inc_by(batch.copies);
     }
 
     /// Records how far a source has read a partition.
@@ -268,12 +161,14 @@ impl Metrics {
         let partition = facts.label_of(position.partition);
         drop(facts);
 
-        self.position
+        self.partitions
+            .position
             .with_label_values(&[&partition])
             .set(as_gauge(position.next_offset));
 
         if let Some(newest_event_ms) = position.newest_event_ms {
-            self.newest_event
+            self.partitions
+                .newest_event
                 .with_label_values(&[&partition])
                 .set(as_gauge(newest_event_ms));
         }
@@ -299,9 +194,10 @@ impl Metrics {
     /// Records the ends of the partitions.
     pub(crate) fn ends(&self, ranges: &BTreeMap<u32, OffsetRange>) {
         let mut facts = self.facts();
-        facts.ends(ranges, self.records.get(), self.bytes.get());
+        facts.ends(ranges, self.records.read.get(), self.records.bytes.get());
         for (id, lag) in facts.lags() {
-            self.lag
+            self.partitions
+                .lag
                 .with_label_values(&[&facts.label_of(id)])
                 .set(as_gauge(lag));
         }
@@ -314,10 +210,12 @@ impl Metrics {
         (status.watermark_ms, status.open_entries) = (Some(boundary_ms), open_entries);
 
         let worker = worker.to_string();
-        self.boundary
+        self.workers
+            .boundary
             .with_label_values(&[&worker])
             .set(as_gauge(boundary_ms));
-        self.open_entries
+        self.workers
+            .open_entries
             .with_label_values(&[&worker])
             .set(as_gauge(open_entries as u64));
     }
@@ -329,28 +227,31 @@ impl Metrics {
         (status.state_entries, status.open_panes) = (entries, panes);
 
         let worker = worker.to_string();
-        self.rows.inc_by(rows as u64);
-        self.window_entries
+        self.records.rows.inc_by(rows as u64);
+        self.workers
+            .window_entries
             .with_label_values(&[&worker])
             .set(as_gauge(entries as u64));
-        self.window_panes
+        self.workers
+            .window_panes
             .with_label_values(&[&worker])
             .set(as_gauge(panes as u64));
     }
 
     /// Records that a part was written.
     pub(crate) fn part(&self, size_bytes: u64) {
-        self.checkpoint_bytes.inc_by(size_bytes);
+        self.checkpoints.bytes.inc_by(size_bytes);
     }
 
     /// Records that a manifest was written.
     pub(crate) fn checkpoint(&self, manifest: &Manifest, took: Duration) {
         let size_bytes = manifest.parts.iter().map(|part| part.size_bytes).sum();
-        self.checkpoint_boundary.set(as_gauge(manifest.boundary));
-        self.checkpoint_size.set(as_gauge(size_bytes));
-        self.checkpoint_parts
+        self.checkpoints.boundary.set(as_gauge(manifest.boundary));
+        self.checkpoints.size.set(as_gauge(size_bytes));
+        self.checkpoints
+            .parts
             .set(as_gauge(manifest.parts.len() as u64));
-        self.checkpoint_seconds.observe(took.as_secs_f64());
+        self.checkpoints.seconds.observe(took.as_secs_f64());
 
         self.facts().checkpoint = Some(CheckpointStatus {
             boundary_ms: manifest.boundary,
@@ -366,7 +267,7 @@ impl Metrics {
 
     /// Records that a batch of results was committed.
     pub(crate) fn committed(&self, took: Duration) {
-        self.commit_seconds.observe(took.as_secs_f64());
+        self.checkpoints.commit_seconds.observe(took.as_secs_f64());
         self.facts().commit_took_ms = Some(took.as_millis());
     }
 
@@ -387,15 +288,15 @@ impl Metrics {
     pub(crate) fn attempt_began(&self, number: u64) {
         let began_at_ms = now_ms();
         let is_restart = self.facts().attempt_began(number, began_at_ms);
-        self.restarts.inc_by(u64::from(is_restart));
-        self.attempt.set(as_gauge(number));
-        self.running.set(1);
+        self.attempts.restarts.inc_by(u64::from(is_restart));
+        self.attempts.number.set(as_gauge(number));
+        self.attempts.running.set(1);
     }
 
     /// Records that the attempt has ended.
     pub(crate) fn attempt_ended(&self) {
         self.facts().is_running = false;
-        self.running.set(0);
+        self.attempts.running.set(0);
     }
 }
 
@@ -405,44 +306,6 @@ fn joined<'a>(topics: impl IntoIterator<Item = &'a str>) -> String {
 
 fn as_gauge(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
-}
-
-/// Creates metrics and registers them.
-struct Register<'a>(&'a Registry);
-
-impl Register<'_> {
-    fn add<M: prometheus::core::Collector + Clone + 'static>(
-        &self,
-        metric: prometheus::Result<M>,
-    ) -> M {
-        let metric = metric.expect("a valid name");
-        self.0
-            .register(Box::new(metric.clone()))
-            .expect("a name of its own");
-        metric
-    }
-
-    fn counter(&self, name: &str, help: &str) -> IntCounter {
-        self.add(IntCounter::new(name, help))
-    }
-
-    fn counters(&self, name: &str, help: &str, label: &str) -> IntCounterVec {
-        self.add(IntCounterVec::new(Opts::new(name, help), &[label]))
-    }
-
-    fn gauge(&self, name: &str, help: &str) -> IntGauge {
-        self.add(IntGauge::new(name, help))
-    }
-
-    fn gauges(&self, name: &str, help: &str, label: &str) -> IntGaugeVec {
-        self.add(IntGaugeVec::new(Opts::new(name, help), &[label]))
-    }
-
-    fn histogram(&self, name: &str, help: &str) -> Histogram {
-        self.add(Histogram::with_opts(
-            HistogramOpts::new(name, help).buckets(SECONDS.to_vec()),
-        ))
-    }
 }
 
 #[cfg(test)]

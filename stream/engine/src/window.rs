@@ -41,6 +41,25 @@ struct Due<K, A> {
     closed: Option<SharedPane<K, A>>,
 }
 
+impl<K, A> Due<K, A> {
+    fn new(
+        rows: Capability<EventTimeMs>,
+        changes: Capability<EventTimeMs>,
+        closed: Option<SharedPane<K, A>>,
+    ) -> Self {
+        Self {
+            rows,
+            changes,
+            closed,
+        }
+    }
+
+    /// Returns what is due at `next`, a later time at which a window ends.
+    fn delayed(&self, next: EventTimeMs) -> Self {
+        Self::new(self.rows.delayed(&next), self.changes.delayed(&next), None)
+    }
+}
+
 /// The outputs: rows, and the changes of this worker's contributions to the summaries.
 pub type Closings<'scope, K, A> = (
     StreamVec<'scope, EventTimeMs, Row<K, A>>,
@@ -81,18 +100,9 @@ pub fn close<'scope, K: Key, A: Aggregate>(
             let mut changes = changes.activate();
             input.for_each(|cap, panes| {
                 for pane in panes.drain(..) {
-                    let (Some(rows), Some(changes)) = (cap.retain_least(0), cap.retain_least(1))
-                    else {
-                        continue;
-                    };
-                    agenda.insert(
-                        pane.arrival,
-                        Due {
-                            rows,
-                            changes,
-                            closed: Some(pane),
-                        },
-                    );
+                    if let Some((rows, changes)) = cap.retain_least(0).zip(cap.retain_least(1)) {
+                        agenda.insert(pane.arrival, Due::new(rows, changes, Some(pane)));
+                    }
                 }
             });
 
@@ -116,13 +126,7 @@ pub fn close<'scope, K: Key, A: Aggregate>(
                 rows.session(&due.rows).give_container(&mut closed.rows);
 
                 if let Some(next) = state.next_due() {
-                    let rows = due.rows.delayed(&next);
-                    let changes = due.changes.delayed(&next);
-                    agenda.entry(next).or_insert(Due {
-                        rows,
-                        changes,
-                        closed: None,
-                    });
+                    agenda.entry(next).or_insert(due.delayed(next));
                 }
             }
         }

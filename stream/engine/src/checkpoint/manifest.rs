@@ -331,77 +331,70 @@ impl Fingerprint {
     /// Returns the settings in which `job` differs from this fingerprint, the checkpoint's.
     /// Optional settings are compared only if both have them.
     pub fn differences(&self, job: &Self) -> Vec<Difference> {
-        let duration = |ms: &u64| duration(*ms);
-        let gap = |gap: &Option<u64>| gap.map_or("none".to_owned(), |ms| duration(&ms));
-        let mut differences = Vec::new();
-
-        let mut compare = |setting, of_checkpoint: String, of_job: String| {
-            if of_checkpoint != of_job {
-                differences.push(Difference {
-                    setting,
-                    of_checkpoint,
-                    of_job,
-                });
-            }
-        };
-        // A source that is added behind the others begins like a partition that is added.
-        let own = self.topics();
-        let of_job = job.topics();
-        if !of_job.starts_with(&own) {
-            let is_one = own.len() == 1 && of_job.len() == 1;
-            let setting = if is_one {
-                "source topic"
-            } else {
-                "source topics"
-            };
-            compare(setting, own.join(", "), of_job.join(", "));
+        let mut differences = Differences::default();
+        self.compare_topics(job, &mut differences);
+        self.compare_windows(job, &mut differences);
+        self.compare_types(job, &mut differences);
+        if let Some((skew, of_job)) = self.max_future_skew_ms.zip(job.max_future_skew_ms) {
+            differences.of_durations("max future skew", skew, of_job);
         }
 
-        compare(
-            "session gap",
-            gap(&self.session_gap_ms),
-            gap(&job.session_gap_ms),
-        );
+        differences.0
+    }
+
+    fn compare_topics(&self, job: &Self, differences: &mut Differences) {
+        let own = self.topics();
+        let of_job = job.topics();
+        // A source that is added behind the others begins like a partition that is added.
+        if of_job.starts_with(&own) {
+            return;
+        }
+
+        let is_one = own.len() == 1 && of_job.len() == 1;
+        let setting = if is_one {
+            "source topic"
+        } else {
+            "source topics"
+        };
+        differences.of_texts(setting, own.join(", "), of_job.join(", "));
+    }
+
+    fn compare_windows(&self, job: &Self, differences: &mut Differences) {
+        let gap = |gap: Option<u64>| gap.map_or("none".to_owned(), duration);
+        let own_gap = gap(self.session_gap_ms);
+        differences.of_texts("session gap", own_gap, gap(job.session_gap_ms));
 
         let window = if job.session_gap_ms.is_some() {
             "session limit"
         } else {
             "window"
         };
-        compare(window, duration(&self.window_ms), duration(&job.window_ms));
-        compare("slide", duration(&self.slide_ms), duration(&job.slide_ms));
-        compare("pane", duration(&self.pane_ms), duration(&job.pane_ms));
-        compare(
-            "window offset",
-            duration(&self.offset_ms),
-            duration(&job.offset_ms),
-        );
+        differences.of_durations(window, self.window_ms, job.window_ms);
+        differences.of_durations("slide", self.slide_ms, job.slide_ms);
+        differences.of_durations("pane", self.pane_ms, job.pane_ms);
+        differences.of_durations("window offset", self.offset_ms, job.offset_ms);
         if job.stages_reach_ms > self.stages_reach_ms {
-            compare(
-                "reach of stages",
-                duration(&self.stages_reach_ms),
-                duration(&job.stages_reach_ms),
-            );
+            let setting = "reach of stages";
+            differences.of_durations(setting, self.stages_reach_ms, job.stages_reach_ms);
         }
+    }
+
+    fn compare_types(&self, job: &Self, differences: &mut Differences) {
         if let Some((process, of_job)) = self.process.zip(job.process) {
             let version = |process: ProcessSettings| process.state_version.to_string();
-            compare("state version", version(process), version(of_job));
-            let refresh = |process: ProcessSettings| duration(&process.refresh_ms);
-            compare("state refresh", refresh(process), refresh(of_job));
+            differences.of_texts("state version", version(process), version(of_job));
+            differences.of_durations("state refresh", process.refresh_ms, of_job.refresh_ms);
         }
+
         if let Some((key, of_job)) = self.key.as_ref().zip(job.key.as_ref()) {
-            compare("key type", key.clone(), of_job.clone());
+            differences.of_texts("key type", key.clone(), of_job.clone());
         }
+
         let aggregates = self.aggregate.as_ref().zip(job.aggregate.as_ref());
         let is_read = |kind: &String| job.earlier_aggregates.contains(kind);
         if let Some((aggregate, of_job)) = aggregates.filter(|(kind, _)| !is_read(kind)) {
-            compare("aggregate type", aggregate.clone(), of_job.clone());
+            differences.of_texts("aggregate type", aggregate.clone(), of_job.clone());
         }
-        if let Some((skew, of_job)) = self.max_future_skew_ms.zip(job.max_future_skew_ms) {
-            compare("max future skew", duration(&skew), duration(&of_job));
-        }
-
-        differences
     }
 
     /// Returns how long after its start a pane can still produce rows, if nothing follows it.
@@ -413,6 +406,26 @@ impl Fingerprint {
             0 => window_ms,
             reach_ms => self.window_ms + reach_ms,
         }
+    }
+}
+
+/// The differences that a comparison has found.
+#[derive(Default)]
+struct Differences(Vec<Difference>);
+
+impl Differences {
+    fn of_texts(&mut self, setting: &'static str, of_checkpoint: String, of_job: String) {
+        if of_checkpoint != of_job {
+            self.0.push(Difference {
+                setting,
+                of_checkpoint,
+                of_job,
+            });
+        }
+    }
+
+    fn of_durations(&mut self, setting: &'static str, of_checkpoint_ms: u64, of_job_ms: u64) {
+        self.of_texts(setting, duration(of_checkpoint_ms), duration(of_job_ms));
     }
 }
 

@@ -10,7 +10,7 @@ pub(super) fn dataflow(status: &Status) -> String {
         .iter()
         .map(|way| format!("<path class=\"way\" d=\"{way}\"/>\n"))
         .collect();
-    let nodes: String = nodes(status).iter().map(Node::draw).collect();
+    let nodes: String = nodes(status).map(|node| node.draw()).collect();
 
     format!(
         "<div class=\"wide\"><svg viewBox=\"0 0 960 230\" role=\"img\" aria-label=\"The dataflow of the job\">\n\
@@ -33,89 +33,67 @@ const WAYS: [&str; 9] = [
     "M560 124H680V53",
 ];
 
-fn nodes(status: &Status) -> [Node<'_>; 9] {
-    let topics = &status.topics;
-    let open: usize = status
-        .workers
-        .iter()
-        .map(|worker| worker.open_entries)
-        .sum();
+fn nodes(status: &Status) -> impl Iterator<Item = Node<'_>> {
+    steps(status).into_iter().chain(topics(status))
+}
 
-    let kept: usize = status
-        .workers
-        .iter()
-        .map(|worker| worker.state_entries)
-        .sum();
+/// Returns the operators and the store of checkpoints.
+fn steps(status: &Status) -> [Node<'_>; 4] {
+    let workers = status.workers.iter();
+    let open: usize = workers.clone().map(|worker| worker.open_entries).sum();
+    let kept: usize = workers.map(|worker| worker.state_entries).sum();
 
     let committed = status
         .commit_took_ms
         .map_or_else(unknown, |took| format!("{took} ms"));
-
     let durable = status
         .checkpoint
         .as_ref()
         .map_or_else(unknown, |checkpoint| brief(checkpoint.boundary_ms));
 
-    let node = |x, y, class, name, about| Node {
+    let step = |x, name, about| Node {
+        x,
+        y: 1,
+        class: "step",
+        name,
+        about,
+    };
+    [
+        step(200, "source", format!("open keys: {}", count(open))),
+        step(400, "windows", format!("entries: {}", count(kept))),
+        step(600, "sink", format!("last commit: {committed}")),
+        Node {
+            x: 400,
+            y: 100,
+            class: "store",
+            name: "checkpoints",
+            about: durable,
+        },
+    ]
+}
+
+/// Returns the topic that is read, and those that are published to, below each other.
+fn topics(status: &Status) -> [Node<'_>; 5] {
+    let topics = &status.topics;
+    let summaries = topics.summaries.as_deref().unwrap_or("no summaries");
+    let topic = |x, y, name, about| Node {
         x,
         y,
-        class,
+        class: "topic",
         name,
         about,
     };
 
+    let records = format!("records: {}", count(status.records));
+    let rows = format!("rows: {}", count(status.rows));
+    let late = format!("too late: {}", count(status.too_late));
+    let rejected = format!("rejected: {}", count(status.rejected));
     [
-        node(
-            0,
-            1,
-            "topic",
-            &topics.input,
-            format!("records: {}", count(status.records)),
-        ),
-        node(
-            200,
-            1,
-            "step",
-            "source",
-            format!("open keys: {}", count(open)),
-        ),
-        node(
-            400,
-            1,
-            "step",
-            "windows",
-            format!("entries: {}", count(kept)),
-        ),
-        node(600, 1, "step", "sink", format!("last commit: {committed}")),
-        node(400, 100, "store", "checkpoints", durable),
-        node(
-            800,
-            1,
-            "topic",
-            &topics.results,
-            format!("rows: {}", count(status.rows)),
-        ),
-        node(
-            800,
-            61,
-            "topic",
-            topics.summaries.as_deref().unwrap_or("no summaries"),
-            "totals of windows".to_owned(),
-        ),
-        node(
-            800,
-            121,
-            "topic",
-            &topics.late,
-            format!("too late: {}", count(status.too_late)),
-        ),
-        node(
-            800,
-            181,
-            "topic",
-            &topics.dead_letters,
-            format!("rejected: {}", count(status.rejected)),
-        ),
+        topic(0, 1, &topics.input, records),
+        topic(800, 1, &topics.results, rows),
+        topic(800, 61, summaries, "totals of windows".to_owned()),
+        topic(800, 121, &topics.late, late),
+        topic(800, 181, &topics.dead_letters, rejected),
     ]
 }
 

@@ -86,33 +86,25 @@ pub fn show(shown: &Shown) -> String {
         return table(facts);
     };
 
-    let fingerprint = &manifest.fingerprint;
-    let [window, slide, pane] = [
-        fingerprint.window_ms,
-        fingerprint.slide_ms,
-        fingerprint.pane_ms,
-    ]
-    .map(duration);
+    facts.extend(facts_of(manifest));
+    format!(
+        "{}\n{}\n{}",
+        table(facts),
+        partitions(manifest),
+        parts(&manifest.parts)
+    )
+}
 
-    facts.extend([
+/// Returns the job that wrote a checkpoint, its windows and its history.
+fn facts_of(manifest: &Manifest) -> Vec<[String; 2]> {
+    let fingerprint = &manifest.fingerprint;
+    let mut facts = vec![
         ["job".to_owned(), manifest.job.clone()],
         ["attempt".to_owned(), manifest.attempt.to_string()],
         ["boundary".to_owned(), instant(manifest.boundary)],
         ["topic".to_owned(), fingerprint.topics().join(", ")],
-        match fingerprint.session_gap_ms.map(duration) {
-            None => [
-                "windows".to_owned(),
-                format!(
-                    "{window}, one every {slide}{}, in panes of {pane}",
-                    offset(fingerprint.offset_ms)
-                ),
-            ],
-            Some(gap) => [
-                "sessions".to_owned(),
-                format!("gap {gap}, cut every {window}, in panes of {pane}"),
-            ],
-        },
-    ]);
+        windows(fingerprint),
+    ];
 
     facts.extend(manifest.copied_from.iter().map(|origin| {
         let id = format!("{}-{}", origin.attempt, origin.boundary);
@@ -132,12 +124,23 @@ pub fn show(shown: &Shown) -> String {
         ]
     }));
 
-    format!(
-        "{}\n{}\n{}",
-        table(facts),
-        partitions(manifest),
-        parts(&manifest.parts)
-    )
+    facts
+}
+
+/// Returns the kind of windows with its durations.
+fn windows(fingerprint: &Fingerprint) -> [String; 2] {
+    let window = duration(fingerprint.window_ms);
+    let pane = duration(fingerprint.pane_ms);
+    if let Some(gap_ms) = fingerprint.session_gap_ms {
+        let gap = duration(gap_ms);
+        let about = format!("gap {gap}, cut every {window}, in panes of {pane}");
+        return ["sessions".to_owned(), about];
+    }
+
+    let slide = duration(fingerprint.slide_ms);
+    let offset = offset(fingerprint.offset_ms);
+    let about = format!("{window}, one every {slide}{offset}, in panes of {pane}");
+    ["windows".to_owned(), about]
 }
 
 /// Returns a partition's number, and its topic before it if there are several.

@@ -1,0 +1,205 @@
+//! The metrics by what they are about, with their names and help texts.
+
+use prometheus::{
+    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+};
+
+/// Upper bounds of the buckets of duration histograms, in seconds.
+const SECONDS: [f64; 12] = [
+    0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
+];
+
+/// Records that were read, and rows that were made of them.
+#[derive(Clone)]
+pub struct RecordMetrics {
+    pub read: IntCounter,
+    pub bytes: IntCounter,
+    pub rejected: IntCounter,
+    pub late: IntCounterVec,
+    pub copies: IntCounter,
+    pub rows: IntCounter,
+}
+
+impl RecordMetrics {
+    pub fn of(register: &Register<'_>) -> Self {
+        Self {
+            read: register.counter("records_total", "Records read."),
+            bytes: register.counter("bytes_total", "Bytes of keys and values read."),
+            rejected: register.counter("rejected_total", "Records that went to the dead letters."),
+            late: register.counters("late_total", "Late records, by outcome.", "outcome"),
+            copies: register.counter(
+                "copies_total",
+                "Records that are copies of events that were counted, and were left out.",
+            ),
+            rows: register.counter("rows_total", "Rows of windows, new and corrected."),
+        }
+    }
+}
+
+/// The positions of the process's partitions.
+#[derive(Clone)]
+pub struct PartitionMetrics {
+    pub lag: IntGaugeVec,
+    pub silence: IntGaugeVec,
+    pub position: IntGaugeVec,
+    pub newest_event: IntGaugeVec,
+}
+
+impl PartitionMetrics {
+    pub fn of(register: &Register<'_>) -> Self {
+        let gauges = |name, help| register.gauges(name, help, "partition");
+        Self {
+            lag: gauges(
+                "lag_records",
+                "Records between the position and the end of a partition, as of the last look.",
+            ),
+            silence: gauges(
+                "partition_silence_ms",
+                "How long ago a partition gave a record or a confirmed end.",
+            ),
+            position: gauges("position_offset", "Offset of a partition to be read next."),
+            newest_event: gauges(
+                "newest_event_ms",
+                "Newest event time of a partition, ms since the epoch.",
+            ),
+        }
+    }
+}
+
+/// The event time and the state of the process's workers.
+#[derive(Clone)]
+pub struct WorkerMetrics {
+    pub boundary: IntGaugeVec,
+    pub open_entries: IntGaugeVec,
+    pub window_entries: IntGaugeVec,
+    pub window_panes: IntGaugeVec,
+    pub watermark_delay: IntGauge,
+}
+
+impl WorkerMetrics {
+    pub fn of(register: &Register<'_>) -> Self {
+        let gauges = |name, help| register.gauges(name, help, "worker");
+        Self {
+            boundary: gauges(
+                "watermark_ms",
+                "Boundary that a worker's sources have passed, ms since the epoch.",
+            ),
+            open_entries: gauges("open_entries", "Keys in open panes of a worker's sources."),
+            window_entries: gauges(
+                "state_entries",
+                "Entries kept for open and correctable windows.",
+            ),
+            window_panes: gauges("open_panes", "Panes kept for open and correctable windows."),
+            watermark_delay: register.gauge(
+                "watermark_delay_ms",
+                "How far the least watermark of the process's workers is behind the clock.",
+            ),
+        }
+    }
+}
+
+/// Checkpoints, and the commits of results that follow them.
+#[derive(Clone)]
+pub struct CheckpointMetrics {
+    pub boundary: IntGauge,
+    pub age: IntGauge,
+    pub size: IntGauge,
+    pub parts: IntGauge,
+    pub seconds: Histogram,
+    pub bytes: IntCounter,
+    pub commit_seconds: Histogram,
+}
+
+impl CheckpointMetrics {
+    pub fn of(register: &Register<'_>) -> Self {
+        Self {
+            boundary: register.gauge(
+                "checkpoint_boundary_ms",
+                "Boundary of the newest durable checkpoint.",
+            ),
+            age: register.gauge(
+                "checkpoint_age_ms",
+                "How long ago the newest checkpoint was written.",
+            ),
+            size: register.gauge(
+                "checkpoint_size_bytes",
+                "Size of the newest checkpoint's parts: the state that a start reads, all processes together.",
+            ),
+            parts: register.gauge(
+                "checkpoint_parts",
+                "Parts that the newest checkpoint names.",
+            ),
+            seconds: register.histogram("checkpoint_seconds", "Time to write a manifest."),
+            bytes: register.counter(
+                "checkpoint_bytes_total",
+                "Bytes of parts written, those of merged parts included.",
+            ),
+            commit_seconds: register.histogram(
+                "commit_seconds",
+                "Time to commit a batch of results in all slots of a worker.",
+            ),
+        }
+    }
+}
+
+/// The attempts of the process.
+#[derive(Clone)]
+pub struct AttemptMetrics {
+    pub number: IntGauge,
+    pub restarts: IntCounter,
+    pub running: IntGauge,
+}
+
+impl AttemptMetrics {
+    pub fn of(register: &Register<'_>) -> Self {
+        Self {
+            number: register.gauge(
+                "attempt",
+                "Number of the running attempt: how often the job has started.",
+            ),
+            restarts: register.counter(
+                "restarts_total",
+                "Attempts that this process began after its first.",
+            ),
+            running: register.gauge("running", "1 while an attempt is running."),
+        }
+    }
+}
+
+/// Creates metrics and registers them.
+pub struct Register<'a>(pub &'a Registry);
+
+impl Register<'_> {
+    fn add<M: prometheus::core::Collector + Clone + 'static>(
+        &self,
+        metric: prometheus::Result<M>,
+    ) -> M {
+        let metric = metric.expect("a valid name");
+        self.0
+            .register(Box::new(metric.clone()))
+            .expect("a name of its own");
+        metric
+    }
+
+    fn counter(&self, name: &str, help: &str) -> IntCounter {
+        self.add(IntCounter::new(name, help))
+    }
+
+    fn counters(&self, name: &str, help: &str, label: &str) -> IntCounterVec {
+        self.add(IntCounterVec::new(Opts::new(name, help), &[label]))
+    }
+
+    fn gauge(&self, name: &str, help: &str) -> IntGauge {
+        self.add(IntGauge::new(name, help))
+    }
+
+    fn gauges(&self, name: &str, help: &str, label: &str) -> IntGaugeVec {
+        self.add(IntGaugeVec::new(Opts::new(name, help), &[label]))
+    }
+
+    fn histogram(&self, name: &str, help: &str) -> Histogram {
+        self.add(Histogram::with_opts(
+            HistogramOpts::new(name, help).buckets(SECONDS.to_vec()),
+        ))
+    }
+}

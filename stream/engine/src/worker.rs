@@ -36,6 +36,7 @@ impl<K, A> Shared<K, A> {
             extent: self.pipeline.extent,
             is_row: self.pipeline.is_row,
             lateness_ms: self.adopted.lateness_ms(),
+            kept_from: self.adopted.kept_from(),
             lineage: self.adopted.lineage.clone(),
         }
     }

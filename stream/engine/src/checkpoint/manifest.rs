@@ -460,6 +460,11 @@ impl Manifest {
             .map_or(0, |memory| memory.complete_from)
     }
 
+    /// Returns the time from which on all panes are in the parts.
+    pub fn kept_from(&self) -> EventTimeMs {
+        self.memory.as_ref().map_or(0, Memory::kept_from)
+    }
+
     /// Decodes a manifest of `job`.
     ///
     /// # Errors

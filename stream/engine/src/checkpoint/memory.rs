@@ -13,6 +13,8 @@
 //!
 //! - the time from which on panes are complete: a record whose windows begin before it is too late,
 //!   even if more lateness is allowed now. As event time advances, all windows come to begin after it;
+//! - the time from which on panes are kept. It is earlier if a change of the lateness has closed windows. What is derived
+//!   of panes before it may be a part of what was published;
 //! - the lateness that was allowed since each start, for as long as a part is from that time:
 //!   windows are kept by the longest one.
 //!
@@ -29,6 +31,9 @@ use crate::pane::{EventTimeMs, Windows};
 pub struct Memory {
     /// The parts contain everything of panes from this time on.
     pub complete_from: EventTimeMs,
+    /// All panes from this time on are in the parts. None in manifests of programs that did not record it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    kept_from: Option<EventTimeMs>,
     /// The latenesses that were allowed, in order.
     eras: Vec<Era>,
 }
@@ -49,6 +54,7 @@ impl Memory {
             let complete_from = (boundary + 1).saturating_sub(windows.size_ms());
             return Self {
                 complete_from,
+                kept_from: Some(complete_from),
                 eras: Vec::new(),
             };
         };
@@ -64,6 +70,7 @@ impl Memory {
 
         Self {
             complete_from,
+            kept_from: Some(complete_from),
             eras: vec![era],
         }
     }
@@ -78,6 +85,7 @@ impl Memory {
         parts: &[PartInfo],
         lateness_ms: u64,
     ) -> Self {
+        self.kept_from = Some(self.kept_from());
         if let Some(last) = self
             .eras
             .last()
@@ -123,13 +131,18 @@ impl Memory {
         self.eras.last().map_or(0, |era| era.lateness_ms)
     }
 
+    /// Returns the time from which on all panes are in the parts.
+    pub fn kept_from(&self) -> EventTimeMs {
+        self.kept_from.unwrap_or(self.complete_from)
+    }
+
     /// Records that parts are dropped which end by `floor` less `memory_ms`, the time for which a
     /// pane can matter.
     #[must_use]
     pub fn dropping(mut self, floor: EventTimeMs, memory_ms: u64) -> Self {
-        self.complete_from = self
-            .complete_from
-            .max((floor + 1).saturating_sub(memory_ms));
+        let kept_from = (floor + 1).saturating_sub(memory_ms);
+        self.complete_from = self.complete_from.max(kept_from);
+        self.kept_from = Some(self.kept_from().max(kept_from));
         self
     }
 }
@@ -182,6 +195,18 @@ mod tests {
             longer.complete_from, 71,
             "the ids of earlier panes are dropped"
         );
+        assert_eq!(longer.kept_from(), 51, "their content is not");
+        assert_eq!(longer.dropping(2_000, 1_050).kept_from(), 951);
+    }
+
+    #[test]
+    fn a_memory_without_the_time_from_which_panes_are_kept_has_kept_what_is_complete() {
+        let json = r#"{"complete_from":71,"eras":[{"from":0,"lateness_ms":20}]}"#;
+        let memory: Memory = serde_json::from_str(json).unwrap();
+        assert_eq!(memory.kept_from(), 71);
+
+        let longer = memory.going_on(&windows(), 100, &[part(70, 80)], 1_000);
+        assert_eq!((longer.complete_from, longer.kept_from()), (71, 71));
     }
 
     #[test]
@@ -219,6 +244,10 @@ mod tests {
         assert_eq!(memory.complete_from, 91);
         let memory = Memory::inferred(&windows(), 100, &[]);
         assert_eq!((memory.complete_from, memory.lateness_ms()), (91, 0));
-        assert_eq!(Memory::inferred(&windows(), 0, &[]), Memory::default());
+        assert_eq!(memory.kept_from(), 91);
+
+        let new = Memory::inferred(&windows(), 0, &[]);
+        assert_eq!((new.complete_from, new.kept_from()), (0, 0));
+        assert_eq!(new.eras, []);
     }
 }

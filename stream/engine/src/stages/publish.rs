@@ -7,7 +7,8 @@
 //! 3. A change at a pane at which its row can no longer change only forgets, and is not published.
 //! 4. Where a [line of history](crate::checkpoint::lineage) begins, every row that can still change is
 //!    published once more. The line before may have published another row of the key since, and a row
-//!    that this line never changes would not replace it.
+//!    that this line never changes would not replace it. Rows of which the checkpoint has dropped panes are left alone: a
+//!    longer lateness than before makes them changeable again, but not whole.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -107,7 +108,8 @@ impl<A: Aggregate> StageRows<A> {
         }
         if self.lines.contains(&pane) {
             let current = self.current.iter();
-            changes.extend(current.map(|(key, row)| ((key.clone(), row.clone()), 1)));
+            let whole = current.filter(|(_, (start, _))| *start >= self.rules.kept_from);
+            changes.extend(whole.map(|(key, row)| ((key.clone(), row.clone()), 1)));
         }
         if self.lines.last() == Some(&pane) {
             self.current.clear();

@@ -45,6 +45,7 @@ fn a_contribution_replaces_the_former_one_with_totals_or_without() {
         extent: None,
         is_row: None,
         lateness_ms: 1_000,
+        kept_from: 0,
         lineage: Lineage::default(),
     };
     let mut contributions = Contributions::new(rules, [view(), view()].into());

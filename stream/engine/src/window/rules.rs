@@ -17,6 +17,8 @@ pub struct WindowRules<A> {
     pub is_row: Option<IsRow<A>>,
     /// The time after its end for which a window is kept for corrections.
     pub lateness_ms: u64,
+    /// The time from which on the checkpoint at the start has all panes.
+    pub kept_from: EventTimeMs,
     /// The lines of history, which determine revisions.
     pub lineage: Lineage,
 }

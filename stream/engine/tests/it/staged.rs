@@ -6,12 +6,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use rand::RngExt;
+use stream::internals::Manifest;
 use stream::{Count, JobError, Max, Pipeline, Rows, Settings, Stop, WindowRow, Windows};
 
 use crate::damage::Damage;
 use crate::fallback::lenient;
-use crate::lives::live_to_the_end;
+use crate::lives::{beside, live_to_the_end};
 use crate::oracle::{Form, World, random, settings, windows, write};
+use crate::side_outputs::wait_until;
 
 type Counted = WindowRow<u64, Count>;
 /// The topics of the stages, and whether a key that has a row keeps one: it then replaces what a line of
@@ -244,6 +246,60 @@ fn a_row_that_only_a_left_line_of_history_changed_is_published_again() {
     assert_eq!(has_odd(&world), 1);
     assert!(!world.newest("odd").contains_key(&b"0 3"[..]), "it is gone");
     world.check_but_for_repeated_side_outputs();
+}
+
+#[test]
+fn a_row_of_which_panes_are_dropped_stands_when_more_lateness_is_allowed() {
+    let mut world = World::new(Windows::tumbling(Duration::from_millis(10)).unwrap(), 1);
+    world.form = Form::Staged;
+    let allowing = |lateness_ms| Settings {
+        disorder: Duration::ZERO,
+        allowed_lateness: Duration::from_millis(lateness_ms),
+        ..Settings::default()
+    };
+
+    // The panes of the span at 0 close one after the other, until the checkpoint has dropped the first of them.
+    let pipeline = stages(world.pipeline());
+    let mut job = world.run_of(pipeline, world.log.clone(), &allowing(0));
+    job.settings.until_end = false;
+    let stop = Stop::default();
+    let run = || job.run(&stop).unwrap();
+    beside(&stop, run, |_| {
+        let mut time = 5;
+        while first_pane(&world) == 0 {
+            world.put(0, &[(1, time)]);
+            let closed = (time - 5).saturating_sub(10);
+            wait_until("pane in a checkpoint", || boundary(&world) >= closed);
+            time += 10;
+        }
+        stop.request();
+    });
+
+    let span = world.newest("spans")[&b"0 1"[..]].clone();
+    assert_eq!(span, [0, 1, 6, 6]);
+    assert!(first_pane(&world) < 60, "some of its panes are left");
+
+    world.log.lose_progress(|_| true);
+    world.run(&allowing(1_000)).unwrap();
+    assert!(world.highest_revision() >= 1_000_000, "a line begins");
+    assert_eq!(world.newest("spans")[&b"0 1"[..]], span);
+}
+
+/// Returns the boundary of the newest checkpoint.
+fn boundary(world: &World) -> u64 {
+    newest_manifest(world).map_or(0, |manifest| manifest.boundary)
+}
+
+/// Returns the first pane that the newest checkpoint has, or zero if it has none.
+fn first_pane(world: &World) -> u64 {
+    let manifest = newest_manifest(world);
+    let parts = manifest.map_or(Vec::new(), |manifest| manifest.parts);
+    parts.iter().map(|part| part.first).min().unwrap_or(0)
+}
+
+fn newest_manifest(world: &World) -> Option<Manifest> {
+    let newest = world.objects_in("manifests").pop()?;
+    Some(world.manifest(&newest))
 }
 
 #[test]

@@ -24,6 +24,7 @@ fn rows(lines: &[EventTimeMs]) -> StageRows<Count> {
         extent: None,
         is_row: None,
         lateness_ms: 100,
+        kept_from: 0,
         lineage,
     };
     StageRows::new(&Stage::new("counts", 0, Arc::new(unused)), &rules)
@@ -80,4 +81,13 @@ fn a_row_that_can_no_longer_change_is_not_published_again() {
     let appear = [change("old", 90, "1", 1), change("young", 100, "1", 1)];
     assert_eq!(close(&mut rows, 110, &appear).len(), 2);
     assert_eq!(close(&mut rows, 200, &[]), ["young=1"]);
+}
+
+#[test]
+fn a_row_of_which_panes_are_dropped_is_not_published_again() {
+    let mut rows = rows(&[110]);
+    rows.rules.kept_from = 60;
+    let appear = [change("part", 50, "1", 1), change("whole", 60, "1", 1)];
+    assert_eq!(close(&mut rows, 100, &appear).len(), 2);
+    assert_eq!(close(&mut rows, 110, &[]), ["whole=1"]);
 }

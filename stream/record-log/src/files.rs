@@ -1,12 +1,6 @@
 //! A topic that is read from files, one record a line; all other topics are those of another log.
 //!
-//! ```text
-//! file ──▶ lines ──▶ reader of the topic ┐
-//! other log: its topics, publishers, positions ┴──▶ one RecordLog
-//! ```
-//!
-//! A job so reads a backfill from files and publishes its results wherever the other log keeps
-//! them, with the same guarantee. Each file is a partition: the files of a folder in the order of
+//! A job so reads a backfill. Each file is a partition: the files of a folder in the order of
 //! their names. The offset of a record is the byte at which its line begins, so a position is found
 //! without an index. A record has no key and no headers; its value is the line without its end.
 //!
@@ -20,11 +14,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
-use crate::membership::Alone;
-use crate::{
-    Cleanup, Delivery, LogError, LogTimeType, Membership, Offset, OffsetRange, Publisher, Reader,
-    RecordLimit, RecordLog, Refusal, TopicDescription, TopicSpec,
-};
+use crate::beside::{Beside, TopicSource};
+use crate::{LogError, Offset, OffsetRange, Reader, RecordLimit, RecordLog};
 use reader::FilesReader;
 
 /// The longest line that is read.
@@ -42,12 +33,13 @@ pub struct FilesSettings {
     pub has_header: bool,
 }
 
-/// A log whose topic `topic` is read from files. All other topics are those of another log.
-pub struct FilesLog {
-    topic: String,
+/// A log whose topic is read from files.
+pub type FilesLog = Beside<FilesTopic>;
+
+/// A topic that is read from files.
+pub struct FilesTopic {
     files: Arc<[SourceFile]>,
     has_header: bool,
-    rest: Arc<dyn RecordLog>,
 }
 
 /// A file as it was when the log was opened.
@@ -69,106 +61,35 @@ impl FilesLog {
         rest: Arc<dyn RecordLog>,
     ) -> Result<Self, LogError> {
         let files = list(&settings.path).map_err(|reason| LogError::Settings(reason.into()))?;
-        Ok(Self {
-            topic: topic.to_owned(),
+        let source = FilesTopic {
             files: files.into(),
             has_header: settings.has_header,
-            rest,
-        })
+        };
+        Ok(Self::new(topic, source, rest))
     }
 }
 
-impl RecordLog for FilesLog {
-    fn ensure_topics(&self, topics: &[TopicSpec]) -> Result<(), LogError> {
-        let others: Vec<TopicSpec> = topics
-            .iter()
-            .filter(|spec| spec.name != self.topic)
-            .cloned()
-            .collect();
-        self.rest.ensure_topics(&others)
-    }
+impl TopicSource for FilesTopic {
+    const IS: &'static str = "is read from files";
 
-    fn describe(&self, topic: &str) -> Result<TopicDescription, LogError> {
-        if topic != self.topic {
-            return self.rest.describe(topic);
+    fn record_limit(&self) -> RecordLimit {
+        RecordLimit {
+            bytes: LINE_LIMIT_BYTES,
+            setting: "nothing (files have a fixed limit)",
         }
-
-        Ok(TopicDescription {
-            log_time_type: LogTimeType::Create,
-            record_limit: RecordLimit {
-                bytes: LINE_LIMIT_BYTES,
-                setting: "nothing (files have a fixed limit)",
-            },
-            cleanup: Cleanup::Delete,
-            retention: None,
-        })
     }
 
-    fn progress_topic(&self) -> Option<&str> {
-        self.rest.progress_topic()
-    }
-
-    fn partitions(&self, topic: &str) -> Result<u32, LogError> {
-        if topic != self.topic {
-            return self.rest.partitions(topic);
-        }
-        Ok(u32::try_from(self.files.len()).unwrap_or(u32::MAX))
-    }
-
-    fn offsets(&self, topic: &str) -> Result<Vec<OffsetRange>, LogError> {
-        if topic != self.topic {
-            return self.rest.offsets(topic);
-        }
-
+    fn ranges(&self) -> Vec<OffsetRange> {
         let whole = |file: &SourceFile| OffsetRange {
             start: 0,
             end: file.size_bytes,
         };
-        Ok(self.files.iter().map(whole).collect())
+        self.files.iter().map(whole).collect()
     }
 
     fn reader(&self, topic: &str, from: &[(u32, Offset)]) -> Result<Box<dyn Reader>, LogError> {
-        if topic != self.topic {
-            return self.rest.reader(topic, from);
-        }
-
         let reader = FilesReader::new(topic, &self.files, self.has_header, from)?;
         Ok(Box::new(reader))
-    }
-
-    fn publisher(&self, id: &str, delivery: Delivery) -> Result<Box<dyn Publisher>, LogError> {
-        self.rest.publisher(id, delivery)
-    }
-
-    fn publishers(
-        &self,
-        ids: &[&str],
-        delivery: Delivery,
-    ) -> Result<Vec<Box<dyn Publisher>>, LogError> {
-        self.rest.publishers(ids, delivery)
-    }
-
-    /// Files keep no positions of groups, so the topic of the files has none.
-    fn committed(&self, group: &str, topic: &str) -> Result<Vec<(u32, Offset)>, LogError> {
-        if topic == self.topic {
-            return Ok(Vec::new());
-        }
-        self.rest.committed(group, topic)
-    }
-
-    fn commit(&self, group: &str, topic: &str, next: &[(u32, Offset)]) -> Result<(), LogError> {
-        if topic == self.topic {
-            let sentence = format!("topic {topic:?} is read from files, which keep no positions");
-            return Err(LogError::Refused(Refusal::new(sentence)));
-        }
-        self.rest.commit(group, topic, next)
-    }
-
-    fn join(&self, group: &str, topic: &str) -> Result<Box<dyn Membership>, LogError> {
-        if topic == self.topic {
-            return Ok(Box::new(Alone));
-        }
-        self.rest.join(group, topic)
     }
 }
 

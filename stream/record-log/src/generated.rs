@@ -15,12 +15,9 @@ mod reader;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::beside::{Beside, TopicSource};
 use crate::clock::system_now_ms;
-use crate::membership::Alone;
-use crate::{
-    Cleanup, Delivery, LogError, LogTimeType, Membership, Offset, OffsetRange, Publisher, Reader,
-    RecordLimit, RecordLog, Refusal, TopicDescription, TopicSpec,
-};
+use crate::{LogError, Offset, OffsetRange, Reader, RecordLimit, RecordLog};
 use reader::GeneratedReader;
 
 /// A record that is generated.
@@ -50,7 +47,7 @@ pub struct GeneratorSettings {
     pub seed: u64,
 }
 
-/// A log whose topic `topic` is generated. All other topics are those of another log.
+/// A log whose topic is generated.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -71,13 +68,11 @@ pub struct GeneratorSettings {
 /// assert_eq!(values, [Some(b"4".to_vec()), Some(b"16".to_vec())]);
 /// # Ok::<(), record_log::LogError>(())
 /// ```
-pub struct GeneratorLog {
-    topic: String,
-    source: Arc<Source>,
-    rest: Arc<dyn RecordLog>,
-}
+pub type GeneratorLog = Beside<GeneratedTopic>;
 
 /// A topic that is generated.
+pub struct GeneratedTopic(Arc<Source>);
+
 struct Source {
     settings: GeneratorSettings,
     generate: Generate,
@@ -116,11 +111,7 @@ impl GeneratorLog {
                 .map(|_| AtomicU64::new(0))
                 .collect(),
         };
-        Ok(Self {
-            topic: topic.to_owned(),
-            source: Arc::new(source),
-            rest,
-        })
+        Ok(Self::new(topic, GeneratedTopic(Arc::new(source)), rest))
     }
 
     /// Returns the log with another clock, in milliseconds since the Unix epoch.
@@ -130,7 +121,7 @@ impl GeneratorLog {
     #[must_use]
     #[doc(hidden)]
     pub fn with_clock(mut self, now_ms: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
-        let source = Arc::get_mut(&mut self.source).expect("a new log has no readers");
+        let source = Arc::get_mut(&mut self.source.0).expect("a new log has no readers");
         source.now_ms = Box::new(now_ms);
         self
     }
@@ -162,90 +153,25 @@ impl Source {
     }
 }
 
-impl RecordLog for GeneratorLog {
-    fn ensure_topics(&self, topics: &[TopicSpec]) -> Result<(), LogError> {
-        let others = topics.iter().filter(|spec| spec.name != self.topic);
-        self.rest
-            .ensure_topics(&others.cloned().collect::<Vec<_>>())
-    }
+impl TopicSource for GeneratedTopic {
+    const IS: &'static str = "is generated";
 
-    fn describe(&self, topic: &str) -> Result<TopicDescription, LogError> {
-        if topic != self.topic {
-            return self.rest.describe(topic);
+    fn record_limit(&self) -> RecordLimit {
+        RecordLimit {
+            bytes: usize::MAX,
+            setting: "nothing (records are generated)",
         }
-
-        Ok(TopicDescription {
-            log_time_type: LogTimeType::Create,
-            record_limit: RecordLimit {
-                bytes: usize::MAX,
-                setting: "nothing (records are generated)",
-            },
-            cleanup: Cleanup::Delete,
-            retention: None,
-        })
     }
 
-    fn progress_topic(&self) -> Option<&str> {
-        self.rest.progress_topic()
-    }
-
-    fn partitions(&self, topic: &str) -> Result<u32, LogError> {
-        if topic != self.topic {
-            return self.rest.partitions(topic);
-        }
-        Ok(self.source.settings.partitions)
-    }
-
-    fn offsets(&self, topic: &str) -> Result<Vec<OffsetRange>, LogError> {
-        if topic != self.topic {
-            return self.rest.offsets(topic);
-        }
-        let partitions = 0..self.source.settings.partitions;
-        Ok(partitions
-            .map(|partition| self.source.range_of(partition))
-            .collect())
+    fn ranges(&self) -> Vec<OffsetRange> {
+        let partitions = 0..self.0.settings.partitions;
+        partitions
+            .map(|partition| self.0.range_of(partition))
+            .collect()
     }
 
     fn reader(&self, topic: &str, from: &[(u32, Offset)]) -> Result<Box<dyn Reader>, LogError> {
-        if topic != self.topic {
-            return self.rest.reader(topic, from);
-        }
-        let reader = GeneratedReader::new(topic, &self.source, from)?;
+        let reader = GeneratedReader::new(topic, &self.0, from)?;
         Ok(Box::new(reader))
-    }
-
-    fn publisher(&self, id: &str, delivery: Delivery) -> Result<Box<dyn Publisher>, LogError> {
-        self.rest.publisher(id, delivery)
-    }
-
-    fn publishers(
-        &self,
-        ids: &[&str],
-        delivery: Delivery,
-    ) -> Result<Vec<Box<dyn Publisher>>, LogError> {
-        self.rest.publishers(ids, delivery)
-    }
-
-    /// A generated topic keeps no positions of groups.
-    fn committed(&self, group: &str, topic: &str) -> Result<Vec<(u32, Offset)>, LogError> {
-        if topic == self.topic {
-            return Ok(Vec::new());
-        }
-        self.rest.committed(group, topic)
-    }
-
-    fn commit(&self, group: &str, topic: &str, next: &[(u32, Offset)]) -> Result<(), LogError> {
-        if topic == self.topic {
-            let sentence = format!("topic {topic:?} is generated, and keeps no positions");
-            return Err(LogError::Refused(Refusal::new(sentence)));
-        }
-        self.rest.commit(group, topic, next)
-    }
-
-    fn join(&self, group: &str, topic: &str) -> Result<Box<dyn Membership>, LogError> {
-        if topic == self.topic {
-            return Ok(Box::new(Alone));
-        }
-        self.rest.join(group, topic)
     }
 }

@@ -25,6 +25,7 @@ extern crate self as record_log;
 
 mod open;
 
+pub mod beside;
 pub mod embedded;
 pub mod files;
 pub mod generated;

@@ -174,11 +174,16 @@ impl Intake {
         id: Option<EventId>,
     ) -> Verdict {
         let pane = self.pane_of(event_ms);
+        // An event that an earlier attempt published as late is not counted. A copy of it may be.
+        if self.was_late(reading.partition, reading.offset, pane) {
+            self.observe(reading, event_ms);
+            return Verdict::SeenBefore;
+        }
+
         let is_known = |id| {
             self.seen
                 .is_copy(reading.partition, pane, reading.offset, id)
         };
-
         if pane >= self.horizon && id.is_some_and(is_known) {
             self.observe(reading, event_ms);
             return Verdict::Copy;
@@ -213,20 +218,24 @@ impl Intake {
         pane: EventTimeMs,
         id: EventId,
     ) -> Verdict {
+        if self.was_late(partition, offset, pane) {
+            return Verdict::SeenBefore;
+        }
         if self.seen.is_copy(partition, pane, offset, id) {
             return Verdict::Copy;
         }
 
-        let partition = self.own(partition);
-        if partition.published.has_late(offset, pane) {
-            return Verdict::SeenBefore;
-        }
-
-        partition.open.note(pane, offset);
+        self.own(partition).open.note(pane, offset);
         Verdict::Counted {
             arrival: pane,
             pane,
         }
+    }
+
+    /// Returns whether an earlier attempt published the record as late.
+    #[inline]
+    fn was_late(&mut self, partition: u32, offset: Offset, pane: EventTimeMs) -> bool {
+        self.own(partition).published.has_late(offset, pane)
     }
 
     /// Returns the pane of an event, without a division if it is that of the last one.
@@ -248,8 +257,7 @@ impl Intake {
     /// Decides about a record that was decoded and whose event time is accepted.
     #[cfg(test)]
     pub fn admit(&mut self, reading: &Reading, event_ms: EventTimeMs) -> Verdict {
-        let pane = self.pane_of(event_ms);
-        self.admit_to(pane, reading, event_ms)
+        self.admit_once(reading, event_ms, None)
     }
 
     fn admit_to(&mut self, pane: EventTimeMs, reading: &Reading, event_ms: EventTimeMs) -> Verdict {
@@ -260,9 +268,6 @@ impl Intake {
 
         let offset = reading.offset;
         let partition = self.own(reading.partition);
-        if partition.published.has_late(offset, pane) {
-            return Verdict::SeenBefore;
-        }
 
         // Below the restored cut, all records travelled before the boundary, except on-time records
         // of later panes and late records. Records before `needed_from` are read again only for

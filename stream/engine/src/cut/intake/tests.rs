@@ -380,6 +380,42 @@ fn what_an_earlier_attempt_published_as_late_is_never_counted() {
 }
 
 #[test]
+fn a_copy_of_what_an_earlier_attempt_published_as_late_is_counted_once() {
+    let mut published = SideProgress {
+        published: 4,
+        ..SideProgress::default()
+    };
+    published.horizons.raise(1, 60);
+    let start = Start {
+        published,
+        ..Start::default()
+    };
+    let id = 7;
+
+    // The source asks in one of two ways.
+    for asks_first in [true, false] {
+        let mut intake = intake(0, start.clone()).holding_ids_within(1_000);
+        let mut decide = |offset| {
+            let reading = at(offset, 2_000);
+            intake.read(&reading);
+            let on_time = intake.on_time(&reading, 45).filter(|_| asks_first);
+            match on_time {
+                Some(pane) => intake.admit_on_time(reading.partition, offset, pane, id),
+                None => intake.admit_once(&reading, 45, Some(id)),
+            }
+        };
+
+        assert_eq!(decide(1), Verdict::SeenBefore);
+        let counted = Verdict::Counted {
+            arrival: 40,
+            pane: 40,
+        };
+        assert_eq!(decide(4), counted, "the copy was not read then");
+        assert_eq!(decide(5), Verdict::Copy);
+    }
+}
+
+#[test]
 fn what_is_read_again_does_not_hold_event_time_back() {
     let newest = Some(Newest {
         event_ms: 17,

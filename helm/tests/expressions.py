@@ -108,10 +108,22 @@ def declared():
     for source in SOURCES:
         for path in sorted((ROOT / source).rglob("*.rs")):
             text = path.read_text()
-            prefix = re.search(r'Registry::new_custom\(Some\("(\w+)"', text)
-            literals |= {(prefix[1] + "_" if prefix else "") + name for name in re.findall(r'"([a-z][a-z0-9_]*)"', text)}
+            prefix = prefix_in(text) or prefix_in(module_around(path))
+            literals |= {prefix + name for name in re.findall(r'"([a-z][a-z0-9_]*)"', text)}
     recorded = {r["record"] for d in rule_documents().values() for g in d["groups"] for r in g["rules"] if "record" in r}
     return literals, recorded
+
+
+def prefix_in(text):
+    """What a registry puts before the names of its metrics."""
+    found = re.search(r'Registry::new_custom\(Some\("(\w+)"', text)
+    return found[1] + "_" if found else ""
+
+
+def module_around(path):
+    """The source of the module that a file is a part of."""
+    around = path.parent.with_suffix(".rs")
+    return around.read_text() if around.exists() else ""
 
 
 def unknown_metrics():

@@ -79,7 +79,7 @@ impl Kind {
             Duration::from_secs(1),
         ];
 
-        if self == Self::Damaged {
+        if matches!(self, Self::Damaged | Self::ProgressLost) {
             usual
         } else {
             others[random.random_range(0..others.len())]

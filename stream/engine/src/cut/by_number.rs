@@ -42,6 +42,16 @@ impl ByNumber {
         Some(&mut self.all[self.last].1)
     }
 
+    /// Returns a partition whose records are read.
+    ///
+    /// # Panics
+    /// If the reader was not opened with it.
+    #[inline]
+    pub(super) fn own(&mut self, number: u32) -> &mut Partition {
+        self.get_mut(number)
+            .expect("readers hand over the partitions they were opened with")
+    }
+
     fn place(&self, number: u32) -> Option<usize> {
         let found = self.all.binary_search_by_key(&number, |(known, _)| *known);
         found.ok()

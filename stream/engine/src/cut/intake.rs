@@ -175,7 +175,8 @@ impl Intake {
     ) -> Verdict {
         let pane = self.pane_of(event_ms);
         // An event that an earlier attempt published as late is not counted. A copy of it may be.
-        if self.was_late(reading.partition, reading.offset, pane) {
+        let published = &self.own(reading.partition).published;
+        if published.has_late(reading.offset, pane) {
             self.observe(reading, event_ms);
             return Verdict::SeenBefore;
         }
@@ -218,24 +219,19 @@ impl Intake {
         pane: EventTimeMs,
         id: EventId,
     ) -> Verdict {
-        if self.was_late(partition, offset, pane) {
+        let own = self.partitions.own(partition);
+        if own.published.has_late(offset, pane) {
             return Verdict::SeenBefore;
         }
         if self.seen.is_copy(partition, pane, offset, id) {
             return Verdict::Copy;
         }
 
-        self.own(partition).open.note(pane, offset);
+        own.open.note(pane, offset);
         Verdict::Counted {
             arrival: pane,
             pane,
         }
-    }
-
-    /// Returns whether an earlier attempt published the record as late.
-    #[inline]
-    fn was_late(&mut self, partition: u32, offset: Offset, pane: EventTimeMs) -> bool {
-        self.own(partition).published.has_late(offset, pane)
     }
 
     /// Returns the pane of an event, without a division if it is that of the last one.
@@ -455,9 +451,7 @@ impl Intake {
 
     #[inline]
     fn own(&mut self, partition: u32) -> &mut Partition {
-        self.partitions
-            .get_mut(partition)
-            .expect("readers hand over the partitions they were opened with")
+        self.partitions.own(partition)
     }
 }
 

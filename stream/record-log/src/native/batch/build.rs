@@ -150,6 +150,8 @@ fn sign(batch: &mut [u8]) {
     batch[CRC_AT..COVERED_FROM].copy_from_slice(&crc.to_be_bytes());
 }
 
+// It is called twice for each record.
+#[inline]
 fn write_bytes(output: &mut Output<'_>, bytes: Option<&[u8]>) {
     match bytes {
         Some(bytes) => {

@@ -45,8 +45,9 @@ struct Span {
     next: Offset,
     /// The end that it had when the scan began.
     end: Offset,
-    /// The oldest offset that the log holds.
-    oldest: Offset,
+    /// The oldest offset that the log holds, until its age is known. None if nothing was deleted before
+    /// `next` that is needed.
+    oldest: Option<Offset>,
 }
 
 /// An open reader that is waited for.
@@ -93,11 +94,11 @@ impl<'a> Scan<'a> {
 
         let mut spans = self.near(topic, &ranges)?;
         spans.retain(|partition, span| {
-            if span.next == span.end && span.oldest > 0 && span.next == span.oldest {
-                self.gaps
-                    .push(no_longer_held(topic, *partition, span.oldest));
+            let is_left = span.next < span.end;
+            if !is_left {
+                self.note_deleted(topic, *partition, span.oldest, None);
             }
-            span.next < span.end
+            is_left
         });
         if spans.is_empty() {
             return Ok(());
@@ -143,13 +144,6 @@ impl<'a> Scan<'a> {
                 has_room &= each(&record);
             });
 
-            // The first record is the oldest one of a partition whose earlier ones are deleted.
-            let is_oldest = span.next == span.oldest && span.oldest > 0;
-            if is_oldest && first_ms.is_some_and(|ms| !self.is_before(ms)) {
-                self.gaps
-                    .push(no_longer_held(topic, partition, span.oldest));
-            }
-
             match polled {
                 Ok(polled) => span.next = polled.next_offset,
                 Err(LogError::OffsetOutOfRange { .. }) => {
@@ -157,8 +151,14 @@ impl<'a> Scan<'a> {
                         "the log deleted records of partition {partition} of {topic} while they were read"
                     ));
                     span.next = span.end;
+                    span.oldest = None;
                 }
                 Err(error) => return Err(error),
+            }
+
+            // A partition may have offsets without a record before its first one, or instead of any.
+            if first_ms.is_some() || span.next >= span.end {
+                self.note_deleted(topic, partition, span.oldest.take(), first_ms);
             }
 
             self.read += count;
@@ -183,7 +183,7 @@ impl<'a> Scan<'a> {
         let whole = |range: &OffsetRange| Span {
             next: range.start,
             end: range.end,
-            oldest: range.start,
+            oldest: Some(range.start).filter(|oldest| *oldest > 0),
         };
         let mut spans: BTreeMap<u32, Span> = (0..).zip(ranges.iter().map(whole)).collect();
         // The offsets between which the first record that is needed lies, for each partition.
@@ -208,11 +208,14 @@ impl<'a> Scan<'a> {
                     continue;
                 };
                 match self.first(&mut open, partition, *high)? {
-                    Some((offset, ms)) if self.is_before(ms) => *low = offset,
+                    Some((offset, ms)) if self.is_before(ms) => {
+                        *low = offset;
+                        if let Some(span) = spans.get_mut(&partition) {
+                            span.next = offset;
+                            span.oldest = None;
+                        }
+                    }
                     _ => *high = middle,
-                }
-                if let Some(span) = spans.get_mut(&partition) {
-                    span.next = *low;
                 }
             }
         }
@@ -232,7 +235,7 @@ impl<'a> Scan<'a> {
                 first = Some((record.offset, record.log_time_ms));
             });
             let polled = match polled {
-                // Deleted since: what is left begins behind it, and is all read.
+                // It was deleted since. All that is left is behind it, and is read.
                 Err(LogError::OffsetOutOfRange { .. }) => return Ok(None),
                 polled => polled?,
             };
@@ -245,6 +248,23 @@ impl<'a> Scan<'a> {
             }
         }
         Ok(first.filter(|(offset, _)| *offset < end))
+    }
+
+    /// Adds the gap of a partition whose records before `oldest` are deleted, unless the first record that is
+    /// left is so old that those are not needed.
+    fn note_deleted(
+        &mut self,
+        topic: &str,
+        partition: u32,
+        oldest: Option<Offset>,
+        first_ms: Option<u64>,
+    ) {
+        let is_needless = first_ms.is_some_and(|ms| self.is_before(ms));
+        if let Some(oldest) = oldest.filter(|_| !is_needless) {
+            self.gaps.push(format!(
+                "the log no longer holds partition {partition} of {topic} before offset {oldest}"
+            ));
+        }
     }
 
     /// Returns whether a record was appended before the scan needs it. A record without a time may be
@@ -293,10 +313,6 @@ enum Round {
     Idle,
     /// The caller takes no more.
     Full,
-}
-
-fn no_longer_held(topic: &str, partition: u32, oldest: Offset) -> String {
-    format!("the log no longer holds partition {partition} of {topic} before offset {oldest}")
 }
 
 #[cfg(test)]
@@ -436,6 +452,19 @@ mod tests {
                 "the log no longer holds partition 0 of orders before offset 10",
                 "the log no longer holds partition 1 of orders before offset 4",
             ]
+        );
+    }
+
+    #[test]
+    fn deleted_records_are_a_gap_if_only_offsets_are_left() {
+        let log = log(10);
+        log.expire("orders", 0, 10);
+        log.abort("orders", 0, 3);
+        let (read, gaps) = scanned(&log, WIDE, u64::MAX);
+        assert_eq!(read, 10);
+        assert_eq!(
+            gaps,
+            ["the log no longer holds partition 0 of orders before offset 10"]
         );
     }
 }

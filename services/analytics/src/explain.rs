@@ -12,10 +12,11 @@
 
 pub mod scan;
 
-use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
-use events::{Amount, Amounts, Currency, ORDER_CREATED, ORDERS, Timestamp, WindowCount};
+use events::{
+    Amount, Amounts, CountedOrder, Currency, ORDER_CREATED, ORDERS, Timestamp, WindowCount,
+};
 use record_log::{Offset, Record};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -26,6 +27,10 @@ const SOURCE_TOPIC: &str = "source_topic";
 const SOURCE_PARTITION: &str = "source_partition";
 const SOURCE_OFFSET: &str = "source_offset";
 const REASON: &str = "reason";
+
+/// The most bytes that the event ids of the orders of one explanation have together. The job takes any text
+/// as an id; a UUID has 36 bytes.
+const MOST_ID_BYTES: usize = 1024 * 1024;
 
 /// The place of a record on `orders`.
 type Place = (u32, Offset);
@@ -41,45 +46,36 @@ pub struct Selection {
 /// An order in the log.
 #[derive(Clone, Debug)]
 struct Found {
-    place: Place,
     event_id: Option<String>,
     order_id: Option<u64>,
     created_at: Timestamp,
     total: Amount,
 }
 
-/// The fields of an order that are needed here, as the job reads them.
+/// The number of an order, which the job does not read: any other value in its place is no error.
 #[derive(Deserialize)]
-struct Fields<'a> {
-    #[serde(borrow)]
-    event_type: Cow<'a, str>,
-    user_id: u64,
-    total_cents: u64,
-    currency: Currency,
-    created_at: Timestamp,
-    #[serde(default)]
-    event_id: Value,
-    #[serde(default)]
-    order_id: Value,
+struct Numbered {
+    order_id: u64,
 }
 
-/// What was found of a count in the log.
+/// The orders behind a count, and the side outputs that are of them.
 #[derive(Debug)]
 pub struct Findings {
     selection: Selection,
     most: usize,
-    orders: Vec<Found>,
+    id_bytes: usize,
+    orders: BTreeMap<Place, Found>,
     late: HashSet<Place>,
     rejected: HashMap<Place, String>,
 }
 
-/// What the job has decided about an order.
+/// The job's decision about an order.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Decision {
     /// It is in the count.
     Counted,
-    /// It is an earlier record's event once more.
+    /// It has the event id of an earlier record.
     Copy,
     /// It came too late to correct its window.
     Late,
@@ -87,7 +83,7 @@ pub enum Decision {
     Rejected,
 }
 
-/// An order of the user in the window, and what was decided about it.
+/// An order of the user in the window, and the decision about it.
 #[derive(Clone, Debug, Serialize)]
 pub struct ExplainedOrder {
     partition: u32,
@@ -122,20 +118,21 @@ impl Selection {
 
     /// Returns the order in a record if it is one of those to look for.
     fn find(&self, record: &Record<'_>) -> Option<Found> {
-        let fields: Fields<'_> = serde_json::from_slice(record.value?).ok()?;
-        let is_wanted = fields.event_type == ORDER_CREATED && fields.user_id == self.user_id;
-        if !is_wanted || fields.created_at < self.from || fields.created_at >= self.to {
+        let value = record.value?;
+        let order: CountedOrder<'_, Value> = serde_json::from_slice(value).ok()?;
+        let is_wanted = order.event_type == ORDER_CREATED && order.user_id == self.user_id;
+        if !is_wanted || order.created_at < self.from || order.created_at >= self.to {
             return None;
         }
 
+        let numbered: Option<Numbered> = serde_json::from_slice(value).ok();
         Some(Found {
-            place: (record.partition, record.offset),
-            event_id: fields.event_id.as_str().map(canonical),
-            order_id: fields.order_id.as_u64(),
-            created_at: fields.created_at,
+            event_id: order.event_id.as_str().map(canonical),
+            order_id: numbered.map(|numbered| numbered.order_id),
+            created_at: order.created_at,
             total: Amount {
-                currency: fields.currency,
-                minor_units: fields.total_cents,
+                currency: order.currency,
+                minor_units: order.total_cents,
             },
         })
     }
@@ -147,12 +144,14 @@ fn canonical(id: &str) -> String {
 }
 
 impl Findings {
-    /// Creates findings without an order. It holds at most `most` orders.
+    /// Creates findings without an order. It holds at most `most` orders, and fewer if their event ids
+    /// are long.
     pub fn new(selection: Selection, most: usize) -> Self {
         Self {
             selection,
             most,
-            orders: Vec::new(),
+            id_bytes: 0,
+            orders: BTreeMap::new(),
             late: HashSet::new(),
             rejected: HashMap::new(),
         }
@@ -163,86 +162,84 @@ impl Findings {
         let Some(order) = self.selection.find(record) else {
             return true;
         };
-        let has_room = self.orders.len() < self.most;
+
+        let id_bytes = self.id_bytes + order.event_id.as_ref().map_or(0, String::len);
+        let has_room = self.orders.len() < self.most && id_bytes <= MOST_ID_BYTES;
         if has_room {
-            self.orders.push(order);
+            self.id_bytes = id_bytes;
+            self.orders.insert((record.partition, record.offset), order);
         }
         has_room
     }
 
-    /// Notes a record of `orders-late`. Returns `false` if there is no room for another one.
-    pub fn note_late(&mut self, record: &Record<'_>) -> bool {
-        let Some((place, _)) = self.origin(record) else {
-            return true;
-        };
-        let has_room = self.late.len() < self.most;
-        if has_room {
+    /// Notes a record of `orders-late`.
+    pub fn note_late(&mut self, record: &Record<'_>) {
+        if let Some((place, _)) = self.origin(record) {
             self.late.insert(place);
         }
-        has_room
     }
 
-    /// Notes a record of `orders-dead-letter`. Returns `false` if there is no room for another one.
-    pub fn note_rejected(&mut self, record: &Record<'_>) -> bool {
-        let Some((place, reason)) = self.origin(record) else {
-            return true;
-        };
-        let has_room = self.rejected.len() < self.most;
-        if has_room {
+    /// Notes a record of `orders-dead-letter`.
+    pub fn note_rejected(&mut self, record: &Record<'_>) {
+        if let Some((place, reason)) = self.origin(record) {
             self.rejected.insert(place, reason);
         }
-        has_room
     }
 
-    /// Returns the origin of a record on a side topic, and the reason, if it is an order to look for.
+    /// Returns the place on `orders` of a record on a side topic, and the reason, if it is one of the
+    /// orders that were found. The headers alone decide: the value may be cut.
     fn origin(&self, record: &Record<'_>) -> Option<(Place, String)> {
-        self.selection.find(record)?;
-        let mut headers = HashMap::new();
+        let mut is_of_orders = true;
+        let mut partition = None;
+        let mut offset = None;
+        let mut reason = String::new();
         record.headers.for_each(&mut |name, value| {
             // The job's own headers come last; a producer may have written others of their names.
-            headers.insert(name.to_owned(), String::from_utf8_lossy(value).into_owned());
+            let text = String::from_utf8_lossy(value);
+            match name {
+                SOURCE_TOPIC => is_of_orders = text == ORDERS,
+                SOURCE_PARTITION => partition = text.parse().ok(),
+                SOURCE_OFFSET => offset = text.parse().ok(),
+                REASON => reason = text.into_owned(),
+                _ => {}
+            }
         });
 
-        let is_of_orders = headers
-            .get(SOURCE_TOPIC)
-            .is_none_or(|topic| topic == ORDERS);
-        let partition = headers.get(SOURCE_PARTITION)?.parse().ok()?;
-        let offset = headers.get(SOURCE_OFFSET)?.parse().ok()?;
-        let reason = headers.remove(REASON).unwrap_or_default();
-        is_of_orders.then_some(((partition, offset), reason))
+        let place = (partition?, offset?);
+        let is_wanted = is_of_orders && self.orders.contains_key(&place);
+        is_wanted.then_some((place, reason))
     }
 
     /// Decides about each order, in the order of partition and offset.
     pub fn explained(mut self) -> Vec<ExplainedOrder> {
         let mut seen = HashSet::new();
-        self.orders.sort_by_key(|order| order.place);
         let orders = std::mem::take(&mut self.orders);
         orders
             .into_iter()
-            .map(|order| {
-                let decision = self.decide(&order, &mut seen);
-                self.explain(order, decision)
+            .map(|(place, order)| {
+                let decision = self.decide(place, &order, &mut seen);
+                self.explain(place, order, decision)
             })
             .collect()
     }
 
-    fn decide(&self, order: &Found, seen: &mut HashSet<(u32, String)>) -> Decision {
-        if self.rejected.contains_key(&order.place) {
+    fn decide(&self, place: Place, order: &Found, seen: &mut HashSet<(u32, String)>) -> Decision {
+        if self.rejected.contains_key(&place) {
             return Decision::Rejected;
         }
-        if self.late.contains(&order.place) {
+        if self.late.contains(&place) {
             return Decision::Late;
         }
 
-        let (partition, _) = order.place;
+        let (partition, _) = place;
         match &order.event_id {
             Some(id) if !seen.insert((partition, id.clone())) => Decision::Copy,
             _ => Decision::Counted,
         }
     }
 
-    fn explain(&self, order: Found, decision: Decision) -> ExplainedOrder {
-        let (partition, offset) = order.place;
+    fn explain(&self, place: Place, order: Found, decision: Decision) -> ExplainedOrder {
+        let (partition, offset) = place;
         ExplainedOrder {
             partition,
             offset,
@@ -252,7 +249,7 @@ impl Findings {
             currency: order.total.currency,
             total_cents: order.total.minor_units,
             decision,
-            reason: self.rejected.get(&order.place).cloned(),
+            reason: self.rejected.get(&place).cloned(),
         }
     }
 }
@@ -278,3 +275,6 @@ impl Counted {
         self.order_count == count.order_count && self.amounts == count.amounts
     }
 }
+
+#[cfg(test)]
+mod tests;

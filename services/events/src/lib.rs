@@ -7,6 +7,7 @@
 //! change that breaks one breaks a consumer.
 
 mod change;
+mod counted;
 mod money;
 mod timestamp;
 
@@ -14,6 +15,7 @@ pub use change::{
     ORDER_CANCELLED, ORDER_CHANGED_VERSION, ORDER_CHANGES, ORDER_DELIVERED, ORDER_EXPIRED,
     ORDER_PAID, ORDER_REFUNDED, ORDER_SHIPPED, OrderChanged,
 };
+pub use counted::CountedOrder;
 pub use money::{Amount, Amounts, Currency, InvalidCurrency};
 use serde::{Deserialize, Serialize};
 pub use timestamp::{InvalidTimestamp, Timestamp, TimestampText};

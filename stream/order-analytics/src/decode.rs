@@ -19,7 +19,7 @@ mod quick;
 use std::borrow::Cow;
 use std::fmt;
 
-use events::{Amount, Currency, ORDER_CREATED, Timestamp};
+use events::{Amount, CountedOrder, ORDER_CREATED, Timestamp};
 use record_log::Record;
 use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -53,24 +53,6 @@ impl Order {
     pub fn counted(self) -> (u64, OrderTotals) {
         (self.user_id, OrderTotals::of(self.total))
     }
-}
-
-/// The fields of [`events::OrderCreated`]. Fields that are not counted are listed so that a
-/// duplicate of one is rejected.
-#[derive(Deserialize)]
-struct Fields<'a> {
-    #[serde(borrow)]
-    event_type: Cow<'a, str>,
-    user_id: u64,
-    total_cents: u64,
-    currency: Currency,
-    created_at: Timestamp,
-    #[serde(default)]
-    event_id: Id,
-    #[serde(default, rename = "order_id")]
-    _order_id: IgnoredAny,
-    #[serde(default, rename = "items")]
-    _items: IgnoredAny,
 }
 
 /// The field that all events have.
@@ -182,7 +164,7 @@ fn by_serde(value: &[u8]) -> Result<Option<(Timestamp, Order)>, Rejected> {
         return Ok(None);
     }
 
-    let fields: Fields<'_> = read(value)?;
+    let fields: CountedOrder<'_, Id> = read(value)?;
     if fields.event_type != ORDER_CREATED {
         return Err(Rejected::because(format_args!(
             "the event is no {ORDER_CREATED:?} but {:?}",

@@ -119,11 +119,15 @@ fn read(log: &dyn RecordLog, published: WindowCount) -> std::result::Result<Expl
     let mut scan = Scan::new(log, since_ms, LIMITS);
     let mut findings = Findings::new(Selection::of(&published), MOST_ORDERS);
 
-    // An order is on a side topic after it was on `orders`, so none is missed that is found here.
+    // A record is on `orders` before it is on a side topic, so these come last.
     scan.topic(ORDERS, &mut |record| findings.note_order(record))?;
-    scan.topic(ORDERS_LATE, &mut |record| findings.note_late(record))?;
+    scan.topic(ORDERS_LATE, &mut |record| {
+        findings.note_late(record);
+        true
+    })?;
     scan.topic(ORDERS_DEAD_LETTER, &mut |record| {
-        findings.note_rejected(record)
+        findings.note_rejected(record);
+        true
     })?;
 
     let (records_read, gaps) = scan.conclude();

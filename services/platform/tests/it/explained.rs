@@ -1,5 +1,6 @@
 //! The explanation of a count agrees with the job, whatever the job has left out.
 
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use analytics::{Config, Parts, Service};
 use chassis::auth::Auth;
 use chassis::{Metrics, Shutdown};
 use clap::Parser;
-use events::{ORDERS, Timestamp};
+use events::{ORDERS, ORDERS_LATE, Timestamp};
 use order_analytics::OrderAnalytics;
 use record_log::simulated::SimulatedLog;
 use record_log::{Cleanup, Delivery, NewRecord, RecordLog, TopicSpec};
@@ -52,7 +53,8 @@ fn order(number: u64, second: u64) -> Value {
     })
 }
 
-fn publish(log: &SimulatedLog, partition: u32, orders: &[Value]) {
+/// Publishes orders, or other values.
+fn publish<V: Display>(log: &SimulatedLog, partition: u32, orders: &[V]) {
     let mut publisher = log.publisher("shop", Delivery::Transactional).unwrap();
     for order in orders {
         let value = order.to_string();
@@ -76,12 +78,13 @@ fn run_job(log: &SimulatedLog, checkpoints: &str) {
     run.run(&Stop::default()).unwrap();
 }
 
-/// Returns the decision about each order, by number.
+/// Returns the decision about each order, by number; 0 if it has none.
 fn decisions(explanation: &Value) -> Vec<(u64, String)> {
     let items = explanation["items"].as_array().unwrap().iter();
     let decision = |item: &Value| {
         let decision = item["decision"].as_str().unwrap();
-        (item["order_id"].as_u64().unwrap(), decision.to_owned())
+        let number = item["order_id"].as_u64().unwrap_or_default();
+        (number, decision.to_owned())
     };
     items.map(decision).collect()
 }
@@ -97,12 +100,24 @@ async fn an_explanation_agrees_with_the_job_about_all_that_it_leaves_out() {
     deep["items"] = (0..130).fold(json!([]), |inner, _| json!([inner]));
     publish(&log, 0, &[order(1, 10), order(2, 20), deep, order(1, 10)]);
     publish(&log, 1, &[order(1, 10), json!("no order"), order(4, 70)]);
+    // The job does not read the number of an order.
+    let odd = order(7, 40).to_string();
+    publish(
+        &log,
+        1,
+        &[odd.replace("\"order_id\":7", "\"order_id\":1e999")],
+    );
     let published = log.clone();
     let address = checkpoints.clone();
     tokio::task::spawn_blocking(move || {
         run_job(&published, &address);
         // Every window is closed now, and stays so after its lateness.
         publish(&published, 0, &[order(5, 59), order(2, 20)]);
+        // The topic does not take this late order whole.
+        published.limit_records(ORDERS_LATE, 1_000);
+        let mut long = order(8, 50);
+        long["note"] = json!("x".repeat(2_000));
+        publish(&published, 0, &[long]);
         publish(&published, 0, &[order(6, 200)]);
         run_job(&published, &address);
     })
@@ -142,7 +157,9 @@ async fn an_explanation_agrees_with_the_job_about_all_that_it_leaves_out() {
         (1, "copy"),
         (5, "late"),
         (2, "late"),
+        (8, "late"),
         (1, "counted"),
+        (0, "counted"),
     ];
     let expected = expected.map(|(number, decision)| (number, decision.to_owned()));
     assert_eq!(decisions(&explained), expected, "{explained}");

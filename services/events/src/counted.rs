@@ -1,0 +1,35 @@
+//! The fields of an order that a reader needs to count it.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use crate::{Currency, Timestamp};
+
+/// An order as it is counted: a JSON object with these fields of [`OrderCreated`](crate::OrderCreated),
+/// whoever wrote it. The stream job and those who check its counts read the same records as orders.
+///
+/// `Id` is a reader's form of the event's id, which may be missing. Fields that are not counted may have
+/// any value, but none may be there twice.
+#[derive(Debug, Deserialize)]
+pub struct CountedOrder<'a, Id> {
+    /// The type: [`ORDER_CREATED`](crate::ORDER_CREATED) if it is an order.
+    #[serde(borrow)]
+    pub event_type: Cow<'a, str>,
+    /// The user who ordered.
+    pub user_id: u64,
+    /// The total, in minor units of the currency.
+    pub total_cents: u64,
+    /// The currency.
+    pub currency: Currency,
+    /// The event time.
+    pub created_at: Timestamp,
+    /// The id of the event.
+    #[serde(default)]
+    pub event_id: Id,
+    #[serde(default, rename = "order_id")]
+    _order_id: IgnoredAny,
+    #[serde(default, rename = "items")]
+    _items: IgnoredAny,
+}

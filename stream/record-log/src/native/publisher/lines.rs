@@ -108,6 +108,13 @@ impl Lines {
         self.in_flight(leader) >= most
     }
 
+    /// Returns whether another batch of the same partition is on the way to the leader.
+    pub fn is_on_the_way(&self, leader: i32, batch: &Batch) -> bool {
+        let line = self.open.get(&leader);
+        let flights = line.into_iter().flat_map(|line| &line.flights);
+        flights.flatten().any(|other| other.is_beside(batch))
+    }
+
     /// Returns for how long the leader will read nothing from this client.
     pub fn throttled(&self, leader: i32) -> Duration {
         let until = self.open.get(&leader).map(|line| line.throttled_until);

@@ -9,6 +9,7 @@
 //! Invariants:
 //! - Batches of a partition are numbered without a gap and sent in that order; a broker takes each once, however often
 //!   it is sent ([KIP-98]). A request has one batch of a partition at most, so brokers remember the five in flight.
+//! - The first batch of a partition is acknowledged before the next is sent: until then the leader would take any number.
 //! - Before a batch is sent again, the answers of all that is on the way are read, and every batch of its partition
 //!   behind it is sent again, too.
 //! - Memory is bounded: records wait unpacked up to [`PLAIN_BYTES`], and packed up to [`REQUEST_BYTES`] for each of
@@ -83,6 +84,9 @@ impl Sending {
 
     /// Numbers records from 0 on, by partition, in a new epoch.
     pub fn begin_epoch(&mut self, identity: Identity) {
+        if self.identity.id != identity.id {
+            self.topics.begin_anew();
+        }
         if self.identity != identity {
             self.identity = identity;
             self.topics.restart_sequences();
@@ -343,7 +347,7 @@ impl Sending {
         deadline: &Deadline,
         failed: &mut Vec<Batch>,
     ) -> Result<(), Stop> {
-        while self.lines.is_full(leader) {
+        while self.lines.is_full(leader) || self.is_behind_a_first(leader, &batches) {
             self.receive(leader, session, deadline, failed)?;
         }
 
@@ -368,6 +372,15 @@ impl Sending {
                 self.lose(leader, error, session, deadline, failed)
             }
         }
+    }
+
+    /// Returns whether the first batch of a partition is still on the way. A leader that holds no batch of a producer takes
+    /// one with any sequence number: the next could pass it if a leader that is about to lead refuses the first.
+    fn is_behind_a_first(&self, leader: i32, batches: &[Batch]) -> bool {
+        batches.iter().any(|batch| {
+            let partition = &self.topics[batch.topic].partitions[batch.partition as usize];
+            !partition.is_begun && self.lines.is_on_the_way(leader, batch)
+        })
     }
 
     /// Sends nothing to a broker that would not read it. Another connection would only be throttled anew.
@@ -451,23 +464,25 @@ impl Sending {
                 && failed.iter().any(|earlier| earlier.is_beside(&batch));
 
             match *code {
-                Code::NONE | Code::DUPLICATE_SEQUENCE_NUMBER => self.spare.push(batch.bytes),
-                code if code.is_passing() || is_early => {
-                    let named = batch.named();
-                    let about = About::Batch {
-                        topic,
-                        named: &named,
-                    };
-                    self.failure = Some(stop(code, about, message.as_deref()));
-                    failed.push(batch);
+                Code::NONE | Code::DUPLICATE_SEQUENCE_NUMBER => {
+                    let partitions = &mut self.topics[batch.topic].partitions;
+                    partitions[batch.partition as usize].is_begun = true;
+                    self.spare.push(batch.bytes);
                 }
+                // The refusal of the earlier one explains more.
+                _ if is_early => failed.push(batch),
                 code => {
                     let named = batch.named();
                     let about = About::Batch {
                         topic,
                         named: &named,
                     };
-                    return Err(stop(code, about, message.as_deref()));
+                    let reason = stop(code, about, message.as_deref());
+                    if !code.is_passing() {
+                        return Err(reason);
+                    }
+                    self.failure = Some(reason);
+                    failed.push(batch);
                 }
             }
         }

@@ -46,6 +46,8 @@ pub(super) struct Partition {
     /// The broker's id; -1 while there is none.
     pub leader: i32,
     pub builder: Builder,
+    /// A leader has taken a batch of this producer id, so leaders refuse one that passes another.
+    pub is_begun: bool,
     sequence: i32,
 }
 
@@ -212,6 +214,11 @@ impl Topics {
     /// A new epoch numbers records from 0 on.
     pub fn restart_sequences(&mut self) {
         self.each(|partition| partition.sequence = 0);
+    }
+
+    /// Leaders know nothing of a new producer id.
+    pub fn begin_anew(&mut self) {
+        self.each(|partition| partition.is_begun = false);
     }
 
     fn each(&mut self, change: impl FnMut(&mut Partition)) {

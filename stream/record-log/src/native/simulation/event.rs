@@ -28,6 +28,8 @@ pub(super) enum Fault {
     Cut,
     /// It arrives, and its answer never comes.
     Silent,
+    /// It arrives, and its answer comes late: the client may have sent another request since.
+    Slow,
     /// The stream ends, and it arrives some time later.
     Late,
     /// The stream ends, and it arrives after the next Produce has been handled.
@@ -38,11 +40,12 @@ pub(super) enum Fault {
     Doubtful,
 }
 
-pub(super) const FAULTS: [Fault; 8] = [
+pub(super) const FAULTS: [Fault; 9] = [
     Fault::Lost,
     Fault::Unanswered,
     Fault::Cut,
     Fault::Silent,
+    Fault::Slow,
     Fault::Late,
     Fault::HeldBack,
     Fault::Repeated,

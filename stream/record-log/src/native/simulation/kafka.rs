@@ -69,7 +69,7 @@ impl Kafka {
         };
         machine.after(0, Event::Trouble);
 
-        Self {
+        let mut kafka = Self {
             links: Links::new(is_second_protocol),
             nodes: (0..NODES).map(node).collect(),
             topics: vec![
@@ -83,7 +83,11 @@ impl Kafka {
             is_troubled: false,
             troubles: 0,
             throttled_one_in: 0,
+        };
+        for place in kafka.places() {
+            kafka.begin_to_lead(place, machine);
         }
+        kafka
     }
 
     pub fn partition(&mut self, place: Place) -> &mut Partition {

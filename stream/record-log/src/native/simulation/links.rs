@@ -13,6 +13,8 @@ use crate::native::api::{ADD_PARTITIONS, END_TXN_1, INIT_PRODUCER_ID, PRODUCE_1}
 /// The longest time for which a request is late, or held back until another one has come.
 const LATE_US: u64 = 400_000;
 const HELD_BACK_US: u64 = 4_000_000;
+/// The longest time for which an answer is slow: longer than any client waits.
+const SLOW_US: u64 = 4_000_000;
 
 /// A stream between a client and a broker.
 pub(super) struct Link {
@@ -185,7 +187,10 @@ impl Links {
             _ => false,
         };
 
-        let delay_us = latency_us(machine);
+        let delay_us = match request.fault {
+            Some(Fault::Slow) => machine.draw(SLOW_US),
+            _ => latency_us(machine),
+        };
         let at = &mut self.all[link];
         at.last_answer_us = at.last_answer_us.max(machine.now_us() + delay_us);
         let deliver = Event::Deliver {

@@ -64,6 +64,8 @@ pub(super) struct AbortedRange {
 #[derive(Default)]
 pub(super) struct Partition {
     pub leader: Option<usize>,
+    /// The time from which the leader knows that it leads. Clients may know it earlier, by another broker.
+    pub led_from_us: u64,
     pub epoch: i32,
     /// The leader and the epoch before.
     pub before: Option<(Option<usize>, i32)>,

@@ -86,7 +86,9 @@ impl Kafka {
         machine: &mut Machine,
     ) -> Result<(i64, i32), Code> {
         let place = place.ok_or(Code::UNKNOWN_TOPIC_OR_PARTITION)?;
-        if self.partition(place).leader != Some(request.node) {
+        let partition = self.partition(place);
+        let leads = partition.leader == Some(request.node);
+        if !leads || machine.now_us() < partition.led_from_us {
             return Err(Code::NOT_LEADER_OR_FOLLOWER);
         }
 

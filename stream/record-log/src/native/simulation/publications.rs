@@ -9,6 +9,7 @@ use super::event::Fault;
 use super::kafka::{Kafka, PORT, ROW_PARTITIONS, ROWS, ROWS_AT};
 use super::oracle;
 use crate::native::NativeLog;
+use crate::native::api::Code;
 use crate::native::cluster::lock;
 use crate::native::publisher::Patience;
 use crate::runtime::{Bell, Runtime};
@@ -232,7 +233,14 @@ impl Schedule {
             .and_then(|()| publisher.commit(progress.as_bytes()));
         let told = match sent {
             Ok(()) => Told::Committed,
-            Err(PublishError::NotPublished(_)) => Told::Not,
+            Err(PublishError::NotPublished(cause)) => {
+                let passed = Code::OUT_OF_ORDER_SEQUENCE_NUMBER.to_string();
+                assert!(
+                    !cause.to_string().contains(&passed),
+                    "attempt {attempt}: {cause}"
+                );
+                Told::Not
+            }
             Err(PublishError::MayHaveHappened(_)) => Told::InDoubt,
             Err(PublishError::Fenced { .. }) => Told::Fenced,
             Err(error @ PublishError::Refused(_)) => panic!("attempt {attempt}: {error}"),

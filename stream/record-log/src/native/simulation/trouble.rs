@@ -8,6 +8,8 @@ use crate::native::api::{FETCH, PRODUCE_1};
 /// The pauses between two troubles.
 const LEAST_PEACE_US: u64 = 20_000;
 const MOST_PEACE_US: u64 = 1_500_000;
+/// The times within which a leader learns that it leads. In a short one, requests that follow each other have other answers.
+const LEARNING_US: [u64; 3] = [1, 8_000, 100_000];
 
 /// Has an event happen.
 pub(super) fn happen(kafka: &mut Kafka, event: Event, machine: &mut Machine) {
@@ -105,11 +107,28 @@ impl Kafka {
         }
         let leader = self.drawn(machine);
         self.partition(place).move_to(Some(leader), false);
+        self.begin_to_lead(place, machine);
+    }
+
+    /// A leader learns after a moment that it leads: the partition is new, or has moved.
+    pub fn begin_to_lead(&mut self, place: Place, machine: &mut Machine) {
+        let within_us = LEARNING_US[machine.draw(3) as usize];
+        self.partition(place).led_from_us = machine.now_us() + machine.draw(within_us);
+    }
+
+    /// All partitions.
+    pub fn places(&self) -> Vec<Place> {
+        let of_topic = |topic: usize| {
+            let partitions = 0..self.topics[topic].partitions.len();
+            partitions.map(move |partition| (topic, partition))
+        };
+        (0..self.topics.len()).flat_map(of_topic).collect()
     }
 
     fn lose_leader(&mut self, place: Place, machine: &mut Machine) {
         let leader = self.drawn(machine);
         self.partition(place).move_to(Some(leader), true);
+        self.begin_to_lead(place, machine);
     }
 
     /// A broker that is up.
@@ -133,11 +152,9 @@ impl Kafka {
         let away_us = machine.draw(3_000_000);
         machine.after(away_us, Event::NodeBack(node));
 
-        for topic in 0..self.topics.len() {
-            for partition in 0..self.topics[topic].partitions.len() {
-                if self.partition((topic, partition)).leader == Some(node) {
-                    self.move_leader((topic, partition), machine);
-                }
+        for place in self.places() {
+            if self.partition(place).leader == Some(node) {
+                self.move_leader(place, machine);
             }
         }
         if self.coordinated_by == node {

@@ -79,6 +79,7 @@ pub struct Reading {
 impl Reading {
     /// When the record was appended; the reader's clock if that is unknown, or if the log's clock is
     /// ahead of it: a record that is read was appended before.
+    #[inline]
     fn appended_ms(&self) -> u64 {
         self.appended_ms
             .map_or(self.now_ms, |appended_ms| appended_ms.min(self.now_ms))

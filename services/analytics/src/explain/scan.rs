@@ -104,8 +104,7 @@ impl<'a> Scan<'a> {
             return Ok(());
         }
 
-        let from: Vec<_> = spans.iter().map(|(id, span)| (*id, span.next)).collect();
-        let mut open = self.open(topic, &from)?;
+        let mut open = self.open(topic, &places(&spans))?;
         while !spans.is_empty() {
             if let Some(gap) = self.limit_reached(topic) {
                 self.gaps.push(gap);
@@ -134,6 +133,7 @@ impl<'a> Scan<'a> {
         each: &mut dyn FnMut(&Record<'_>) -> bool,
     ) -> Result<Round, LogError> {
         let mut round = Round::Idle;
+        let mut is_deleted = false;
         for (partition, mut span) in spans.clone() {
             let mut first_ms = None;
             let mut has_room = true;
@@ -147,11 +147,8 @@ impl<'a> Scan<'a> {
             match polled {
                 Ok(polled) => span.next = polled.next_offset,
                 Err(LogError::OffsetOutOfRange { .. }) => {
-                    self.gaps.push(format!(
-                        "the log deleted records of partition {partition} of {topic} while they were read"
-                    ));
-                    span.next = span.end;
-                    span.oldest = None;
+                    self.pass_deleted(topic, partition, &mut span)?;
+                    is_deleted = true;
                 }
                 Err(error) => return Err(error),
             }
@@ -174,7 +171,37 @@ impl<'a> Scan<'a> {
                 spans.remove(&partition);
             }
         }
+
+        if is_deleted && !spans.is_empty() {
+            *open = self.open(topic, &places(spans))?;
+            round = Round::Read;
+        }
         Ok(round)
+    }
+
+    /// Goes on at the oldest record that is left, if the log no longer holds the one to be read next.
+    fn pass_deleted(
+        &mut self,
+        topic: &str,
+        partition: u32,
+        span: &mut Span,
+    ) -> Result<(), LogError> {
+        let gap = format!(
+            "the log deleted records of partition {partition} of {topic} while they were read"
+        );
+        if !self.gaps.contains(&gap) {
+            self.gaps.push(gap);
+        }
+
+        let ranges = self.log.offsets(topic)?;
+        let held = (0..).zip(&ranges).find(|(id, _)| *id == partition);
+        // A log that lost its end begins no later than before, and has no record to go on at.
+        let oldest = held.map(|(_, range)| range.start);
+        span.next = oldest
+            .filter(|oldest| *oldest > span.next)
+            .unwrap_or(span.end);
+        span.oldest = None;
+        Ok(())
     }
 
     /// Returns the part of each partition from the records that were appended shortly before the scan
@@ -235,7 +262,7 @@ impl<'a> Scan<'a> {
                 first = Some((record.offset, record.log_time_ms));
             });
             let polled = match polled {
-                // It was deleted since. All that is left is behind it, and is read.
+                // It was deleted since. All that is left is behind it, and is read in the rounds.
                 Err(LogError::OffsetOutOfRange { .. }) => return Ok(None),
                 polled => polled?,
             };
@@ -297,6 +324,11 @@ impl<'a> Scan<'a> {
     }
 }
 
+/// Returns the offset to be read next of each partition.
+fn places(spans: &BTreeMap<u32, Span>) -> Vec<(u32, Offset)> {
+    spans.iter().map(|(id, span)| (*id, span.next)).collect()
+}
+
 impl Open {
     /// Waits until a partition may be readable.
     fn wait(&self) {
@@ -316,155 +348,4 @@ enum Round {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::atomic::Ordering;
-
-    use record_log::simulated::{Call, Fault, SimulatedLog};
-    use record_log::{Cleanup, Delivery, NewRecord, TopicSpec};
-
-    use super::*;
-
-    const WIDE: Limits = Limits {
-        records: 1_000_000,
-        time: Duration::from_secs(60),
-    };
-
-    /// A log of a topic with two partitions, each with so many records.
-    fn log(records: u64) -> SimulatedLog {
-        let log = SimulatedLog::default();
-        let spec = TopicSpec {
-            name: "orders".to_owned(),
-            partitions: 2,
-            cleanup: Cleanup::Delete,
-            retention: Duration::from_secs(60),
-        };
-        log.ensure_topics(&[spec]).unwrap();
-
-        let mut publisher = log.publisher("test", Delivery::AtLeastOnce).unwrap();
-        for partition in [0, 1] {
-            for _ in 0..records {
-                let record = NewRecord {
-                    topic: "orders",
-                    partition: Some(partition),
-                    key: None,
-                    value: Some(b"order"),
-                    headers: &[],
-                };
-                publisher.send(record).unwrap();
-            }
-        }
-        publisher.commit(&[]).unwrap();
-        log
-    }
-
-    /// Returns the number of records that were passed on, and the gaps. At most `room` are taken.
-    fn scanned(log: &SimulatedLog, limits: Limits, room: u64) -> (u64, Vec<String>) {
-        let mut scan = Scan::new(log, 0, limits);
-        let mut passed = 0;
-        scan.topic("orders", &mut |_| {
-            passed += 1;
-            passed <= room
-        })
-        .unwrap();
-
-        let (read, gaps) = scan.conclude();
-        assert_eq!(read, passed);
-        (read, gaps)
-    }
-
-    #[test]
-    fn every_record_is_passed_once() {
-        for records in [0, 1, 999, 1000, 7000] {
-            let all = scanned(&log(records), WIDE, u64::MAX);
-            assert_eq!(all, (2 * records, Vec::new()));
-        }
-    }
-
-    #[test]
-    fn a_scan_that_reaches_a_limit_names_it() {
-        let log = log(3000);
-        let few = Limits {
-            records: 1500,
-            ..WIDE
-        };
-        let (read, gaps) = scanned(&log, few, u64::MAX);
-        assert!((1500..=3500).contains(&read), "{read}");
-        assert_eq!(
-            gaps,
-            ["orders was not read to its end, as at most 1500 records are read"]
-        );
-
-        let short = Limits {
-            time: Duration::ZERO,
-            ..WIDE
-        };
-        let (read, gaps) = scanned(&log, short, u64::MAX);
-        assert_eq!(read, 0);
-        assert_eq!(gaps, ["orders was not read to its end within 0 seconds"]);
-
-        let (_, gaps) = scanned(&log, WIDE, 10);
-        assert_eq!(
-            gaps,
-            ["orders has more records of this count than are listed"]
-        );
-    }
-
-    #[test]
-    fn offsets_that_hold_no_record_end_no_scan() {
-        let log = log(100);
-        log.abort("orders", 0, 10);
-        log.compact_away("orders", 1, 50);
-        let (read, gaps) = scanned(&log, WIDE, u64::MAX);
-        assert_eq!((read, gaps), (199, Vec::new()));
-    }
-
-    #[test]
-    fn what_is_deleted_during_a_scan_is_a_gap() {
-        let log = log(3000);
-        let shared = log.clone();
-        let polls = std::sync::atomic::AtomicU32::new(0);
-        let process = log.process(move |call| {
-            let is_poll = matches!(call, Call::Poll { partition: 1, .. });
-            if is_poll && polls.fetch_add(1, Ordering::SeqCst) == 1 {
-                shared.expire("orders", 1, 2500);
-            }
-            Fault::None
-        });
-
-        let (read, gaps) = scanned(&process, WIDE, u64::MAX);
-        assert_eq!(read, 4000);
-        assert_eq!(
-            gaps,
-            ["the log deleted records of partition 1 of orders while they were read"]
-        );
-    }
-
-    #[test]
-    fn what_was_deleted_is_a_gap_even_if_nothing_is_left() {
-        let log = log(10);
-        log.expire("orders", 0, 10);
-        log.expire("orders", 1, 4);
-        let (read, gaps) = scanned(&log, WIDE, u64::MAX);
-        assert_eq!(read, 6);
-        assert_eq!(
-            gaps,
-            [
-                "the log no longer holds partition 0 of orders before offset 10",
-                "the log no longer holds partition 1 of orders before offset 4",
-            ]
-        );
-    }
-
-    #[test]
-    fn deleted_records_are_a_gap_if_only_offsets_are_left() {
-        let log = log(10);
-        log.expire("orders", 0, 10);
-        log.abort("orders", 0, 3);
-        let (read, gaps) = scanned(&log, WIDE, u64::MAX);
-        assert_eq!(read, 10);
-        assert_eq!(
-            gaps,
-            ["the log no longer holds partition 0 of orders before offset 10"]
-        );
-    }
-}
+mod tests;

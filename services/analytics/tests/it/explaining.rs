@@ -270,6 +270,27 @@ async fn a_window_that_is_none_is_refused_and_a_count_that_is_not_there_is_a_404
         (format!("user=1&window={start}"), 404, None),
         (format!("user=1&window={WINDOW}"), 404, None),
         (format!("user=me&window={WINDOW}"), 400, Some("user")),
+        (format!("user=-1&window={WINDOW}"), 400, Some("user")),
+        (
+            format!("user={}&window={WINDOW}", u64::MAX),
+            400,
+            Some("user"),
+        ),
+        (format!("user={}&window={WINDOW}", i64::MAX), 404, None),
+        (format!("user=0&window={WINDOW}"), 404, None),
+        // The first and the last instant there are, and others beyond them.
+        ("user=1&window=1970-01-01T00:00:00Z".to_owned(), 404, None),
+        ("user=1&window=9999-12-30T22:00:00Z".to_owned(), 404, None),
+        (
+            "user=1&window=1969-12-31T23:59:59.999Z".to_owned(),
+            400,
+            Some("window"),
+        ),
+        (
+            "user=1&window=9999-12-31T00:00:00Z".to_owned(),
+            400,
+            Some("window"),
+        ),
         ("user=1&window=now".to_owned(), 400, Some("window")),
         ("user=1".to_owned(), 400, Some("window")),
         (

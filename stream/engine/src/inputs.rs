@@ -15,6 +15,7 @@
 //! continue from a checkpoint that has other topics before its own, or more of them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use record_log::{LogError, Offset, OffsetRange, Polled, Reader, Record, RecordLog, Wake};
@@ -286,6 +287,10 @@ impl Reader for SeveralReaders {
             reader.on_readable(Wake::clone(&wake));
         }
     }
+
+    fn obstacle(&self, id: u32) -> Option<Arc<str>> {
+        self.0[source_of(id)].obstacle(partition_of(id))
+    }
 }
 
 #[cfg(test)]
@@ -301,6 +306,35 @@ mod tests {
         assert_eq!(id_of(0, 7), 7, "the ids of one source are its partitions");
         assert_eq!(after(2, id_of(1, 7)), None);
         assert_eq!(after(2, id_of(3, 7)), Some(id_of(1, 7)));
+    }
+
+    /// It reads nothing, and names its source and the partition as the obstacle.
+    struct Held(usize);
+
+    impl Reader for Held {
+        fn poll(
+            &mut self,
+            partition: u32,
+            _: usize,
+            _: &mut dyn FnMut(Record<'_>),
+        ) -> Result<Polled, LogError> {
+            let topic = self.0.to_string();
+            Err(LogError::UnknownPartition { topic, partition })
+        }
+
+        fn on_readable(&mut self, _: Wake) {}
+
+        fn obstacle(&self, partition: u32) -> Option<Arc<str>> {
+            Some(format!("{} {partition}", self.0).into())
+        }
+    }
+
+    #[test]
+    fn an_obstacle_is_that_of_the_source_s_own_partition() {
+        let held = |source| -> Box<dyn Reader> { Box::new(Held(source)) };
+        let readers = SeveralReaders(vec![held(0), held(1)]);
+        assert_eq!(readers.obstacle(id_of(1, 7)).as_deref(), Some("1 7"));
+        assert_eq!(readers.obstacle(id_of(0, 3)).as_deref(), Some("0 3"));
     }
 
     #[test]

@@ -157,16 +157,18 @@ impl Metrics {
     /// Records how far a source has read a partition.
     pub(crate) fn position(&self, position: Position) {
         let mut facts = self.facts();
-        facts.position(position);
         let partition = facts.label_of(position.partition);
+        let next_offset = position.next_offset;
+        let newest_event_ms = position.newest_event_ms;
+        facts.position(position);
         drop(facts);
 
         self.partitions
             .position
             .with_label_values(&[&partition])
-            .set(as_gauge(position.next_offset));
+            .set(as_gauge(next_offset));
 
-        if let Some(newest_event_ms) = position.newest_event_ms {
+        if let Some(newest_event_ms) = newest_event_ms {
             self.partitions
                 .newest_event
                 .with_label_values(&[&partition])
@@ -337,6 +339,7 @@ mod tests {
             newest_event_ms: None,
             heard_at_ms: Some(now_ms() - 5_000),
             end_as_of_ms: None,
+            obstacle: None,
         });
 
         let text = metrics.to_text();

@@ -19,6 +19,9 @@ use unpublished::Unpublished;
 
 /// The number of recent problems that are kept.
 const TROUBLES: usize = 10;
+/// The reasons why a partition may be silent of which no log names one.
+const UNNAMED_OBSTACLE: &str = "its broker is away, frozen or not its leader, an open transaction holds readers back, or a quota \
+     throttles this client";
 
 /// The status of a job at a moment, from the view of one of its processes. Times are milliseconds
 /// since the epoch.
@@ -122,7 +125,7 @@ pub struct TopicsStatus {
 }
 
 /// A partition.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
 pub struct PartitionStatus {
     /// The place of its topic among the source topics, from 0 on.
     pub source: usize,
@@ -142,6 +145,8 @@ pub struct PartitionStatus {
     pub silence_ms: Option<u64>,
     /// The time as of which its end was last confirmed.
     pub end_as_of_ms: Option<u64>,
+    /// The reason why it gives neither records nor a later end, if the log has named one: a quota.
+    pub obstacle: Option<String>,
 }
 
 impl PartitionStatus {
@@ -267,6 +272,7 @@ impl Facts {
             newest_event_ms: position.newest_event_ms,
             heard_at_ms: position.heard_at_ms,
             end_as_of_ms: position.end_as_of_ms,
+            obstacle: position.obstacle.map(|it| it.to_string()),
             ..*status
         };
     }
@@ -313,12 +319,12 @@ impl Facts {
 
         Some(format!(
             "partition {} of topic {:?} has given neither a record nor a confirmed end since {}{others}: it is read up to \
-             offset {}, and {end}; its broker is away, frozen or not its leader, an open transaction holds readers back, or a quota \
-             throttles this client",
+             offset {}, and {end}; {}",
             first.partition,
             self.sources.get(first.source).map_or("", String::as_str),
             instant(self.heard_ms(first)),
             first.next_offset,
+            first.obstacle.as_deref().unwrap_or(UNNAMED_OBSTACLE),
         ))
     }
 
@@ -470,7 +476,7 @@ impl Facts {
                 .values()
                 .map(|partition| PartitionStatus {
                     silence_ms: Some(self.silence_ms(partition, now_ms)),
-                    ..*partition
+                    ..partition.clone()
                 })
                 .collect(),
             workers: self.workers.values().copied().collect(),

@@ -176,6 +176,12 @@ pub trait Reader: Send {
     /// Calls `wake` now, and whenever a partition may have become readable. `wake` must not block
     /// or call the log. A new date of an end is no reason for a call.
     fn on_readable(&mut self, wake: Wake);
+
+    /// Returns the reason why polls of `partition` give neither records nor a newer end although the log
+    /// can be reached, if the log has named one.
+    fn obstacle(&self, _partition: u32) -> Option<Arc<str>> {
+        None
+    }
 }
 
 /// Publishes records: all records between two commits together, or none of them.

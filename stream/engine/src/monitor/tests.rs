@@ -56,6 +56,7 @@ fn position(partition: u32, next_offset: Offset) -> Position {
         newest_event_ms: None,
         heard_at_ms: Some(1_000),
         end_as_of_ms: None,
+        obstacle: None,
     }
 }
 

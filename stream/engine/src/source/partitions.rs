@@ -56,6 +56,8 @@ pub struct Partitions<K, A> {
     /// When each partition last made progress: a poll returned a record or a later confirmed end,
     /// or the partition was not to be read.
     heard: BTreeMap<u32, u64>,
+    /// The reasons of those that were last polled without progress, where the log has named one.
+    obstacles: BTreeMap<u32, Arc<str>>,
     /// Who set the times of the records that were read, by source; producers, if they set any.
     log_time_types: BTreeMap<usize, LogTimeType>,
 }
@@ -127,6 +129,7 @@ impl<K: Key, A: Aggregate> Partitions<K, A> {
             resumes: VecDeque::new(),
             foreign: None,
             heard: BTreeMap::new(),
+            obstacles: BTreeMap::new(),
             log_time_types: BTreeMap::new(),
         }
     }
@@ -171,6 +174,7 @@ impl<K: Key, A: Aggregate> Partitions<K, A> {
                 newest_event_ms: newest.map(|newest| newest.event_ms),
                 heard_at_ms: self.heard.get(&partition).copied(),
                 end_as_of_ms: self.intake.end_as_of_ms(partition),
+                obstacle: self.obstacles.get(&partition).cloned(),
             }
         })
     }
@@ -216,6 +220,7 @@ impl<K: Key, A: Aggregate> Partitions<K, A> {
         let mut first_error = None;
 
         for id in self.ids() {
+            self.obstacles.remove(&id);
             let records = self.readable_records();
             if records == 0 || self.has_ended(id) || !self.may_be_read(id, last_allowed, moment) {
                 self.heard.insert(id, moment.now_ms);
@@ -402,7 +407,7 @@ impl<K: Key, A: Aggregate> Partitions<K, A> {
         }
     }
 
-    /// Notes the end that a poll confirmed, and whether the partition made progress.
+    /// Notes the end that a poll confirmed, and whether the partition made progress or what keeps it from that.
     fn hear(&mut self, partition: u32, polled: &Polled, now_ms: u64) {
         let is_end_news = polled.end_as_of_ms > self.intake.end_as_of_ms(partition);
         if let Some(as_of_ms) = polled.end_as_of_ms {
@@ -410,6 +415,8 @@ impl<K: Key, A: Aggregate> Partitions<K, A> {
         }
         if polled.records > 0 || is_end_news {
             self.heard.insert(partition, now_ms);
+        } else if let Some(obstacle) = self.reader.obstacle(partition) {
+            self.obstacles.insert(partition, obstacle);
         }
     }
 }

@@ -1,11 +1,13 @@
 //! How far a partition is read.
 
+use std::sync::Arc;
+
 use record_log::Offset;
 
 use crate::pane::EventTimeMs;
 
 /// The reading position of a partition.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Position {
     /// The partition.
     pub partition: u32,
@@ -18,4 +20,6 @@ pub struct Position {
     pub heard_at_ms: Option<u64>,
     /// The time as of which the log last confirmed the partition's end.
     pub end_as_of_ms: Option<u64>,
+    /// The reason why the log gives neither records nor a later end, if it has named one.
+    pub obstacle: Option<Arc<str>>,
 }

@@ -9,6 +9,7 @@ fn position(partition: u32, next_offset: Offset, newest_event_ms: Option<EventTi
         newest_event_ms,
         heard_at_ms: Some(900),
         end_as_of_ms: None,
+        obstacle: None,
     }
 }
 
@@ -77,7 +78,7 @@ fn a_partition_that_is_silent_for_too_long_is_named_until_it_answers() {
         heard_at_ms: Some(10_900),
         ..position(2, 7, None)
     };
-    facts.position(alone);
+    facts.position(alone.clone());
 
     let sentence = unanswered(&facts, 10_901).unwrap();
     for said in [
@@ -95,13 +96,13 @@ fn a_partition_that_is_silent_for_too_long_is_named_until_it_answers() {
 
     let answered = Position {
         heard_at_ms: Some(20_800),
-        ..alone
+        ..alone.clone()
     };
 
     for partition in [0, 2] {
         facts.position(Position {
             partition,
-            ..answered
+            ..answered.clone()
         });
     }
 
@@ -175,6 +176,30 @@ fn a_partition_s_status_has_all_that_its_position_has() {
         (1, 1, expected(1_000, 700)),
     ];
     assert_eq!(found.collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn the_reason_of_a_silence_that_the_log_has_named_replaces_the_guesses() {
+    let mut facts = facts();
+    facts.answer_limit_ms = 10_000;
+    let throttled =
+        "broker 1 throttles this client for 2200 ms: raise its quota consumer_byte_rate";
+    let mut silent = position(0, 40, None);
+    silent.obstacle = Some(throttled.into());
+    facts.position(silent.clone());
+
+    let status = |facts: &Facts| facts.status(BatchCounts::default(), 20_000);
+    let named = status(&facts);
+    let sentence = named.unanswered.unwrap();
+    assert!(sentence.ends_with(&format!("; {throttled}")), "{sentence}");
+    assert_eq!(named.partitions[0].obstacle.as_deref(), Some(throttled));
+
+    silent.obstacle = None;
+    facts.position(silent);
+    let unnamed = status(&facts);
+    let sentence = unnamed.unanswered.unwrap();
+    assert!(sentence.ends_with(UNNAMED_OBSTACLE), "{sentence}");
+    assert_eq!(unnamed.partitions[0].obstacle, None);
 }
 
 #[test]

@@ -175,6 +175,11 @@ impl Reader for NativeReader {
         // Records that came before would not wake the caller.
         wake();
     }
+
+    fn obstacle(&self, partition: u32) -> Option<Arc<str>> {
+        let cursor = self.cursors.get(&partition)?;
+        self.shared.throttled(cursor.slot)
+    }
 }
 
 impl Drop for NativeReader {

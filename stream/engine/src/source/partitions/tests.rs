@@ -308,3 +308,49 @@ fn a_partition_is_heard_by_records_and_later_ends_or_when_it_is_not_to_be_read()
         assert_eq!(heard_at(now_ms)[0].0, Some(now_ms), "records alone do");
     }
 }
+
+/// A log with nothing to read, which names an obstacle of partition 1.
+struct Throttled;
+
+impl Reader for Throttled {
+    fn poll(
+        &mut self,
+        _: u32,
+        _: usize,
+        _: &mut dyn FnMut(Record<'_>),
+    ) -> Result<Polled, LogError> {
+        Ok(Polled {
+            records: 0,
+            next_offset: 0,
+            end_as_of_ms: None,
+        })
+    }
+
+    fn on_readable(&mut self, _: Wake) {}
+
+    fn obstacle(&self, partition: u32) -> Option<Arc<str>> {
+        (partition == 1).then(|| "raise its quota".into())
+    }
+}
+
+#[test]
+fn a_partition_has_an_obstacle_until_it_makes_progress_or_is_not_to_be_read() {
+    let (log, _) = empty_log();
+    append(&log, 1, &TIMES);
+    let mut partitions = partitions(&log, 0, from_the_beginning(), false);
+    let mut reader = std::mem::replace(&mut partitions.reader, Box::new(Throttled));
+    let obstacles = |partitions: &mut Partitions<u64, Count>| -> Vec<_> {
+        partitions.poll(at(2_000)).unwrap();
+        partitions.positions().map(|it| it.obstacle).collect()
+    };
+
+    let throttled = [None, Some("raise its quota".into())];
+    assert_eq!(obstacles(&mut partitions), throttled);
+    std::mem::swap(&mut partitions.reader, &mut reader);
+    assert_eq!(obstacles(&mut partitions), [None, None], "records came");
+
+    std::mem::swap(&mut partitions.reader, &mut reader);
+    assert_eq!(obstacles(&mut partitions), throttled);
+    partitions.ends = Some(BTreeMap::from([(1, 1)]));
+    assert_eq!(obstacles(&mut partitions), [None, None], "it is read");
+}

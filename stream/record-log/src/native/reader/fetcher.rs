@@ -81,12 +81,13 @@ impl Fetcher {
         let start = connection.receive(gather.wait + self.cluster.request_limit(), &mut frame)?;
         let answer = Answer::read(&frame.bytes()[start..], &topic)
             .map_err(|source| connection.malformed(FETCH, source))?;
+        let throttle = answer.throttle;
 
         let frame = self.shared.frames.share(frame);
         match answer.code {
             Code::NONE => {
                 session.advance(answer.session_id);
-                self.distribute(plan, answer.partitions, &(frame, start), as_of_ms);
+                self.distribute(plan, answer, &(frame, start), as_of_ms);
             }
             // The broker dropped the session for others; the next request opens a new one.
             Code::FETCH_SESSION_ID_NOT_FOUND
@@ -99,7 +100,7 @@ impl Fetcher {
         }
 
         self.link = Some((connection, session));
-        Ok(answer.throttle)
+        Ok(throttle)
     }
 
     /// Requests the ends of partitions that the broker has come to lead, or that are read from followers. After it has come to
@@ -177,11 +178,12 @@ impl Fetcher {
         }
     }
 
-    /// Stores the answer, and confirms the ends of the partitions that the answer leaves out.
+    /// Stores the answer, and confirms the ends of the partitions that the answer leaves out: there is no news of them. A
+    /// broker that throttles leaves out the news too, so its answer confirms nothing.
     pub fn distribute(
         &self,
         plan: &Plan,
-        answered: Vec<Fetched>,
+        answer: Answer,
         (frame, start): &(SharedFrame, usize),
         as_of_ms: u64,
     ) {
@@ -193,7 +195,7 @@ impl Fetcher {
 
         let mut is_news = false;
         let mut state = self.shared.state();
-        for mut fetched in answered {
+        for mut fetched in answer.partitions {
             let Some(wanted) = asked.remove(&fetched.partition) else {
                 continue;
             };
@@ -205,9 +207,14 @@ impl Fetcher {
             is_news |= self.store(&mut state, wanted, fetched, frame, as_of_ms);
         }
 
+        let throttled = self.throttled(answer.throttle);
         for partition in asked.into_keys() {
-            if state.is_read_from(partition, self.node) {
-                state.confirm_end(partition, as_of_ms);
+            if !state.is_read_from(partition, self.node) {
+                continue;
+            }
+            match &throttled {
+                None => state.confirm_end(partition, as_of_ms),
+                Some(reason) => state.throttle(partition, reason),
             }
         }
         drop(state);
@@ -216,6 +223,18 @@ impl Fetcher {
         if is_news {
             self.shared.wake();
         }
+    }
+
+    /// Returns the sentence about a throttle; none if the broker does not throttle.
+    fn throttled(&self, throttle: Duration) -> Option<Arc<str>> {
+        let node = self.node;
+        let throttle_ms = throttle.as_millis();
+        (throttle_ms > 0).then(|| {
+            format!(
+                "broker {node} throttles this client for {throttle_ms} ms: raise its quota consumer_byte_rate"
+            )
+            .into()
+        })
     }
 
     /// Returns whether there is news for the reader.

@@ -10,21 +10,22 @@
 //! Invariants: fetched bytes that wait are at most [`Fetching::waiting_bytes`] and one answer. When a partition needs
 //! room that others take, the bytes of the fullest are dropped, and fetched again when the reader comes for them.
 
+mod found;
 pub(super) mod plan;
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
+pub(super) use self::found::Found;
 use super::Fetching;
 use super::fetch::{Fetched, Wanted};
 use super::follower::Replica;
 use super::frames::{Frames, Piece, SharedFrame};
 use super::whole::{LEAST_BYTES, whole_batches};
+use crate::Wake;
 use crate::native::batch::walk::Aborted;
 use crate::native::cluster::{Leader, Topic, lock};
-use crate::native::wire::WireError;
 use crate::runtime::{Bell, Runtime};
-use crate::{Refusal, Wake};
 
 /// The partitions of a reader, and the signals that its threads wait for.
 pub(super) struct Shared {
@@ -62,6 +63,8 @@ pub(super) struct Slot {
     /// The newest epoch that a leader was seen with.
     pub newest_epoch: i32,
     pub found: Option<Found>,
+    /// The answer that would have brought its records or its end was throttled: the sentence about that.
+    throttled: Option<Arc<str>>,
     fetched: Option<Piecewise>,
     next: i64,
     fetched_epoch: i32,
@@ -104,21 +107,6 @@ pub(super) struct End {
     pub as_of_ms: u64,
 }
 
-/// The failure that was found instead of records.
-#[derive(Clone, Debug)]
-pub(super) enum Found {
-    /// The position is not in the log. This stays.
-    Lost,
-    /// The topic was deleted and created again. This stays.
-    Recreated,
-    /// There is no such topic now.
-    NoTopic,
-    /// It is tried again.
-    Failing(Arc<str>),
-    /// The brokers refuse, and will again. This stays.
-    Refused(Refusal),
-}
-
 /// The result for a reader that comes for records.
 pub(super) enum Taken {
     Piece(Piecewise),
@@ -126,22 +114,6 @@ pub(super) enum Taken {
         end: Option<End>,
         found: Option<Found>,
     },
-}
-
-impl From<&WireError> for Found {
-    fn from(error: &WireError) -> Self {
-        match error.refusal() {
-            Some(refusal) => Self::Refused(refusal),
-            None if error.is_passing() => Self::Failing(error.to_string().into()),
-            None => Self::Refused(Refusal::new(error.to_string())),
-        }
-    }
-}
-
-impl Found {
-    pub fn stays(&self) -> bool {
-        matches!(self, Self::Lost | Self::Recreated | Self::Refused(_))
-    }
 }
 
 impl Slot {
@@ -210,6 +182,7 @@ impl Slot {
         self.leader = None;
         self.replica.leave();
         self.has_confirmed_end = false;
+        self.throttled = None;
         if found.is_some() {
             self.found = found;
         }
@@ -235,6 +208,7 @@ impl Shared {
                 replica: Replica::default(),
                 newest_epoch: leader.map_or(-1, |leader| leader.epoch),
                 found: None,
+                throttled: None,
                 fetched: None,
                 next: *next,
                 fetched_epoch: -1,
@@ -351,6 +325,11 @@ impl Shared {
 
         Taken::Nothing { end, found }
     }
+
+    /// Returns the sentence about the quota that holds the partition back, if one does.
+    pub fn throttled(&self, slot: usize) -> Option<Arc<str>> {
+        self.state().slots[slot].throttled.clone()
+    }
 }
 
 impl State {
@@ -377,6 +356,7 @@ impl State {
         };
 
         slot.found = None;
+        slot.throttled = None;
         slot.requested_bytes = 0;
         slot.replica.note_answer(!fetched.records.is_empty(), now);
         let end = End {
@@ -420,6 +400,7 @@ impl State {
         let now = self.runtime.now();
         if let Some(slot) = self.slot_of(partition) {
             slot.found = None;
+            slot.throttled = None;
             slot.requested_bytes = 0;
             slot.is_behind = false;
             slot.replica.note_answer(false, now);
@@ -429,6 +410,15 @@ impl State {
             {
                 end.as_of_ms = as_of_ms;
             }
+        }
+    }
+
+    /// Notes that the broker has neither records nor an end of a partition in its answer because it throttles this client.
+    pub fn throttle(&mut self, partition: i32, reason: &Arc<str>) {
+        if let Some(slot) = self.slot_of(partition) {
+            slot.found = None;
+            slot.throttled = Some(Arc::clone(reason));
+            slot.requested_bytes = 0;
         }
     }
 

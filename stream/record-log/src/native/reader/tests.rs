@@ -39,6 +39,8 @@ struct Script {
     is_deposed: bool,
     deposed_at_ms: u64,
     epoch: i32,
+    /// It throttles each Fetch for so long.
+    throttle_ms: i32,
 }
 
 #[derive(Clone, Default)]
@@ -174,6 +176,9 @@ impl Script {
     /// No records: the end that it believes in is all that may be new.
     fn records(&mut self, output: &mut Output<'_>) {
         self.fetched += 1;
+        if self.throttle_ms > 0 {
+            return self.nothing(output);
+        }
         let is_deposed = std::mem::take(&mut self.is_deposed);
         if is_deposed {
             self.epoch += 1;
@@ -212,6 +217,17 @@ impl Script {
             });
             output.no_tags();
         });
+        output.no_tags();
+    }
+}
+
+impl Script {
+    /// The answer to a Fetch that a quota throttles: brokers leave out the records, and the ends.
+    fn nothing(&self, output: &mut Output<'_>) {
+        output.i32(self.throttle_ms);
+        output.i16(0);
+        output.i32(SESSION_ID);
+        output.length(0);
         output.no_tags();
     }
 }
@@ -282,4 +298,42 @@ fn a_new_leader_dates_no_end_before_it_knows_it() {
         1,
         "requests for the end stop with its first answer"
     );
+}
+
+#[test]
+fn a_throttled_answer_dates_no_end_and_names_the_quota() {
+    let scripted = Scripted::default();
+    let script = || lock(&scripted.0);
+    script().end = EARLIER_END;
+    let log = NativeLog::over(
+        Box::new(scripted.clone()),
+        "broker:9092",
+        Patience::default(),
+    );
+    let mut reader = log.reader(TOPIC, &[(0, EARLIER_END as u64)]).unwrap();
+    poll_until(&mut *reader, Polled::is_at_end);
+    assert_eq!(reader.obstacle(0), None);
+
+    // A record is committed. The answers that would name the new end are throttled.
+    let throttled_at_ms = {
+        let mut script = script();
+        script.end = END;
+        script.throttle_ms = 3;
+        script.fetched = 0;
+        system_now_ms()
+    };
+    poll_until(&mut *reader, |polled| {
+        assert!(polled.end_as_of_ms <= Some(throttled_at_ms));
+        // So many that the clock is past the time above.
+        script().fetched > 10
+    });
+    let obstacle = reader.obstacle(0);
+    assert_eq!(
+        obstacle.as_deref(),
+        Some("broker 1 throttles this client for 3 ms: raise its quota consumer_byte_rate")
+    );
+
+    script().throttle_ms = 0;
+    poll_until(&mut *reader, |polled| polled.end_as_of_ms.is_none());
+    assert_eq!(reader.obstacle(0), None, "it answers again");
 }

@@ -1,12 +1,13 @@
 //! Tests of the state of a partition that is read from a follower: only its leader dates its end.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::tests::{NODE, batch, fetched, shared, wanted};
 use super::{End, Fetched, Found, Shared, Taken};
 use crate::native::api::Code;
 use crate::native::cluster::{Cluster, Leader};
+use crate::native::reader::fetch::Answer;
 use crate::native::reader::fetcher::Fetcher;
 use crate::native::settings::Settings;
 use crate::native::wire::Frame;
@@ -105,19 +106,45 @@ fn an_answer_of_a_broker_that_is_read_no_more_is_left_out() {
     assert!(!shared.state().is_read_from(0, NODE));
 }
 
-/// This broker refuses the next fetch of the partition. Returns the reader's finding.
-fn refuse(shared: &Arc<Shared>, node: i32, code: Code, diverged_at: Option<i64>) -> Option<Found> {
+/// This broker gives this answer to the next fetch.
+fn distribute(shared: &Arc<Shared>, node: i32, throttle: Duration, partitions: Vec<Fetched>) {
     let settings = Settings::new("localhost:1", &[]).unwrap();
     let cluster = Arc::new(Cluster::new(settings.access, settings.brokers));
     let plan = shared.state().plan(node).unwrap();
+    let answer = Answer {
+        throttle,
+        code: Code::NONE,
+        session_id: 0,
+        partitions,
+    };
+
+    let frame = shared.frames.share(Frame::of(&[]));
+    Fetcher::new(&cluster, shared, node).distribute(&plan, answer, &(frame, 0), 1);
+}
+
+#[test]
+fn a_throttled_follower_does_not_lag() {
+    let shared = Arc::new(followed());
+    let bytes = batch(1);
+    answer(&shared, &bytes, 1, 1);
+    assert!(matches!(shared.take(0), Taken::Piece(_)));
+
+    let wants_end = || shared.state().slots[0].replica.wants_end();
+    distribute(&shared, FOLLOWER, Duration::from_millis(1), Vec::new());
+    assert!(!wants_end());
+    distribute(&shared, FOLLOWER, Duration::ZERO, Vec::new());
+    assert!(wants_end(), "it has nothing more");
+}
+
+/// This broker refuses the next fetch of the partition. Returns the reader's finding.
+fn refuse(shared: &Arc<Shared>, node: i32, code: Code, diverged_at: Option<i64>) -> Option<Found> {
     let refused = Fetched {
         code,
         diverged_at,
         ..fetched(0, 0, -1)
     };
 
-    let frame = shared.frames.share(Frame::of(&[]));
-    Fetcher::new(&cluster, shared, node).distribute(&plan, vec![refused], &(frame, 0), 1);
+    distribute(shared, node, Duration::ZERO, vec![refused]);
     match shared.take(0) {
         Taken::Nothing { found, .. } => found,
         Taken::Piece(_) => panic!("nothing was fetched"),

@@ -383,3 +383,24 @@ fn memory_is_bounded_when_each_partition_lags_alone() {
         assert!(largest > answer / 2, "no piece was large: {largest}");
     }
 }
+
+#[test]
+fn a_throttle_is_named_until_the_next_answer_or_another_leader() {
+    let shared = shared(1);
+    let next: [&dyn Fn(); 3] = [
+        &|| {
+            let asked = wanted(&shared, NODE, 0);
+            let frame = shared.frames.share(Frame::of(&[]));
+            shared.state().store(&asked, fetched(0, 0, 0), &frame, 1);
+        },
+        &|| shared.state().confirm_end(0, 1),
+        &|| shared.state().slots[0].lose_leader(None),
+    ];
+
+    for answer in next {
+        shared.state().throttle(0, &"a quota".into());
+        assert_eq!(shared.throttled(0).as_deref(), Some("a quota"));
+        answer();
+        assert_eq!(shared.throttled(0), None);
+    }
+}

@@ -53,6 +53,10 @@ where
         "listening"
     );
 
+    // With --until-end, the job ends when it has read everything.
+    if part == Part::StreamJob {
+        running.let_end(part.name());
+    }
     running.start(Stage::Services, part.name(), |shutdown| {
         service(settings.service, equipment, bound.into(), shutdown)
     });

@@ -3,7 +3,8 @@
 //! Parts stop [stage](Stage) by stage. A stage begins when the one before has ended or used up its
 //! time, so a part that serves others outlives its callers. If a part ends before a shutdown is
 //! requested, the whole process stops with an error, whether the part returned, failed or panicked.
-//! A process never continues with some of its parts missing.
+//! Only a part that may end, such as a stream job with `--until-end`, may return. A process never
+//! continues with some of its parts missing.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -50,6 +51,7 @@ impl Stage {
 pub struct Running {
     tasks: JoinSet<Result<(), Failure>>,
     names: HashMap<Id, (&'static str, Stage)>,
+    may_end: Vec<&'static str>,
     shutdowns: [Shutdown; Stage::ALL.len()],
     stop_within: Duration,
 }
@@ -60,9 +62,15 @@ impl Running {
         Self {
             tasks: JoinSet::new(),
             names: HashMap::new(),
+            may_end: Vec::new(),
             shutdowns: Default::default(),
             stop_within,
         }
+    }
+
+    /// Lets this part end by itself: if it succeeds, the process stops without an error.
+    pub fn let_end(&mut self, name: &'static str) {
+        self.may_end.push(name);
     }
 
     /// Starts a part.
@@ -104,7 +112,7 @@ impl Running {
     /// first that failed while it stopped.
     pub async fn run_until_stopped(mut self, mut signals: StopSignals) -> Result<(), PartError> {
         let ended = tokio::select! {
-            error = self.first_to_end() => Err(error),
+            ended = self.first_to_end() => ended,
             () = signals.next() => Ok(()),
         };
 
@@ -115,15 +123,22 @@ impl Running {
 
     /// Waits until a part ends, before any shutdown is requested. Pending for ever if there are no
     /// parts.
-    async fn first_to_end(&mut self) -> PartError {
+    ///
+    /// # Errors
+    /// [`PartError`], unless the part succeeded and [may end](Self::let_end).
+    async fn first_to_end(&mut self) -> Result<(), PartError> {
         let Some(ended) = self.tasks.join_next_with_id().await else {
             return std::future::pending().await;
         };
 
         let (name, result) = self.forget(ended);
-        PartError {
-            name,
-            failure: result.err().unwrap_or_else(|| "it returned".into()),
+        match result {
+            Ok(()) if self.may_end.contains(&name) => Ok(()),
+            Ok(()) => Err(PartError {
+                name,
+                failure: "it returned".into(),
+            }),
+            Err(failure) => Err(PartError { name, failure }),
         }
     }
 
@@ -238,7 +253,7 @@ mod tests {
             |_| -> Result<(), Infallible> { panic!("no way on") },
         );
 
-        let error = running.first_to_end().await.to_string();
+        let error = running.first_to_end().await.unwrap_err().to_string();
         assert_eq!(error, "stream job ended: it panicked: no way on");
         running.stop().await.unwrap();
     }
@@ -251,9 +266,26 @@ mod tests {
         });
 
         assert_eq!(
-            running.first_to_end().await.to_string(),
+            running.first_to_end().await.unwrap_err().to_string(),
             "orders ended: it returned"
         );
+    }
+
+    #[tokio::test]
+    async fn a_part_that_may_end_ends_well_unless_it_fails() {
+        let ended = async |result: Result<(), &'static str>| {
+            let mut running = Running::new(LIMIT);
+            running.let_end("job");
+            running.start(Stage::StreamJob, "job", |_| async move { result });
+            running
+                .first_to_end()
+                .await
+                .map_err(|error| error.to_string())
+        };
+
+        assert_eq!(ended(Ok(())).await, Ok(()));
+        let failed = ended(Err("no topic")).await;
+        assert_eq!(failed, Err("job ended: no topic".to_owned()));
     }
 
     #[tokio::test]

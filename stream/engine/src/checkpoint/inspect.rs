@@ -30,8 +30,8 @@ use crate::checkpoint::store::{CheckpointStore, ManifestId, StoreError};
 ///
 /// let store = CheckpointStore::open("memory:///", "visits")?;
 /// let verify = CheckpointsCommand::Verify { json: false };
-/// let report: Report = verify.run(&store, 0).expect("there is no damage");
-/// assert!(report.is_sound);
+/// let report: Result<Report, InspectError> = verify.run(&store, 0);
+/// assert!(matches!(report, Err(InspectError::Empty(job)) if job == "visits"));
 ///
 /// let checkpoint: ManifestId = "7-60000".parse().expect("an attempt and a boundary");
 /// let show = CheckpointsCommand::Show { checkpoint: Some(checkpoint), json: false };
@@ -114,7 +114,9 @@ pub enum InspectError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The job has no checkpoints.
-    #[error("job {0:?} has no checkpoints here")]
+    #[error(
+        "job {0:?} has no checkpoints here; --job and --checkpoints name the job and the place"
+    )]
     Empty(String),
     /// The checkpoint does not exist.
     #[error("there is no checkpoint {0}; `checkpoints list` names those that there are")]
@@ -183,9 +185,7 @@ async fn answer(
     match command {
         CheckpointsCommand::List { json } => {
             let listed = survey::list(store, now_ms).await?;
-            Ok(report(*json, &listed, true, |listed| {
-                text::list(store.job(), listed)
-            }))
+            Ok(report(*json, &listed, true, |listed| text::list(listed)))
         }
         CheckpointsCommand::Show { checkpoint, json } => {
             let shown = survey::show(store, *checkpoint, now_ms).await?;

@@ -23,6 +23,7 @@ pub mod trial;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -48,6 +49,12 @@ pub enum StoreError {
         /// The reason why it cannot be used.
         source: object_store::Error,
     },
+    /// The folder of existing checkpoints does not exist.
+    #[error(
+        "there is no folder {}: correct --checkpoints, or create the folder if its checkpoints are lost",
+        .0.display()
+    )]
+    NoFolder(PathBuf),
     /// Another process has created the object with other content.
     #[error("{0} exists already with other content: another process runs the same job")]
     Taken(Path),
@@ -121,6 +128,17 @@ impl CheckpointStore {
 
         let Address { objects, root } = address::open(url).map_err(address)?;
         Ok(Self::new(objects, root, job))
+    }
+
+    /// Opens the checkpoints of `job` at `url` as [`open`](Self::open) does, but creates no folder.
+    ///
+    /// # Errors
+    /// [`StoreError::NoFolder`] if `url` names a folder of this machine that does not exist; [`StoreError::Address`].
+    pub fn open_existing(url: &str, job: &str) -> Result<Self, StoreError> {
+        match address::missing_folder(url) {
+            Some(folder) => Err(StoreError::NoFolder(folder)),
+            None => Self::open(url, job),
+        }
     }
 
     /// Returns the checkpoints of `job` below `root` in a store that is already open.

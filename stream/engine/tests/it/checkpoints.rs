@@ -319,14 +319,15 @@ fn pruning_deletes_nothing_where_it_cannot_know_what_is_needed() {
 }
 
 #[test]
-fn a_job_without_checkpoints_is_listed_as_such() {
+fn a_job_without_checkpoints_is_an_error_of_every_command() {
     let world = World::new(Windows::tumbling(Duration::from_millis(10)).unwrap(), 1);
-    let list = ask(&world, &CheckpointsCommand::List { json: false }).unwrap();
-    assert_eq!(list.text, "job \"counts\" has no checkpoints here\n");
-
-    assert!(matches!(
-        ask(&world, &prune(1, true)),
-        Err(InspectError::Empty(_))
-    ));
-    assert!(verify(&world).is_sound);
+    for command in [
+        CheckpointsCommand::List { json: false },
+        CheckpointsCommand::List { json: true },
+        CheckpointsCommand::Verify { json: false },
+        prune(1, true),
+    ] {
+        let error = ask(&world, &command).unwrap_err();
+        assert!(matches!(error, InspectError::Empty(job) if job == "counts"));
+    }
 }

@@ -70,9 +70,21 @@ pub struct Checked {
     pub flaws: Vec<String>,
 }
 
-/// Lists the checkpoints, the newest first.
-pub async fn list(store: &CheckpointStore, now_ms: u64) -> Result<Vec<Listed>, InspectError> {
+/// Returns what a job has in the store, which is at least one checkpoint.
+async fn some(store: &CheckpointStore) -> Result<Contents, InspectError> {
     let contents = store.contents().await?;
+    if contents.manifests.is_empty() {
+        return Err(InspectError::Empty(store.job().to_owned()));
+    }
+    Ok(contents)
+}
+
+/// Lists the checkpoints, the newest first.
+///
+/// # Errors
+/// [`InspectError::Empty`], because a mistyped job or address looks the same; [`InspectError::Store`].
+pub async fn list(store: &CheckpointStore, now_ms: u64) -> Result<Vec<Listed>, InspectError> {
+    let contents = some(store).await?;
     let mut listed = Vec::new();
     for (id, written_at_ms) in &contents.manifests {
         let read = read_manifest(store, *id).await;
@@ -144,8 +156,11 @@ pub async fn show(
 }
 
 /// Verifies every object that any checkpoint names, reading each part once.
+///
+/// # Errors
+/// [`InspectError::Empty`], so that a mistyped job does not count as sound; [`InspectError::Store`].
 pub async fn verify(store: &CheckpointStore) -> Result<Verified, InspectError> {
-    let contents = store.contents().await?;
+    let contents = some(store).await?;
     let mut manifests = Vec::new();
     for (id, _) in &contents.manifests {
         manifests.push((*id, read_manifest(store, *id).await));

@@ -8,11 +8,7 @@ use crate::inputs;
 use crate::units::{duration, instant, size};
 
 /// Formats the table of all checkpoints.
-pub fn list(job: &str, listed: &[Listed]) -> String {
-    if listed.is_empty() {
-        return format!("job {job:?} has no checkpoints here\n");
-    }
-
+pub fn list(listed: &[Listed]) -> String {
     let head = [
         "ID",
         "BOUNDARY",

@@ -1,5 +1,6 @@
 //! The address of an object store: `file:///folder`, `gs://bucket/prefix`, `s3://bucket/prefix` or `memory:///`.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use object_store::local::LocalFileSystem;
@@ -22,7 +23,7 @@ pub struct Address {
 pub fn open(url: &str) -> object_store::Result<Address> {
     let parsed = url::Url::parse(url).map_err(|error| generic(error.into()))?;
 
-    if let ("file", Ok(folder)) = (parsed.scheme(), parsed.to_file_path()) {
+    if let Some(folder) = folder_of(&parsed) {
         std::fs::create_dir_all(&folder).map_err(|error| generic(error.into()))?;
         let objects = LocalFileSystem::new_with_prefix(folder)?.with_fsync(true);
         return Ok(Address {
@@ -37,6 +38,16 @@ pub fn open(url: &str) -> object_store::Result<Address> {
         objects: objects.into(),
         root,
     })
+}
+
+/// Returns the folder of this machine that `url` names, if it does not exist.
+pub fn missing_folder(url: &str) -> Option<PathBuf> {
+    let folder = folder_of(&url::Url::parse(url).ok()?)?;
+    (!folder.is_dir()).then_some(folder)
+}
+
+fn folder_of(url: &url::Url) -> Option<PathBuf> {
+    (url.scheme() == "file").then(|| url.to_file_path().ok())?
 }
 
 fn generic(source: Box<dyn std::error::Error + Send + Sync>) -> Error {

@@ -15,6 +15,15 @@ use crate::metrics::Metrics;
 /// The interval at which a waiting thread checks whether a stop is requested.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
+/// The effect of SIGINT on a job.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Interrupts {
+    /// It requests the stop.
+    Counted,
+    /// It has none.
+    Ignored,
+}
+
 /// A request to stop a job. Clones share the request.
 #[derive(Clone, Default)]
 pub struct Stop(Arc<AtomicU8>);
@@ -34,6 +43,19 @@ impl Stop {
     /// # Errors
     /// If the system cannot register the signal handlers or start the thread.
     pub fn request_on_signals(&self) -> std::io::Result<()> {
+        self.listen_for_signals(Interrupts::Counted)
+    }
+
+    /// Starts a thread that requests the stop on each SIGTERM. SIGINT has no effect: a supervisor that receives the
+    /// terminal's Ctrl-C, too, passes it on as SIGTERM, and together the two would be a second request.
+    ///
+    /// # Errors
+    /// If the system cannot register the signal handlers or start the thread.
+    pub fn request_on_termination(&self) -> std::io::Result<()> {
+        self.listen_for_signals(Interrupts::Ignored)
+    }
+
+    fn listen_for_signals(&self, interrupts: Interrupts) -> std::io::Result<()> {
         use tokio::signal::unix::{SignalKind, signal};
 
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -47,10 +69,15 @@ impl Stop {
         let stop = self.clone();
         let listen = move || {
             while !stop.is_immediate() {
-                runtime.block_on(async {
-                    tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
+                let is_request = runtime.block_on(async {
+                    tokio::select! {
+                        _ = interrupt.recv() => interrupts == Interrupts::Counted,
+                        _ = terminate.recv() => true,
+                    }
                 });
-                stop.request();
+                if is_request {
+                    stop.request();
+                }
             }
         };
 

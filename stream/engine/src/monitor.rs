@@ -154,7 +154,12 @@ impl Watched {
         while !ended.load(Ordering::Acquire) {
             signal.wait(LOOK_EVERY);
             if stopping.stop.is_requested() {
-                let since = *draining.get_or_insert_with(Instant::now);
+                let since = *draining.get_or_insert_with(|| {
+                    tracing::info!(
+                        "stopping once closed windows are committed; another signal ends it at once"
+                    );
+                    Instant::now()
+                });
                 self.drain(stopping, since);
             }
             self.note_silence(now_ms());

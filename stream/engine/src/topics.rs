@@ -219,7 +219,10 @@ fn await_partitions(
         match log.partitions(topic) {
             Err(LogError::UnknownTopic(_)) if !is_to_end => {
                 if !std::mem::replace(&mut is_logged, true) {
-                    tracing::info!(topic, "waiting for the topic to be created");
+                    tracing::warn!(
+                        topic,
+                        "the source topic does not exist; waiting for it to be created"
+                    );
                 }
                 std::thread::sleep(LOOK_EVERY);
             }

@@ -74,7 +74,10 @@ impl World {
         let program = binaries::find("order-analytics")
             .map_err(PlatformError::from)
             .map_err(EndToEndError::from)?;
-        let checkpoints = format!("file://{}", self.objects().join("checkpoints").display());
+        // The folder was lost with its checkpoints.
+        let checkpoints = self.objects().join("checkpoints");
+        std::fs::create_dir_all(&checkpoints)?;
+        let checkpoints = format!("file://{}", checkpoints.display());
         let mut job = Command::new(program);
 
         job.args([

@@ -1,12 +1,14 @@
 //! The commands that every job has. Each returns the exit code of the process.
 
 use std::io::{BufWriter, Write};
+use std::time::Duration;
 
 use stream::{
     AnyPipeline, CheckpointStore, CheckpointsCommand, Job, JobError, Membership, Settings, Stop,
     system_clock,
 };
 
+use crate::announcement;
 use crate::checkpoints::CheckpointsVerb;
 use crate::error::CommandError;
 use crate::flags::{CheckpointsFlags, RunFlags};
@@ -14,6 +16,11 @@ use crate::generator::Generator;
 use crate::job::JobDefinition;
 use crate::status;
 use crate::supervise;
+
+/// The interval at which a second request to stop is looked for.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// The time that an attempt has to end after a second request to stop.
+const END_WITHIN: Duration = Duration::from_secs(1);
 
 /// Runs the job until it is stopped or, if so configured, until it has read to the ends.
 pub fn work<D: JobDefinition>(
@@ -33,13 +40,18 @@ pub fn work<D: JobDefinition>(
         until_end: flags.job.settings.until_end || flags.records.ends(),
         ..flags.job.settings.into()
     };
+    announcement::announce(&pipeline, &flags.records, &settings);
     let run = pipeline.on(settings, log)?.together(members)?;
 
     let stop = stop_on_signals()?;
-    if let Some(address) = flags.status_address {
-        status::serve(address, run.metrics.clone())?;
-    }
+    end_on_second_request(&stop)?;
+    status::open(
+        flags.status_address,
+        flags.members.process,
+        run.metrics.clone(),
+    )?;
     run.run(&stop).map_err(CommandError::Ended)?;
+    announcement::report_end(&stop);
 
     Ok(0)
 }
@@ -61,7 +73,7 @@ pub fn checkpoints<D: JobDefinition>(
     flags: CheckpointsFlags<D>,
     define: impl FnOnce(&D, Job) -> Result<AnyPipeline, JobError>,
 ) -> Result<u8, CommandError> {
-    let store = open(&flags.checkpoints, &flags.job)?;
+    let store = open_existing(&flags.checkpoints, &flags.job)?;
     let command = match flags.command {
         CheckpointsVerb::List { json } => CheckpointsCommand::List { json },
         CheckpointsVerb::Show { checkpoint, json } => CheckpointsCommand::Show { checkpoint, json },
@@ -81,7 +93,12 @@ pub fn checkpoints<D: JobDefinition>(
             json,
         } => CheckpointsCommand::Copy {
             checkpoint,
-            to: target(&to, &flags.checkpoints, &flags.job)?,
+            to: {
+                // The target may be a new folder, which is not created for a checkpoint that does not exist.
+                let show = CheckpointsCommand::Show { checkpoint, json };
+                show.run(&store, system_clock()())?;
+                target(&to, &flags.checkpoints, &flags.job)?
+            },
             json,
         },
         CheckpointsVerb::Read { checkpoint, own } => {
@@ -110,7 +127,7 @@ fn target(to: &str, url: &str, job: &str) -> Result<CheckpointStore, CommandErro
 
 /// Lets the next start read everything again.
 pub fn start_over(pipeline: &AnyPipeline, checkpoints: &str) -> Result<u8, CommandError> {
-    let store = open(checkpoints, pipeline.name())?;
+    let store = open_existing(checkpoints, pipeline.name())?;
     pipeline.start_over(&store)?;
     print(&format!(
         "the next start of {:?} reads {:?} from the oldest record\n",
@@ -128,20 +145,53 @@ pub fn print(text: &str) -> Result<(), CommandError> {
         .map_err(CommandError::system("cannot write the answer"))
 }
 
-/// Returns a stop that SIGINT and SIGTERM request.
+/// Returns a stop that SIGINT and SIGTERM request. A supervisor passes on both as SIGTERM.
 pub fn stop_on_signals() -> Result<Stop, CommandError> {
     let stop = Stop::default();
-    stop.request_on_signals()
-        .map_err(CommandError::system("cannot listen for signals"))?;
+    let listening = match supervise::is_supervised() {
+        true => stop.request_on_termination(),
+        false => stop.request_on_signals(),
+    };
+    listening.map_err(CommandError::system("cannot listen for signals"))?;
 
     Ok(stop)
 }
 
-fn open(url: &str, job: &str) -> Result<CheckpointStore, CommandError> {
-    if url.starts_with("memory:") {
-        let reason = "checkpoints in memory are gone with their process: say where they lie by --checkpoints";
-        return Err(CommandError::Other(reason.into()));
-    }
+/// Ends the process soon after a second request to stop, even if a server that does not answer is waited for.
+fn end_on_second_request(stop: &Stop) -> Result<(), CommandError> {
+    let stop = stop.clone();
+    let watch = move || {
+        while !stop.is_immediate() {
+            std::thread::sleep(LOOK_EVERY);
+        }
+        std::thread::sleep(END_WITHIN);
 
+        announcement::report_end(&stop);
+        std::process::exit(0);
+    };
+    std::thread::Builder::new()
+        .name("end at once".to_owned())
+        .spawn(watch)
+        .map(drop)
+        .map_err(CommandError::system("cannot wait for a second signal"))
+}
+
+/// Opens checkpoints that are there already: a mistyped path is an error, and creates nothing.
+fn open_existing(url: &str, job: &str) -> Result<CheckpointStore, CommandError> {
+    refuse_memory(url)?;
+    Ok(CheckpointStore::open_existing(url, job)?)
+}
+
+fn open(url: &str, job: &str) -> Result<CheckpointStore, CommandError> {
+    refuse_memory(url)?;
     Ok(CheckpointStore::open(url, job)?)
+}
+
+fn refuse_memory(url: &str) -> Result<(), CommandError> {
+    if !url.starts_with("memory:") {
+        return Ok(());
+    }
+    let reason =
+        "checkpoints in memory are gone with their process: name their place by --checkpoints";
+    Err(CommandError::Other(reason.into()))
 }

@@ -19,7 +19,9 @@ pub enum CommandError {
         source: io::Error,
     },
     /// The status cannot be served.
-    #[error("cannot serve the job's status on {address}: {source}")]
+    #[error(
+        "cannot serve the job's status on {address}: {source}; --status-address names another address, or off"
+    )]
     Status {
         /// The address to listen on.
         address: SocketAddr,
@@ -49,7 +51,21 @@ pub enum CommandError {
     Other(#[from] Box<dyn Error + Send + Sync>),
 }
 
+/// The exit code if the reader of the output has gone, as in `checkpoints list | head -1`: that of a program that
+/// SIGPIPE ends.
+pub const EXIT_PIPE: u8 = 128 + 13;
+
 impl CommandError {
+    /// Returns whether the reader of the output has gone. That is no fault, and is not reported.
+    pub(crate) fn is_of_reader(&self) -> bool {
+        match self {
+            Self::System { source, .. } | Self::Inspect(InspectError::Output(source)) => {
+                source.kind() == io::ErrorKind::BrokenPipe
+            }
+            _ => false,
+        }
+    }
+
     /// Returns the exit code: [`EXIT_START_AGAIN`] if a supervisor should start the process again,
     /// otherwise 1.
     pub fn exit_code(&self) -> u8 {

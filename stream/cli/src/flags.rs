@@ -1,6 +1,5 @@
 //! The command line of a job's program.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -16,6 +15,7 @@ use crate::generator::{Generator, GeneratorFlags, open_generated};
 use crate::job::{JobDefinition, JobSettings};
 use crate::logs::{self, LogFormat};
 use crate::members::MembershipFlags;
+use crate::status::StatusAddress;
 
 /// The settings of the job that is examined, and how the findings are printed.
 #[derive(Args, Clone, Debug)]
@@ -62,7 +62,8 @@ pub struct CheckpointsFlags<D: JobDefinition> {
 /// ```
 /// use clap::Parser;
 /// use stream::{Guarantee, Settings};
-/// use stream_cli::{Client, GuaranteeFlag, LogFilter, LogFlags, LogFormat, MembershipFlags, NoFlags, RunFlags, SettingsFlags};
+/// use stream_cli::{Client, GuaranteeFlag, InvalidStatusAddress, LogFilter, LogFlags, LogFormat, MembershipFlags, NoFlags};
+/// use stream_cli::{RunFlags, SettingsFlags, StatusAddress};
 ///
 /// #[derive(Parser)]
 /// struct Line {
@@ -71,7 +72,11 @@ pub struct CheckpointsFlags<D: JobDefinition> {
 /// }
 ///
 /// let flags = ["job", "--guarantee", "at-least-once", "--processes", "3"];
-/// let RunFlags { records, log, log_format, members, job, .. } = Line::parse_from(flags).run;
+/// let RunFlags { records, status_address, log, log_format, members, job } = Line::parse_from(flags).run;
+/// assert_eq!(status_address, None);
+/// assert_eq!("off".parse(), Ok(StatusAddress::Off));
+/// assert_eq!("5006".parse::<StatusAddress>(), Err(InvalidStatusAddress));
+///
 /// let LogFlags { brokers, client, .. } = records;
 /// assert_eq!((&*brokers, client), ("localhost:9092", Client::Native));
 ///
@@ -89,16 +94,17 @@ pub struct RunFlags<D: JobDefinition> {
     #[allow(missing_docs)]
     pub records: LogFlags,
 
-    /// Address that serves status, health and metrics; not served if absent
-    #[arg(long, env = "TIDEMARK_STATUS_ADDRESS", value_name = "HOST:PORT")]
-    pub status_address: Option<SocketAddr>,
+    /// Address that serves the status page, health and metrics, or off [default: port 5006 of this machine, for process
+    /// n the port n above, and a free port if that is taken]
+    #[arg(long, env = "TIDEMARK_STATUS_ADDRESS", value_name = "IP:PORT|off")]
+    pub status_address: Option<StatusAddress>,
 
     /// Log level (error, warn, info, debug), or a level for one module as in
     /// `stream=debug`
     #[arg(
         long,
         env = "TIDEMARK_LOG",
-        default_value = "warn",
+        default_value = "info",
         value_name = "FILTER"
     )]
     pub log: LogFilter,

@@ -49,12 +49,14 @@
 //! ends with a job on your Kafka.
 //!
 //! It ends with exit code 0 when it is done or stopped, 1 if it cannot work as it is set up, 2 if a
-//! flag is wrong, and 75 (`EX_TEMPFAIL`) if its supervisor should start it again.
+//! flag is wrong, 75 (`EX_TEMPFAIL`) if its supervisor should start it again, and 141 if the reader of its output has
+//! gone, as in `visits checkpoints list | head -1`.
 //!
 //! A job with flags of its own implements [`JobDefinition`] on a struct of them, and its program is
 //! a [`Program`] of this struct. Further commands, and records to try the job with, are added to
 //! the [`Program`].
 
+mod announcement;
 mod checkpoints;
 mod command_line;
 mod commands;
@@ -63,6 +65,7 @@ mod error;
 mod flags;
 mod generator;
 pub mod guide;
+mod help;
 mod job;
 mod logs;
 mod members;
@@ -73,6 +76,7 @@ mod settings;
 mod status;
 mod submit;
 mod supervise;
+mod usage;
 
 use std::process::ExitCode;
 
@@ -87,7 +91,7 @@ pub use members::MembershipFlags;
 pub use program::Program;
 pub use sample::SampleRecord;
 pub use settings::{GuaranteeFlag, SettingsFlags};
-pub use status::status_pages;
+pub use status::{InvalidStatusAddress, StatusAddress, status_pages};
 pub use submit::Bootstrap;
 
 /// Runs the program of a job without flags of its own, and returns its exit code. `name` is the

@@ -6,7 +6,7 @@
 //! ```
 
 use std::fmt;
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write as _};
 use std::sync::OnceLock;
 
 use serde_json::{Map, Value};
@@ -38,6 +38,15 @@ enum Shape {
     Json,
 }
 
+/// The place that standard error goes to.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Place {
+    Terminal,
+    /// A terminal of a person who has set `NO_COLOR`.
+    PlainTerminal,
+    Elsewhere,
+}
+
 /// Writes an event as a line of JSON.
 struct JsonLines;
 
@@ -47,10 +56,19 @@ struct Fields(Map<String, Value>);
 
 /// Logs to standard error from now on.
 pub fn start(filter: EnvFilter, format: LogFormat) {
-    let shape = shape(format, std::io::stderr().is_terminal());
+    // NO_COLOR: https://no-color.org
+    let is_plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let place = match std::io::stderr().is_terminal() {
+        false => Place::Elsewhere,
+        true if is_plain => Place::PlainTerminal,
+        true => Place::Terminal,
+    };
+    let shape = shape(format, place);
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr);
+        .with_writer(std::io::stderr)
+        // It would report a closed standard error by a print to it, which panics.
+        .log_internal_errors(false);
 
     match shape {
         Shape::Json => logs.event_format(JsonLines).init(),
@@ -70,17 +88,24 @@ pub fn report(program: &str, sentence: &str, is_passing: bool) {
         let mut line = String::new();
         let fields = Fields(Map::from_iter([("message".to_owned(), sentence.into())]));
         if write_line(&mut Writer::new(&mut line), level, program, fields).is_ok() {
-            eprint!("{line}");
+            note(line.trim_end());
             return;
         }
     }
-    eprintln!("{program}: {sentence}");
+    note(&format!("{program}: {sentence}"));
 }
 
-fn shape(format: LogFormat, is_terminal: bool) -> Shape {
-    match (format, is_terminal) {
-        (LogFormat::Json, _) | (LogFormat::Auto, false) => Shape::Json,
-        (LogFormat::Text | LogFormat::Auto, has_colours) => Shape::Text { has_colours },
+/// Writes a line to standard error. If that is closed, nobody reads it, so it is left out.
+pub fn note(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+fn shape(format: LogFormat, place: Place) -> Shape {
+    match (format, place) {
+        (LogFormat::Json, _) | (LogFormat::Auto, Place::Elsewhere) => Shape::Json,
+        (LogFormat::Text | LogFormat::Auto, _) => Shape::Text {
+            has_colours: place == Place::Terminal,
+        },
     }
 }
 
@@ -233,9 +258,11 @@ mod tests {
     #[test]
     fn only_a_terminal_gets_colours_and_text_by_itself() {
         let text = |has_colours| Shape::Text { has_colours };
-        assert_eq!(shape(LogFormat::Auto, true), text(true));
-        assert_eq!(shape(LogFormat::Auto, false), Shape::Json);
-        assert_eq!(shape(LogFormat::Text, false), text(false));
-        assert_eq!(shape(LogFormat::Json, true), Shape::Json);
+        assert_eq!(shape(LogFormat::Auto, Place::Terminal), text(true));
+        assert_eq!(shape(LogFormat::Auto, Place::PlainTerminal), text(false));
+        assert_eq!(shape(LogFormat::Text, Place::PlainTerminal), text(false));
+        assert_eq!(shape(LogFormat::Auto, Place::Elsewhere), Shape::Json);
+        assert_eq!(shape(LogFormat::Text, Place::Elsewhere), text(false));
+        assert_eq!(shape(LogFormat::Json, Place::Terminal), Shape::Json);
     }
 }

@@ -12,14 +12,16 @@ use stream::{AnyPipeline, EXIT_START_AGAIN, Job, JobError};
 use crate::command_line::{Command, CommandLine};
 use crate::commands;
 use crate::doctor;
-use crate::error::CommandError;
+use crate::error::{CommandError, EXIT_PIPE};
 use crate::flags::{LogFlags, RunFlags};
 use crate::generator::Generator;
+use crate::help;
 use crate::job::{JobDefinition, NoFlags};
 use crate::logs;
 use crate::memory;
 use crate::sample::{self, Published, Sample, SampleRecord};
 use crate::submit::{self, Bootstrap};
+use crate::usage;
 
 /// The program of a job.
 ///
@@ -215,6 +217,7 @@ impl<D: JobDefinition> Program<D> {
         memory::bound_arenas();
         match self.run(std::env::args_os()) {
             Ok(code) => ExitCode::from(code),
+            Err(error) if error.is_of_reader() => ExitCode::from(EXIT_PIPE),
             Err(error) => {
                 let code = error.exit_code();
                 logs::report(name, &error.on_one_line(), code == EXIT_START_AGAIN);
@@ -233,7 +236,11 @@ impl<D: JobDefinition> Program<D> {
         arguments: impl IntoIterator<Item = OsString>,
     ) -> Result<u8, CommandError> {
         let command = self.command_line();
-        let matches = command.clone().get_matches_from(arguments);
+        let arguments: Vec<OsString> = arguments.into_iter().collect();
+        let matches = command
+            .clone()
+            .try_get_matches_from(&arguments)
+            .unwrap_or_else(|error| usage::exit(&error, &command, &arguments));
         if let Some((name, matches)) = matches.subcommand() {
             let is_named = |own: &OwnCommand| own.command.get_name() == name;
             if let Some(at) = self.own.iter().position(is_named) {
@@ -287,12 +294,11 @@ impl<D: JobDefinition> Program<D> {
             Some(_) => command,
             None => without_generator(command),
         };
-        if self.samples.is_empty() {
-            return command;
+        let mut end = help::examples(self.name);
+        if !self.samples.is_empty() {
+            end += "\nWithout --brokers, the job reads sample records from memory, prints its results and ends.";
         }
-        command.after_help(
-            "Without --brokers, the job reads sample records from memory, prints its results and ends.",
-        )
+        help::grouped(command).after_help(end)
     }
 
     fn define(self, run: &RunFlags<D>) -> Result<AnyPipeline, CommandError> {
@@ -364,7 +370,7 @@ fn show(published: &Published) -> Result<u8, CommandError> {
         commands::print(&format!("{line}\n"))?;
     }
     for warning in &published.warnings {
-        eprintln!("{warning}");
+        logs::note(warning);
     }
     Ok(0)
 }
@@ -385,7 +391,7 @@ fn with_job(command: clap::Command, job: &'static str) -> clap::Command {
     command
         .mut_args(|argument| {
             if argument.get_id() == "job" {
-                argument.default_value(job)
+                argument.default_value(job).required(false)
             } else {
                 argument
             }

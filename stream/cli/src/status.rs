@@ -3,7 +3,9 @@
 
 mod page;
 
-use std::net::SocketAddr;
+use std::io::ErrorKind;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::str::FromStr;
 
 use axum::http::{HeaderName, StatusCode, header};
 use axum::response::Html;
@@ -69,11 +71,65 @@ fn readiness(status: &Status) -> (StatusCode, String) {
     }
 }
 
+/// The address of a job's status page, or no page.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum StatusAddress {
+    /// No page is served.
+    Off,
+    /// The page is served there.
+    At(SocketAddr),
+}
+
+/// The text is neither an address nor `off`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("an IP address with a port is expected, as in 127.0.0.1:5006, or off")]
+pub struct InvalidStatusAddress;
+
+impl FromStr for StatusAddress {
+    type Err = InvalidStatusAddress;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "off" {
+            return Ok(Self::Off);
+        }
+        text.parse().map(Self::At).map_err(|_| InvalidStatusAddress)
+    }
+}
+
+/// The default port of process 0. That of process `n` is `n` above it.
+pub const PORT: u16 = 5006;
+
+/// Serves the pages at the address that the flags name. By default, it is a port of this machine alone; if that is
+/// taken, it is a free one: a job does not fail because of a page that nobody has set up.
+///
+/// # Errors
+/// [`CommandError::Status`] if the address that the flags name cannot be listened on.
+pub fn open(
+    named: Option<StatusAddress>,
+    process: u16,
+    metrics: Metrics,
+) -> Result<(), CommandError> {
+    let here = |port| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
+    let usual = here(PORT.saturating_add(process));
+
+    match named {
+        Some(StatusAddress::Off) => Ok(()),
+        Some(StatusAddress::At(address)) => serve(address, metrics),
+        None => match serve(usual, metrics.clone()) {
+            Err(CommandError::Status { source, .. }) if source.kind() == ErrorKind::AddrInUse => {
+                tracing::info!(taken = %usual, "the status page takes a free port; --status-address names another");
+                serve(here(0), metrics)
+            }
+            served => served,
+        },
+    }
+}
+
 /// Serves the pages from a separate thread for as long as the process lives.
 ///
 /// # Errors
 /// [`CommandError::Status`] if the address cannot be listened on.
-pub fn serve(address: SocketAddr, metrics: Metrics) -> Result<(), CommandError> {
+fn serve(address: SocketAddr, metrics: Metrics) -> Result<(), CommandError> {
     let refuse = |source| CommandError::Status { address, source };
 
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -84,6 +140,8 @@ pub fn serve(address: SocketAddr, metrics: Metrics) -> Result<(), CommandError> 
     let listener = runtime
         .block_on(TcpListener::bind(address))
         .map_err(refuse)?;
+    let bound = listener.local_addr().map_err(refuse)?;
+    tracing::info!(url = %format_args!("http://{bound}"), "serves the status page");
 
     let serve = move || {
         if let Err(error) =
@@ -103,6 +161,8 @@ pub fn serve(address: SocketAddr, metrics: Metrics) -> Result<(), CommandError> 
 
 #[cfg(test)]
 mod tests {
+    use std::net::TcpListener;
+
     use stream::Trouble;
 
     use super::*;
@@ -143,5 +203,24 @@ mod tests {
 
         status.is_running = false;
         assert!(readiness(&status).1.starts_with("no attempt is running"));
+    }
+
+    #[test]
+    fn a_taken_port_is_an_error_that_names_the_flag_and_a_default_gives_way() {
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = taken.local_addr().unwrap();
+
+        let named = StatusAddress::At(address);
+        let error = open(Some(named), 0, Metrics::new("words")).unwrap_err();
+        let said = error.to_string();
+        assert!(
+            said.contains(&address.to_string()) && said.contains("--status-address"),
+            "{said}"
+        );
+
+        assert!(open(Some(StatusAddress::Off), 0, Metrics::new("words")).is_ok());
+        // The default port of this process number is the taken one.
+        let process = address.port() - PORT;
+        assert!(open(None, process, Metrics::new("words")).is_ok());
     }
 }

@@ -26,6 +26,7 @@ use crate::commands::print;
 use crate::error::CommandError;
 use crate::flags::RunFlags;
 use crate::job::JobDefinition;
+use crate::logs;
 
 const UNREADABLE: &str = "cannot read the program";
 
@@ -372,7 +373,7 @@ fn follow(plan: &Plan, place: &PlaceFlags) -> Result<u8, CommandError> {
     carry_out::carry_out(plan, &mut |about| {
         number += 1;
         // The steps of a rollback are not counted.
-        eprintln!("[{}/{count}] {about}", number.min(count));
+        logs::note(&format!("[{}/{count}] {about}", number.min(count)));
     })
     .map_err(|error| CommandError::Other(Box::new(error)))?;
 

@@ -107,12 +107,17 @@ fn verdict(status: ExitStatus) -> Verdict {
     }
 }
 
+/// Returns whether this process has a supervisor.
+pub fn is_supervised() -> bool {
+    std::env::var_os(SUPERVISED).is_some()
+}
+
 /// Sends signs of life to the supervisor of this process, if there is one.
 ///
 /// # Errors
 /// If the system cannot start a thread.
 pub fn show_life(silence_limit: Duration) -> io::Result<()> {
-    if std::env::var_os(SUPERVISED).is_none() {
+    if !is_supervised() {
         return Ok(());
     }
 

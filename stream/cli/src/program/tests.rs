@@ -357,6 +357,55 @@ fn start_over_needs_checkpoints_that_outlive_a_process() {
 }
 
 #[test]
+fn mistyped_jobs_and_paths_are_errors_and_create_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("file://{}", folder.path().display());
+    let missing = format!("{url}/missing");
+    let copied = format!("{url}/copied");
+
+    let commands = [
+        &["list"][..],
+        &["list", "--json"],
+        &["show"],
+        &["show", "7-60000"],
+        &["verify"],
+        &["prune"],
+        &["copy", "--to", "green"],
+        &["copy", "--to", &copied],
+        &["read"],
+    ];
+    for place in [&url, &missing] {
+        for command in commands {
+            let line = [&["checkpoints", "--checkpoints", place][..], command].concat();
+            let error = run(program(), &line).unwrap_err();
+            assert_eq!(error.exit_code(), 1);
+            let said = error.on_one_line();
+            assert!(
+                said.contains("--checkpoints") || said.contains("checkpoint 7-60000"),
+                "{said}"
+            );
+        }
+    }
+    let error = run(program(), &["start-over", "--checkpoints", &missing]).unwrap_err();
+    assert!(
+        error.on_one_line().contains("there is no folder"),
+        "{error}"
+    );
+    assert_eq!(files_below(folder.path()), []);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn commands_on_a_submitted_job_need_no_name() {
+    for name in ["status", "logs", "cancel", "rescale", "upgrade"] {
+        let parsed = program()
+            .command_line()
+            .try_get_matches_from(["words", name, "local"]);
+        assert!(parsed.is_ok(), "{name}: {parsed:?}");
+    }
+}
+
+#[test]
 fn checkpoints_are_copied_to_a_job_or_a_place_and_read_by_the_job() {
     let folder = tempfile::tempdir().unwrap();
     let url = format!("file://{}", folder.path().display());

@@ -13,13 +13,14 @@ use std::time::Duration;
 
 use super::plan::{Action, Background, Plan, Rollback, Step, words};
 use super::variables::{Installed, Variables};
+use crate::status::PORT;
 
 /// The longest time from the start of a job until it is ready.
 pub const READY_LIMIT: Duration = Duration::from_secs(120);
 /// The longest time that a job may take to drain.
 pub const STOP_LIMIT: Duration = Duration::from_secs(60);
 /// The status address of process 0, if `TIDEMARK_STATUS_ADDRESS` is not set.
-const STATUS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 5006);
+const STATUS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), PORT);
 
 /// The folder of a job.
 #[derive(Clone, Debug)]

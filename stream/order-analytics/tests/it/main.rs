@@ -2,7 +2,7 @@
 //! progress was deleted, whose topics lose records, or whose topics were recreated.
 //! [`changed`] changes topics under a job that [lives](living).
 //! [`replicas`] takes brokers away under it, and [`files`] reads from files. [`doctor`] looks for faults on a secured
-//! Kafka of its own. [`settings`] tests the command line. [`too_large`] tests side outputs that are larger than their
+//! Kafka of its own. [`settings`] tests the command line, and [`terminal`] signals and output. [`too_large`] tests side outputs that are larger than their
 //! topic allows, with records of other producers ([`raw`]).
 
 #![allow(clippy::unwrap_used)]
@@ -32,6 +32,7 @@ mod replicas;
 mod settings;
 mod store;
 mod submit;
+mod terminal;
 mod too_large;
 mod topics;
 mod upgrade;

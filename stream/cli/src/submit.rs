@@ -94,6 +94,10 @@ pub struct PlaceFlags {
     #[arg(long)]
     pub dry_run: bool,
 
+    /// With --dry-run, as JSON, for scripts
+    #[arg(long, requires = "dry_run")]
+    pub json: bool,
+
     /// Folder of the job on this machine [default: ~/.local/state/tidemark/JOB]
     #[arg(long, value_name = "FOLDER")]
     pub folder: Option<PathBuf>,
@@ -364,7 +368,10 @@ pub fn logs(at: &LookAt) -> Result<u8, CommandError> {
 /// Prints the plan, or carries it out.
 fn follow(plan: &Plan, place: &PlaceFlags) -> Result<u8, CommandError> {
     if place.dry_run {
-        print(&plan.to_string())?;
+        match place.json {
+            true => print(&format!("{}\n", plan.to_json()))?,
+            false => print(&plan.to_string())?,
+        }
         return Ok(0);
     }
 

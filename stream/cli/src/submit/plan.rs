@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use serde_json::{Map, Value, json};
+
 use super::variables::{Installed, Variables};
 
 /// The steps, and the text that is printed when all have succeeded.
@@ -101,6 +103,29 @@ impl Step {
 /// The words of a command.
 pub fn words<I: Into<String>>(command: impl IntoIterator<Item = I>) -> Vec<String> {
     command.into_iter().map(Into::into).collect()
+}
+
+impl Plan {
+    /// Returns the steps, those of the rollback, and the places to look at, as JSON. It contains no secrets.
+    pub fn to_json(&self) -> Value {
+        let steps = |steps: &[Step]| -> Vec<Value> {
+            let step =
+                |step: &Step| json!({"about": step.about, "command": step.action.to_string()});
+            steps.iter().map(step).collect()
+        };
+        let look: Map<String, Value> = self
+            .look
+            .iter()
+            .map(|(name, at)| ((*name).to_owned(), at.clone().into()))
+            .collect();
+        let rollback = self.rollback.as_ref();
+
+        json!({
+            "steps": steps(&self.steps),
+            "rollback": rollback.map(|rollback| steps(&rollback.steps)),
+            "look": look,
+        })
+    }
 }
 
 impl fmt::Display for Plan {

@@ -159,3 +159,32 @@ fn the_ctrl_c_that_a_supervisor_passes_on_is_one_request() {
     assert_eq!(code, Some(0));
     assert!(last.contains("ended as requested"), "{last}");
 }
+
+#[test]
+fn a_dry_run_as_json_is_json_alone_without_secrets() {
+    let line = [
+        "submit",
+        "local",
+        "--dry-run",
+        "--json",
+        "--folder",
+        "/none/here",
+    ];
+    let secret = ["--property", "sasl.password=sesame"];
+    let output = program().args(line).args(secret).output().unwrap();
+    assert!(output.status.success());
+
+    let said = String::from_utf8(output.stdout).unwrap();
+    let plan: serde_json::Value = serde_json::from_str(&said).unwrap();
+    let commands: Vec<_> = plan["steps"].as_array().unwrap().iter().collect();
+    assert!(commands.len() >= 5 && !said.contains("sesame"), "{said}");
+    let starts = |step: &&&serde_json::Value| step["about"] == "starts process 0";
+    assert!(commands.iter().any(|step| starts(&step)), "{said}");
+    assert!(plan["look"]["status"].is_string(), "{said}");
+
+    let alone = program()
+        .args(["submit", "local", "--json"])
+        .output()
+        .unwrap();
+    assert_eq!(alone.status.code(), Some(2), "--json needs --dry-run");
+}

@@ -34,6 +34,13 @@ pub fn report_end(stop: &Stop) {
     }
 }
 
+/// Logs that the process ends although the job waits for a server.
+pub fn report_break() {
+    tracing::warn!(
+        "ended at once, while a server was waited for: the next start repeats everything that was not committed"
+    );
+}
+
 /// Returns a sentence about checkpoints that the end of the process deletes; none if they outlive it.
 fn loss(settings: &Settings) -> Option<String> {
     if !settings.checkpoints.starts_with("memory:") {

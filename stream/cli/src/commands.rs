@@ -166,7 +166,7 @@ fn end_on_second_request(stop: &Stop) -> Result<(), CommandError> {
         }
         std::thread::sleep(END_WITHIN);
 
-        announcement::report_end(&stop);
+        announcement::report_break();
         std::process::exit(0);
     };
     std::thread::Builder::new()

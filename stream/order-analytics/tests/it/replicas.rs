@@ -122,7 +122,12 @@ fn too_few_replicas_make_a_job_not_ready_and_it_goes_on_when_they_are_back() {
     cluster.brokers[AWAY].kill();
     await_reports(&jobs, [5, 6], |job, report| {
         let topic = results(job);
-        let named = ["partition 0", "min.insync.replicas", "NOT_ENOUGH_REPLICAS"];
+        let named = [
+            "partition 0",
+            "NOT_ENOUGH_REPLICAS",
+            "min.insync.replicas",
+            "start the brokers that are away",
+        ];
         report.contains(&topic) && named.iter().all(|it| report.contains(it))
     });
     cluster.brokers[AWAY].spawn();

@@ -228,7 +228,8 @@ fn lose_results(mut changed: Changed) {
         changed.living.await_users(&[5]);
         let logged = changed.living.logged();
         let summaries = changed.shop.topic("summaries");
-        let is_wrong = |line: &str| line.contains("WARN") && line.contains(&summaries);
+        // Its records may time out with those of the lost topic. It is not the topic that is gone.
+        let is_wrong = |line: &str| line.contains(&summaries) && line.contains("does not exist");
         assert!(!logged.lines().any(is_wrong), "{logged}");
         drop(changed.living);
         changed.shop.run(&SECONDS).unwrap();

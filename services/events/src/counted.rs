@@ -8,7 +8,7 @@ use serde::de::IgnoredAny;
 use crate::{Currency, Timestamp};
 
 /// An order as it is counted: a JSON object with these fields of [`OrderCreated`](crate::OrderCreated),
-/// whoever wrote it. The stream job and those who check its counts read the same records as orders.
+/// from any producer. The stream job and the explanation of its counts read the same records as orders.
 ///
 /// `Id` is a reader's form of the event's id, which may be missing. Fields that are not counted may have
 /// any value, but none may be there twice.

@@ -5,7 +5,7 @@ use stream::{AnyPipeline, Guarantee, Settings, Stop};
 
 use crate::flags::LogFlags;
 
-/// Logs what the job reads and from where, where its results go, and where its checkpoints are.
+/// Logs the source topics, and the places of the records, of the results and of the checkpoints.
 pub fn announce(pipeline: &AnyPipeline, records: &LogFlags, settings: &Settings) {
     let sources = pipeline.source_topics().join(", ");
     let mut results = vec![pipeline.results_topic().to_owned()];

@@ -95,7 +95,7 @@ pub fn report(program: &str, sentence: &str, is_passing: bool) {
     note(&format!("{program}: {sentence}"));
 }
 
-/// Writes a line to standard error. If that is closed, nobody reads it, so it is left out.
+/// Writes a line to standard error. If that is closed, the line is left out.
 pub fn note(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }

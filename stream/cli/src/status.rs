@@ -100,7 +100,7 @@ impl FromStr for StatusAddress {
 pub const PORT: u16 = 5006;
 
 /// Serves the pages at the address that the flags name. By default, it is a port of this machine alone; if that is
-/// taken, it is a free one: a job does not fail because of a page that nobody has set up.
+/// taken, it is a free one: a job does not fail because of a page that was not asked for.
 ///
 /// # Errors
 /// [`CommandError::Status`] if the address that the flags name cannot be listened on.

@@ -1,3 +1,5 @@
+//! Tests of which orders are behind a count, and of the decision about each.
+
 use record_log::LogTimeType;
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! An order is counted whoever wrote it, unless one of its fields is ambiguous.
+//! An order of any producer is counted, unless one of its fields is ambiguous.
 
 use events::{CountedOrder, ORDER_CREATED};
 use serde_json::{Value, json};

@@ -407,7 +407,7 @@ impl<K: Key, A: Aggregate> Partitions<K, A> {
         }
     }
 
-    /// Notes the end that a poll confirmed, and whether the partition made progress or what keeps it from that.
+    /// Notes the end that a poll confirmed, and whether the partition made progress, or its obstacle.
     fn hear(&mut self, partition: u32, polled: &Polled, now_ms: u64) {
         let is_end_news = polled.end_as_of_ms > self.intake.end_as_of_ms(partition);
         if let Some(as_of_ms) = polled.end_as_of_ms {

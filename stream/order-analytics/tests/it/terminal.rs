@@ -1,4 +1,4 @@
-//! The program as a person at a terminal meets it: readers that go away, Ctrl-C, and what a run says first.
+//! The program as a person at a terminal meets it: readers that go away, Ctrl-C, and the first lines of a run.
 
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;

@@ -1,3 +1,5 @@
+//! Tests of a scan: each record once, and a gap for each that is not read.
+
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use record_log::simulated::{Call, Fault, SimulatedLog};

@@ -70,7 +70,7 @@ pub struct Checked {
     pub flaws: Vec<String>,
 }
 
-/// Returns what a job has in the store, which is at least one checkpoint.
+/// Returns the objects of a job that has at least one checkpoint.
 async fn some(store: &CheckpointStore) -> Result<Contents, InspectError> {
     let contents = store.contents().await?;
     if contents.manifests.is_empty() {

@@ -257,11 +257,9 @@ fn poll_until(reader: &mut dyn crate::Reader, mut is_enough: impl FnMut(&Polled)
     }
 }
 
-#[test]
-fn a_new_leader_dates_no_end_before_it_knows_it() {
-    let scripted = Scripted::default();
-    let script = || lock(&scripted.0);
-    script().end = EARLIER_END;
+/// Returns a reader that has read everything up to the earlier end, and its log.
+fn read_to_the_earlier_end(scripted: &Scripted) -> (NativeLog, Box<dyn crate::Reader>) {
+    lock(&scripted.0).end = EARLIER_END;
     let log = NativeLog::over(
         Box::new(scripted.clone()),
         "broker:9092",
@@ -269,6 +267,14 @@ fn a_new_leader_dates_no_end_before_it_knows_it() {
     );
     let mut reader = log.reader(TOPIC, &[(0, EARLIER_END as u64)]).unwrap();
     poll_until(&mut *reader, Polled::is_at_end);
+    (log, reader)
+}
+
+#[test]
+fn a_new_leader_dates_no_end_before_it_knows_it() {
+    let scripted = Scripted::default();
+    let script = || lock(&scripted.0);
+    let (_log, mut reader) = read_to_the_earlier_end(&scripted);
 
     // A record is committed, and another broker becomes the leader before it has learned of that.
     {
@@ -304,14 +310,7 @@ fn a_new_leader_dates_no_end_before_it_knows_it() {
 fn a_throttled_answer_dates_no_end_and_names_the_quota() {
     let scripted = Scripted::default();
     let script = || lock(&scripted.0);
-    script().end = EARLIER_END;
-    let log = NativeLog::over(
-        Box::new(scripted.clone()),
-        "broker:9092",
-        Patience::default(),
-    );
-    let mut reader = log.reader(TOPIC, &[(0, EARLIER_END as u64)]).unwrap();
-    poll_until(&mut *reader, Polled::is_at_end);
+    let (_log, mut reader) = read_to_the_earlier_end(&scripted);
     assert_eq!(reader.obstacle(0), None);
 
     // A record is committed. The answers that would name the new end are throttled.

@@ -11,7 +11,6 @@ use std::path::{Path, PathBuf};
 /// An open, locked data folder.
 pub struct DataFolder {
     path: PathBuf,
-    #[expect(dead_code, reason = "held, not read: dropping it ends the lock")]
     lock: File,
     removed_on_drop: Option<tempfile::TempDir>,
 }
@@ -66,6 +65,16 @@ impl DataFolder {
     /// Returns the canonical path of the folder.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+}
+
+impl Drop for DataFolder {
+    /// Ends the lock. Closing the file would not always end it: a child process has a copy of the
+    /// file from its fork until its exec, and the lock lasts as long as any copy.
+    fn drop(&mut self) {
+        if let Err(failed) = self.lock.unlock() {
+            tracing::warn!(error = %failed, "cannot unlock the data folder");
+        }
     }
 }
 
@@ -154,6 +163,7 @@ mod tests {
             "{refused}"
         );
 
+        let _copy_of_a_child = held.lock.try_clone().unwrap();
         drop(held);
         DataFolder::open(scratch.path()).unwrap();
     }

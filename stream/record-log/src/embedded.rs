@@ -49,8 +49,8 @@ struct Shared {
     wakes: Arc<Wakes>,
     now_ms: Clock,
     commits: CommitClock,
-    /// Locked for as long as any of them exists.
-    _lock: File,
+    /// Locked for as long as any of them exists. Dropped last.
+    _lock: FolderLock,
 }
 
 impl Shared {
@@ -137,7 +137,21 @@ impl EmbeddedLog {
     }
 }
 
-fn lock(folder: &Path) -> Result<File, StoreError> {
+/// The lock of a folder, which ends when it is dropped.
+///
+/// Closing the file would not always end it: a child process has a copy of the file from its fork
+/// until its exec, and the lock lasts as long as any copy.
+struct FolderLock(File);
+
+impl Drop for FolderLock {
+    fn drop(&mut self) {
+        if let Err(failed) = self.0.unlock() {
+            tracing::warn!(error = %failed, "cannot unlock the folder of the record log");
+        }
+    }
+}
+
+fn lock(folder: &Path) -> Result<FolderLock, StoreError> {
     let cannot = |source| StoreError::Folder {
         folder: folder.to_owned(),
         source,
@@ -151,7 +165,7 @@ fn lock(folder: &Path) -> Result<File, StoreError> {
         .map_err(cannot)?;
 
     match file.try_lock() {
-        Ok(()) => Ok(file),
+        Ok(()) => Ok(FolderLock(file)),
         Err(TryLockError::WouldBlock) => Err(StoreError::Locked {
             folder: folder.to_owned(),
         }),
@@ -238,4 +252,25 @@ fn remember(
     }
 
     Ok(transaction.commit()?)
+}
+
+#[cfg(test)]
+mod tests {
+    //! The lock of the folder.
+
+    use super::*;
+
+    #[test]
+    fn a_lock_ends_although_a_child_process_has_a_copy_of_its_file() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let held = lock(folder.path()).unwrap();
+        let _copy_of_a_child = held.0.try_clone().unwrap();
+        assert!(
+            matches!(lock(folder.path()), Err(StoreError::Locked { .. })),
+            "the lock is held"
+        );
+
+        drop(held);
+        assert!(lock(folder.path()).is_ok(), "the lock has ended");
+    }
 }

@@ -2,16 +2,16 @@
 """How event time goes on at the end of a partition: four rules tried on logs, readers and networks that misbehave.
 
 A record has an append time (the broker's clock) and an event time (its producer's claim, at most DISORDER before the append in live traffic).
-A reader polls; a poll that reaches the broker says which records are there and, if it reached the end, that nothing more was there *as of the
+A reader polls. A poll that reaches the broker returns records and, if it reached the end, the confirmation that there were no more *as of the
 moment at which the request was sent*. Windows are as fast as the slowest partition's claim; a record behind the claim is late.
 
-  paced    (what the job does today) newest event + time since it was READ; an end stays believed until the log says otherwise
+  paced    (an earlier rule of the job) newest event + time since it was READ; an end counts until a poll finds a record behind it
   clock    at an end, the clock
   dated    at an end confirmed as of T: T - lag - skew, where lag = append - event of the newest event (the source's own delay), T moves only
            with answers that reached the broker, and skew bounds how far the reader's clock may be ahead of the broker's. A partition that
            was confirmed at its end for IDLE without a record has no lag any more.
-  engine   (what the job does, src/watermark.rs) as dated, but an idle partition only holds nobody back, up to the date of its end: it does not
-           move event time by itself. Where all are idle, the one with the least lag does, so that history with pauses stays history.
+  engine   (the rule of the job, src/watermark.rs) as dated, but an idle partition only ceases to hold back the others, up to the date of its
+           end: it does not move event time by itself. If all are idle, the one with the least lag does, so that history with pauses stays history.
 
 For each scenario and rule: records late, and how far event time stood behind the clock at worst once the backlog was read (stall).
 Wanted: late 0 in all but the one marked, stall within a few times the disorder.
@@ -43,7 +43,7 @@ class Reader:
     def poll(self, now, batch=500):
         clock = now + self.skew                                            # our clock; appends carry the broker's
         for i, p in enumerate(self.ps):
-            if any(a <= now < b for j, a, b in self.cut_off if j == i): continue     # no answer: nothing is learned
+            if any(a <= now < b for j, a, b in self.cut_off if j == i): continue     # no answer: nothing changes
             took = 0
             while self.next[i] < len(p.records) and p.records[self.next[i]][0] <= now and took < batch:
                 append, event = p.records[self.next[i]]; self.next[i] += 1; took += 1

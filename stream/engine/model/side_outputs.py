@@ -4,9 +4,9 @@
 It models decisions, not speed. Random logs are read with random interleavings; the job is killed at random points, goes on with
 another number of workers, and zombies of earlier attempts go on writing. What was committed is compared with a plain recount.
 
-    python3 side_outputs.py [schedules] [first seed]     prints what was held, or the first seed that did not hold
+    python3 side_outputs.py [schedules] [first seed]     prints what the schedules contained, or the first seed that broke a rule
 
-What is decided here:
+Decisions of the model:
 - A rejected or late record is published at once by the worker that reads its partition, in transactions of its own. The progress of
   these transactions *is* the decision: per partition (published, settled, late). A record below `settled` is settled for good. One
   below `published` is on its topic if it was rejected, or if its window ended by the horizon that `late` has for its offset. Whatever
@@ -107,7 +107,7 @@ def is_published(side, offset, window_end):
 
 
 def merged_late(restored, restored_until, own, own_until):
-    """Of two lists the greater horizon at each offset; each counts below its own end only."""
+    """Merges two lists into the greater horizon at each offset. Each list counts below its own end only."""
     points = sorted({at for at, _ in restored} | {at for at, _ in own} | {own_until, restored_until, 0})
     merged = []
     for at in points:
@@ -118,7 +118,7 @@ def merged_late(restored, restored_until, own, own_until):
 
 
 def merge(states):
-    """The furthest of what publishers carry: by group the greatest boundary, by partition what the latest attempt wrote."""
+    """Merges the states of publishers: by group the greatest boundary, by partition the side of the latest attempt."""
     groups, sides = [0] * GROUPS, {}
     for state in states:
         groups = [max(pair) for pair in zip(groups, state["groups"])]
@@ -228,7 +228,7 @@ class Worker:
         return dict(positions), resume, pending
 
     def settle(self, committed):
-        """Below where a restart at a boundary resumes whose results are committed, nothing is read again."""
+        """Raises the floors to the offsets at which a restart at a committed boundary resumes: nothing below is read again."""
         for _, to, positions, _ in self.crossings:
             if to <= committed:
                 resume = positions if MISTAKE == "settled by cut" else self.cut(to)[1]

@@ -8,6 +8,7 @@
 mod distinct;
 mod joined;
 mod sessions;
+mod to_aggregates;
 mod top;
 
 use std::fmt::Debug;
@@ -19,6 +20,7 @@ use serde::{Deserialize, Serialize};
 pub use distinct::{Distinct, DistinctExact};
 pub use joined::Joined;
 pub use sessions::{Session, Sessions};
+pub use to_aggregates::ToAggregates;
 pub use top::{Tally, Top};
 
 /// Plain data in a total order, of which aggregates and keys consist. Implemented for every type

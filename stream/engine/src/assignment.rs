@@ -187,7 +187,7 @@ impl<K: Key, A: Aggregate> Run<K, A> {
     fn side_limits(&self, input: &Input) -> Result<SideLimits, LogError> {
         let limit = |topic: &str| match self.log.describe(topic) {
             Ok(description) => Ok(description.record_limit.bytes),
-            // The start has logged it, when it checked the topics.
+            // The check of the topics at the start has logged the refusal.
             Err(LogError::Refused(_)) => Ok(RecordLimit::ASSUMED_BYTES),
             Err(error) => Err(error),
         };
@@ -216,14 +216,13 @@ impl<K: Key, A: Aggregate> Run<K, A> {
         let reader = self.pipeline.inputs.reader(self.log.as_ref(), &from)?;
         let windows = self.pipeline.windows;
         let settings = &self.settings;
-        let disorder_ms = millis(settings.disorder);
 
         let rules = Rules {
             windows,
             allowed_lateness_ms: self.lateness_ms(),
             max_future_skew_ms: millis(settings.max_future_skew),
             pace: Pace {
-                disorder_ms,
+                disorder_ms: millis(settings.disorder),
                 max_clock_skew_ms: millis(settings.max_clock_skew),
                 idle_after_ms: millis(settings.idle_after),
             },
@@ -236,22 +235,14 @@ impl<K: Key, A: Aggregate> Run<K, A> {
 
         // The slowest partition must be able to read on until its watermark passes its oldest open
         // pane.
-        let is_passing = self.pipeline.pass_through.is_some();
-        let disorder_panes = if is_passing {
-            0
-        } else {
-            let of_inputs = self.pipeline.inputs.iter();
-            let disorders = of_inputs.filter_map(|input| input.disorder.map(millis));
-            disorders.fold(disorder_ms, u64::max) / windows.pane_ms()
-        };
-        let needed = disorder_panes + 2;
+        let needed_panes = self.disorder_panes() + 2;
         let limits = Limits {
             windows,
-            is_passing,
+            is_passing: self.pipeline.pass_through.is_some(),
             reach_ms: stages::reach_ms(&self.pipeline.stages),
             of_inputs,
             max_open_panes: usize::from(settings.max_open_panes)
-                + usize::try_from(needed).unwrap_or(usize::MAX / 2),
+                + usize::try_from(needed_panes).unwrap_or(usize::MAX / 2),
             max_horizons: HORIZONS_MAX / self.peers(),
         };
 
@@ -262,6 +253,19 @@ impl<K: Key, A: Aggregate> Run<K, A> {
             limits,
             sides,
         ))
+    }
+
+    /// Returns the number of panes in the greatest disorder of any topic. Without a window, panes are
+    /// intervals of the clock and no event is late.
+    fn disorder_panes(&self) -> u64 {
+        if self.pipeline.pass_through.is_some() {
+            return 0;
+        }
+
+        let of_inputs = self.pipeline.inputs.iter();
+        let disorders = of_inputs.filter_map(|input| input.disorder.map(millis));
+        let greatest_ms = disorders.fold(millis(self.settings.disorder), u64::max);
+        greatest_ms / self.pipeline.windows.pane_ms()
     }
 
     /// Returns the position from which to read each partition: the checkpoint's, or else the oldest

@@ -15,13 +15,13 @@ use crate::metrics::Metrics;
 /// The interval at which a waiting thread checks whether a stop is requested.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// The effect of SIGINT on a job.
+/// The sender of the signals that request a stop.
 #[derive(Clone, Copy, Eq, PartialEq)]
-enum Interrupts {
-    /// It requests the stop.
-    Counted,
-    /// It has none.
-    Ignored,
+enum Sender {
+    /// A person or a service manager: each SIGINT and SIGTERM is a request.
+    Outside,
+    /// A supervisor, and those who signal the whole group of processes.
+    Supervisor,
 }
 
 /// A request to stop a job. Clones share the request.
@@ -43,19 +43,20 @@ impl Stop {
     /// # Errors
     /// If the system cannot register the signal handlers or start the thread.
     pub fn request_on_signals(&self) -> std::io::Result<()> {
-        self.listen_for_signals(Interrupts::Counted)
+        self.listen_for_signals(Sender::Outside)
     }
 
-    /// Starts a thread that requests the stop on each SIGTERM. SIGINT has no effect: a supervisor that receives the
-    /// terminal's Ctrl-C, too, passes it on as SIGTERM, and together the two would be a second request.
+    /// Starts a thread that requests the stop of a supervised process: SIGTERM is the first request, however often it comes,
+    /// and SIGUSR1 is the second. A terminal, systemd and YARN signal all processes of a group or unit, and the supervisor
+    /// passes the request on besides; together these are one request. SIGINT has no effect.
     ///
     /// # Errors
     /// If the system cannot register the signal handlers or start the thread.
     pub fn request_on_termination(&self) -> std::io::Result<()> {
-        self.listen_for_signals(Interrupts::Ignored)
+        self.listen_for_signals(Sender::Supervisor)
     }
 
-    fn listen_for_signals(&self, interrupts: Interrupts) -> std::io::Result<()> {
+    fn listen_for_signals(&self, sender: Sender) -> std::io::Result<()> {
         use tokio::signal::unix::{SignalKind, signal};
 
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -64,20 +65,23 @@ impl Stop {
         let guard = runtime.enter();
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
+        let mut second = match sender {
+            Sender::Supervisor => Some(signal(SignalKind::user_defined1())?),
+            // A listener would take away the signal's usual effect.
+            Sender::Outside => None,
+        };
         drop(guard);
 
         let stop = self.clone();
         let listen = move || {
             while !stop.is_immediate() {
-                let is_request = runtime.block_on(async {
+                runtime.block_on(async {
                     tokio::select! {
-                        _ = interrupt.recv() => interrupts == Interrupts::Counted,
-                        _ = terminate.recv() => true,
+                        _ = interrupt.recv() => stop.interrupt(sender),
+                        _ = terminate.recv() => stop.terminate(sender),
+                        () = received(&mut second) => stop.end_at_once(),
                     }
                 });
-                if is_request {
-                    stop.request();
-                }
             }
         };
 
@@ -86,6 +90,23 @@ impl Stop {
             .spawn(listen)?;
 
         Ok(())
+    }
+
+    fn interrupt(&self, sender: Sender) {
+        if sender == Sender::Outside {
+            self.request();
+        }
+    }
+
+    fn terminate(&self, sender: Sender) {
+        if sender == Sender::Outside || !self.is_requested() {
+            self.request();
+        }
+    }
+
+    fn end_at_once(&self) {
+        self.request();
+        self.request();
     }
 
     /// Waits for `delay`, or until a stop is requested.
@@ -104,6 +125,16 @@ impl Stop {
     /// Returns whether the stop was requested more than once: the job ends at once.
     pub fn is_immediate(&self) -> bool {
         self.0.load(Ordering::Acquire) > 1
+    }
+}
+
+/// Waits for a signal; forever if none is expected.
+async fn received(signal: &mut Option<tokio::signal::unix::Signal>) {
+    match signal {
+        Some(signal) => {
+            signal.recv().await;
+        }
+        None => std::future::pending().await,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Checkpoints: they make the results before a boundary repeatable.
 //!
 //! ```text
-//! closed panes ──▶ parts.rs    each worker writes its closed panes, each once      {job}/parts/…
+//! closed panes ──▶ writing.rs  each worker writes its closed panes, each once      {job}/parts/…
 //! crossings ─────▶ commit.rs   one worker writes the manifest, create-only         {job}/manifests/{attempt}-{boundary}.json
 //!                      │
 //!                      └─▶ the frontier passes the boundary: the sink may commit
@@ -27,8 +27,8 @@ pub mod memory;
 pub mod merge;
 pub mod part;
 pub mod part_info;
-pub mod parts;
 pub mod recover;
 pub mod retain;
 pub mod share;
 pub mod store;
+pub mod writing;

@@ -59,7 +59,7 @@ use secret::{Secret, SecretError, Trust};
 /// sysexits.
 pub const EXIT_START_AGAIN: u8 = 75;
 
-/// Which processes run a job, and which of them this one is.
+/// The processes that run a job, and the number of this one.
 ///
 /// ```
 /// use stream::Membership;
@@ -105,10 +105,10 @@ pub struct Members {
     pub(crate) process: u16,
     /// The address of each process.
     pub(crate) hosts: Vec<String>,
-    /// How long a process may send nothing before it counts as gone.
+    /// The time without a message after which a process counts as gone.
     #[doc(hidden)]
     pub silence_limit: Duration,
-    /// How this process authenticates the others.
+    /// The means by which this process authenticates the others.
     #[doc(hidden)]
     pub trust: Arc<Trust>,
     listener: TcpListener,
@@ -134,13 +134,13 @@ pub struct Terms {
     pub workers: u16,
     /// The settings that must not change under a checkpoint.
     pub fingerprint: Fingerprint,
-    /// How keys are distributed over workers.
+    /// The slots by which keys are distributed over workers.
     pub slots: Slots,
-    /// How far out of order events may be before they are late, in milliseconds.
+    /// The disorder up to which events are on time, in milliseconds.
     pub disorder_ms: u64,
     /// The allowed lateness, in milliseconds.
     pub allowed_lateness_ms: u64,
-    /// How far in the future an event's time may be, in milliseconds.
+    /// The limit by which an event's time may be in the future, in milliseconds.
     pub max_future_skew_ms: u64,
     /// The delivery guarantee for results.
     pub guarantee: Guarantee,
@@ -172,6 +172,32 @@ impl Membership {
     /// # Errors
     /// [`ClusterError::Membership`], [`ClusterError::Listen`].
     pub fn join(mut self) -> Result<Option<Members>, ClusterError> {
+        self.check_numbers()?;
+        if self.processes == 1 {
+            return Ok(None);
+        }
+
+        let trust = self.trust();
+        let trust = trust.map_err(|error| {
+            ClusterError::Membership(format!(
+                "the --cluster-secret (TIDEMARK_CLUSTER_SECRET) cannot be used: {error}"
+            ))
+        })?;
+
+        self.complete_hosts()?;
+        let address = &self.hosts[usize::from(self.process)];
+        let listener = self.listen(address, &trust)?;
+
+        let members = Members::new(self.process, self.hosts, listener);
+        Ok(Some(Members {
+            trust: Arc::new(trust),
+            silence_limit: self.silence_limit,
+            ..members
+        }))
+    }
+
+    /// Checks the number of processes, this process's number and the limit of silence.
+    fn check_numbers(&self) -> Result<(), ClusterError> {
         let refuse = |reason: String| Err(ClusterError::Membership(reason));
         if !(1..=MAX_PROCESSES).contains(&self.processes) {
             return refuse(format!(
@@ -193,17 +219,12 @@ impl Membership {
             ));
         }
 
-        if self.processes == 1 {
-            return Ok(None);
-        }
+        Ok(())
+    }
 
-        let trust = self.trust();
-        let trust = trust.map_err(|error| {
-            ClusterError::Membership(format!(
-                "the --cluster-secret (TIDEMARK_CLUSTER_SECRET) cannot be used: {error}"
-            ))
-        })?;
-
+    /// Checks that each process has an address. Without any address, all processes are on this
+    /// machine.
+    fn complete_hosts(&mut self) -> Result<(), ClusterError> {
         if self.hosts.is_empty() {
             self.hosts = (0..self.processes)
                 .map(|process| format!("127.0.0.1:{}", FIRST_PORT + process))
@@ -211,36 +232,35 @@ impl Membership {
         }
 
         if self.hosts.len() != usize::from(self.processes) {
-            return refuse(format!(
+            return Err(ClusterError::Membership(format!(
                 "{} addresses are given for {} processes",
                 self.hosts.len(),
                 self.processes
-            ));
+            )));
         }
 
-        let address = self.hosts[usize::from(self.process)].clone();
-        let listen = |address: &String| {
-            TcpListener::bind(address.to_socket_addrs()?.collect::<Vec<_>>().as_slice())
-        };
-        let listener = listen(&address);
+        Ok(())
+    }
 
-        let refuse_to_listen = |source| ClusterError::Listen {
+    /// Listens at an address that the secret protects, or that this machine alone reaches.
+    fn listen(&self, address: &str, trust: &Trust) -> Result<TcpListener, ClusterError> {
+        let refuse = |source| ClusterError::Listen {
             process: self.process,
-            address: address.clone(),
+            address: address.to_owned(),
             source,
         };
-        let listener = listener.map_err(refuse_to_listen)?;
 
-        if !trust.reaches(listener.local_addr().map_err(refuse_to_listen)?.ip()) {
-            return refuse(beyond_reach(self.process, &address));
+        let resolved = address.to_socket_addrs().map_err(refuse)?;
+        let resolved: Vec<_> = resolved.collect();
+        let listener = TcpListener::bind(&*resolved).map_err(refuse)?;
+
+        let bound = listener.local_addr().map_err(refuse)?;
+        if !trust.reaches(bound.ip()) {
+            let reason = beyond_reach(self.process, address);
+            return Err(ClusterError::Membership(reason));
         }
 
-        let members = Members::new(self.process, self.hosts, listener);
-        Ok(Some(Members {
-            trust: Arc::new(trust),
-            silence_limit: self.silence_limit,
-            ..members
-        }))
+        Ok(listener)
     }
 
     fn trust(&self) -> Result<Trust, SecretError> {
@@ -262,7 +282,7 @@ impl Membership {
 fn beyond_reach(process: u16, address: &str) -> String {
     format!(
         "the address of process {process}, {address}, is beyond this machine: give all processes the same \
-         TIDEMARK_CLUSTER_SECRET, or say --allow-open-links"
+         TIDEMARK_CLUSTER_SECRET, or set --allow-open-links"
     )
 }
 
@@ -340,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn beyond_this_machine_processes_need_a_secret_or_are_told_to_do_without() {
+    fn processes_on_several_machines_need_a_secret_or_a_flag() {
         let wide = || membership(2, 0, &["0.0.0.0:0", "127.0.0.1:1"]);
         let refused = wide().join().err().unwrap().to_string();
         assert!(

@@ -70,15 +70,15 @@ pub struct Reading {
     pub partition: u32,
     /// The record's offset.
     pub offset: Offset,
-    /// When the log appended the record; none if its producer set its time.
+    /// The time at which the log appended the record; none if its producer set its time.
     pub appended_ms: Option<u64>,
     /// The reader's clock.
     pub now_ms: u64,
 }
 
 impl Reading {
-    /// When the record was appended; the reader's clock if that is unknown, or if the log's clock is
-    /// ahead of it: a record that is read was appended before.
+    /// Returns the time at which the record was appended; the reader's clock if that is unknown, or if the log's clock
+    /// is ahead of it: a record that is read was appended before.
     #[inline]
     fn appended_ms(&self) -> u64 {
         self.appended_ms
@@ -112,7 +112,7 @@ pub struct Start {
     pub ceilings: Vec<Ceiling>,
     /// The side outputs below the cut that were not published when it was made.
     pub pending: Pending,
-    /// How far side outputs are published.
+    /// The progress of published side outputs.
     pub published: SideProgress,
     /// The version of the decoder that decided about the records below the cut.
     pub decoder: u32,

@@ -25,14 +25,14 @@ use timely::worker::Worker;
 
 use crate::aggregate::{Aggregate, Key};
 use crate::checkpoint::commit::{self, Checkpointer};
-use crate::checkpoint::parts;
+use crate::checkpoint::writing;
 use crate::pane::EventTimeMs;
-use crate::sink::committer::Committer;
+use crate::sink::committer::{Committer, Owner};
 use crate::sink::transaction::{RowWriter, Transactions};
 use crate::source::{self, Source};
 use crate::worker::{Own, Shared};
 use crate::worker_progress::SharedProgress;
-use crate::{panes, process, sink, stages, summary, window};
+use crate::{closing, process, sink, stages, summary, window};
 
 /// Builds the dataflow of one worker. The returned probe is at the boundary up to which results are
 /// committed.
@@ -67,18 +67,18 @@ pub fn build<K: Key, A: Aggregate>(
 
     let writer = RowWriter::of(pipeline);
     let transactions = Transactions::new(own.sink, pipeline, &adopted.lineage);
-    let of_worker = (attempt.clone(), worker.index());
-    let committer = |activator| Committer::start(transactions, writer, of_worker, activator);
+    let owner = Owner::of(shared, worker.index());
+    let committer = |activator| Committer::start(transactions, writer, owner, activator);
     let views: Rc<[_]> = pipeline.views.clone().into();
 
     worker.dataflow_named(&pipeline.name, |scope| {
         let (entries, crossings) = source::read(scope, source);
-        let panes = panes::close(entries, slots);
+        let panes = closing::panes(entries, slots);
         let panes = match &pipeline.processor {
             Some(processor) => process::handle(panes, processor, adopted.boundary, last),
             None => panes,
         };
-        let parts = parts::write(
+        let parts = writing::parts(
             panes.clone(),
             adopted.boundary,
             store.clone(),

@@ -1,11 +1,11 @@
 //! The records that a job without a window publishes for those that it reads, packed by source
 //! partition.
 //!
-//! A record is encoded when it is read. What it becomes is appended to the other records of its
+//! A record is encoded when it is read. The result is appended to the other records of its
 //! partition and pane, so a record costs a copy and no entry of its own. Packed records travel, are
 //! checkpointed and committed like the rows of any job: the partition is the key.
 //!
-//! What always holds: records of a partition keep the order of their offsets. A partition is read by
+//! Invariant: records of a partition keep the order of their offsets. A partition is read by
 //! one worker, which hands over the records of each pane in one run, so runs never overlap.
 
 use record_log::Offset;
@@ -35,8 +35,8 @@ pub struct Emitted {
 struct Packed(Vec<u8>);
 
 impl Key for SourcePartition {
-    /// Returns a number of ten bits. The first 64 partitions have key groups of their own, and any number
-    /// of slots and workers has about equally many of them.
+    /// Returns a number of ten bits. The first 64 partitions have key groups of their own, and they are spread evenly
+    /// over any number of slots and workers.
     fn stable_hash(&self) -> u64 {
         let of_few = self.0 % 4;
         let of_some = (self.0 + self.0 / 16) % 16;
@@ -86,7 +86,7 @@ impl Emitted {
         }
     }
 
-    /// The number of records.
+    /// Returns the number of records.
     pub(crate) fn count(&self) -> u64 {
         self.count
     }

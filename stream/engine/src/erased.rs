@@ -1,5 +1,5 @@
-//! Jobs whose types of keys and aggregates are erased: for a program that chooses among jobs when it
-//! runs, and for everything that handles any job alike, such as a command line.
+//! Jobs whose types of keys and aggregates are erased. They are for a program that chooses among jobs when it runs, and
+//! for everything that handles any job alike, such as a command line.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -145,7 +145,7 @@ impl AnyPipeline {
 
     /// Writes the content of a checkpoint of this job to `output` as NDJSON: a line for the checkpoint, a line for
     /// each entry (its pane, the pane at which it arrived, key and aggregate), and a last one with their numbers.
-    /// Without a checkpoint, the newest is read. A part is in memory at a time.
+    /// Without a checkpoint, the newest is read. One part at a time is in memory.
     ///
     /// # Errors
     /// [`InspectError`].

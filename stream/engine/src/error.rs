@@ -15,7 +15,7 @@ pub enum JobError {
     /// The record log failed.
     #[error(transparent)]
     Log(#[from] LogError),
-    /// A sink slot could not publish.
+    /// A publisher failed.
     #[error("cannot commit results: {0}")]
     Publish(#[from] PublishError),
     /// The object store failed.
@@ -94,7 +94,7 @@ pub enum ClusterError {
         process: u16,
         /// Its address.
         address: String,
-        /// Why it cannot.
+        /// The cause.
         source: std::io::Error,
     },
     /// Process 0 refuses this process.
@@ -113,7 +113,7 @@ pub enum ClusterError {
     Unreadable {
         /// The process.
         process: u16,
-        /// Why it cannot.
+        /// The cause.
         reason: String,
     },
     /// A process went away in the middle of the attempt.

@@ -4,31 +4,35 @@
 //! ```text
 //! {url}/{topic}/{window start}/{order}-{publisher}.ndjson    the records of one transaction of a window
 //! {url}/{topic}/{order}-{publisher}.ndjson                   records without a window: summaries, late records, …
+//!                                                            (.parquet with [`FileFormat::Parquet`])
 //! {url}/_transactions/{publisher}/{number}                   the newest transaction of each publisher
 //! ```
 //!
 //! A transaction is committed by the creation of one object, which holds its records and its progress
 //! (`_transactions/{publisher}/{number}`). Only then are its files created. So a file is never there before its
-//! transaction is committed, and never with another content.
+//! transaction is committed, and never with other content.
 //!
 //! 1. A holder of a publisher's id commits transaction `n + 1` after transaction `n`. The object is created only if it
 //!    does not exist, so of two holders one wins.
-//! 2. Whoever opens the publisher first creates the files of the newest transaction that are missing, then takes the next
-//!    number with a transaction without records. This fences earlier holders: they find their next number taken.
+//! 2. A new holder first creates the missing files of the newest transaction. Then it takes the next number with a
+//!    transaction without records. This fences earlier holders: they find their next number taken.
 //! 3. An earlier holder that was paused for so long that its next number was taken, and deleted again, finds a newer
 //!    transaction beside its own. It creates no file.
 //!
 //! The order in a file's name grows with each transaction of a publisher, and over all publishers from attempt to attempt.
-//! So of two records with the same key, the one in the file with the greater name is the newer: a corrected row, a
-//! tombstone, or a row of a new [line of history](crate::checkpoint::lineage), whose revision is higher, too.
-//! Corrections have files of their own rather than replacing the window's file: a file never changes, so readers may
+//! So of two records with the same key, the one in the file with the greater name is the newer. It may be a corrected
+//! row, a tombstone, or a row of a new [line of history](crate::checkpoint::lineage), whose revision is higher, too.
+//! Corrections have files of their own and do not replace the window's file. A file never changes, so readers may
 //! remember which ones they have loaded, and a correction costs its rows and not those of the whole window.
 //!
 //! Invariants: the files of a topic are those of committed transactions, each with the records of one transaction, whole.
 //! When [`commit`](record_log::Publisher::commit) has returned, all files of the transaction are there; after a crash,
 //! they are once the publisher has been opened again.
 
+mod format;
 mod line;
+#[cfg(feature = "parquet")]
+mod parquet;
 mod publisher;
 mod store;
 mod transaction;
@@ -44,6 +48,7 @@ use record_log::{
 };
 
 use crate::checkpoint::store::address;
+pub use format::FileFormat;
 use publisher::FilePublisher;
 use store::SinkStore;
 
@@ -58,7 +63,7 @@ const RECORD_LIMIT: RecordLimit = RecordLimit {
 /// ```
 /// use std::{sync::Arc, time::Duration};
 /// use record_log::{Record, RecordLog, simulated::SimulatedLog};
-/// use stream::{Count, FileSink, Job, Output, Run, Settings, Stop, Windows};
+/// use stream::{Count, FileFormat, FileSink, Job, Output, Run, Settings, Stop, Windows};
 ///
 /// let job = Job::new("visits")
 ///     .source("visits", |record: &Record<'_>| Ok((record.log_time_ms, ())))
@@ -73,13 +78,14 @@ const RECORD_LIMIT: RecordLimit = RecordLimit {
 /// #     name: "visits".to_owned(), partitions: 2, cleanup: record_log::Cleanup::Delete,
 /// #     retention: Duration::from_secs(60),
 /// # }])?;
-/// let log = FileSink::open("memory:///results", &["visits".to_owned()], kafka)?;
+/// let log = FileSink::open("memory:///results", &["visits".to_owned()], kafka)?.with_format(FileFormat::Ndjson);
 /// let settings = Settings { until_end: true, ..Settings::default() };
 /// Run::new(job, settings, Arc::new(log))?.run(&Stop::default())?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct FileSink {
     store: Arc<SinkStore>,
+    format: FileFormat,
     sources: Vec<String>,
     rest: Arc<dyn RecordLog>,
 }
@@ -111,12 +117,19 @@ impl FileSink {
         let store = SinkStore::new(objects, root);
         Ok(Self {
             store: Arc::new(store.map_err(|error| LogError::Settings(error.into()))?),
+            format: FileFormat::default(),
             sources: sources.to_vec(),
             rest,
         })
     }
 
-    /// Returns the sink with another limit for how long a store that does not answer is tried.
+    /// Returns the sink with files of another format.
+    #[must_use]
+    pub fn with_format(self, format: FileFormat) -> Self {
+        Self { format, ..self }
+    }
+
+    /// Returns the sink with another time limit for a store that does not answer.
     #[must_use]
     #[doc(hidden)]
     pub fn with_limit(mut self, limit: Duration) -> Self {
@@ -130,7 +143,7 @@ impl FileSink {
         self.sources.iter().any(|source| source == topic)
     }
 
-    /// Refuses to read a topic that is written to files.
+    /// Returns the log of a source topic. A topic that is written to files cannot be read.
     fn readable(&self, topic: &str) -> Result<&dyn RecordLog, LogError> {
         if self.is_source(topic) {
             return Ok(self.rest.as_ref());
@@ -159,6 +172,11 @@ impl RecordLog for FileSink {
         })
     }
 
+    /// Files are written elsewhere, so only the log of the source topics can be away.
+    fn obstacle(&self) -> Option<String> {
+        self.rest.obstacle()
+    }
+
     fn partitions(&self, topic: &str) -> Result<u32, LogError> {
         self.readable(topic)?.partitions(topic)
     }
@@ -172,7 +190,7 @@ impl RecordLog for FileSink {
     }
 
     fn publisher(&self, id: &str, _: Delivery) -> Result<Box<dyn Publisher>, LogError> {
-        let publisher = FilePublisher::open(&self.store, id)?;
+        let publisher = FilePublisher::open(&self.store, self.format, id)?;
         Ok(Box::new(publisher))
     }
 

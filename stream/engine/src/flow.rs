@@ -60,12 +60,12 @@ pub struct ClosedPane<K, A> {
 }
 
 impl<K, A> ClosedPane<K, A> {
-    /// The entries of earlier panes.
+    /// Returns the entries of earlier panes.
     pub fn late(&self) -> &[Entry<K, A>] {
         &self.entries[..self.first_on_time()]
     }
 
-    /// The entries of the pane itself.
+    /// Returns the entries of the pane itself.
     pub fn on_time(&self) -> &[Entry<K, A>] {
         &self.entries[self.first_on_time()..]
     }
@@ -126,7 +126,7 @@ impl Slots {
         (1..=1024).contains(&count).then_some(Self(count))
     }
 
-    /// The number of slots.
+    /// Returns the number of slots.
     pub fn count(self) -> u32 {
         self.0
     }

@@ -11,7 +11,7 @@
 //! with one source are the numbers of its partitions. A [reader](Inputs::reader) returns records with
 //! ids. Decoders, topics, metrics and messages contain the partition's own number.
 //!
-//! What always holds: ids are stored in checkpoints, so a source keeps its number. A job does not
+//! Invariant: ids are stored in checkpoints, so a source keeps its number. A job does not
 //! continue from a checkpoint that has other topics before its own, or more of them.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -120,7 +120,7 @@ impl Inputs {
         }
     }
 
-    /// The number of topics.
+    /// Returns the number of topics.
     pub fn count(&self) -> usize {
         self.0.len()
     }
@@ -130,7 +130,7 @@ impl Inputs {
         self.0.iter()
     }
 
-    /// Returns the topics, for a change of all of them.
+    /// Returns the topics mutably.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Input> {
         self.0.iter_mut()
     }
@@ -308,7 +308,7 @@ mod tests {
         assert_eq!(after(2, id_of(3, 7)), Some(id_of(1, 7)));
     }
 
-    /// It reads nothing, and names its source and the partition as the obstacle.
+    /// A reader that reads nothing. Its obstacle names its source and the partition.
     struct Held(usize);
 
     impl Reader for Held {

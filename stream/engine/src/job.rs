@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use record_log::Record;
 
-use crate::aggregate::{Aggregate, IsRow, Key, Session};
+use crate::aggregate::{Aggregate, IsRow, Key, Session, ToAggregates};
 use crate::flow::Row;
 use crate::inputs::Inputs;
 use crate::output::{Destination, Encode, Output};
@@ -125,14 +125,14 @@ pub struct Pipeline<K, A> {
     pub(crate) windows: Windows,
     /// The times of the first and last event in an aggregate, if windows are sessions.
     pub(crate) extent: Option<Extent<A>>,
-    /// Whether a key with an aggregate has a row; none if each key has one.
+    /// Decides whether a key with an aggregate has a row; none if each key has one.
     pub(crate) is_row: Option<IsRow<A>>,
     pub(crate) decode: Decode<K, A>,
     pub(crate) decoder: u32,
     pub(crate) results: Destination<Row<K, A>>,
     pub(crate) views: Vec<Summary<K, A>>,
     pub(crate) stages: Vec<Stage<K, A>>,
-    /// What distinguishes the job if it has no window.
+    /// The parts that only a job without a window has.
     pub(crate) pass_through: Option<PassThrough<A>>,
     /// The process function; none if the job has windows or passes records through.
     pub(crate) processor: Option<Processor<K, A>>,
@@ -163,10 +163,11 @@ pub type Decode<K, A> =
 
 /// The engine's side of decoding: decides about the event and counts it.
 pub trait Admission<K, A> {
-    /// Sets the event's id. A duplicate of a counted event is not admitted.
-    fn identify(&mut self, id: EventId);
-    /// Decides by the event time whether the record is counted.
-    fn admit(&mut self, event_ms: EventTimeMs) -> Result<bool, Rejected>;
+    /// Decides by the event time and the event's id, if it has one, whether the record is counted. A duplicate of a
+    /// counted event is not.
+    fn admit(&mut self, event_ms: EventTimeMs, id: Option<EventId>) -> Result<bool, Rejected>;
+    /// Notes that the record is not for this job.
+    fn leave_out(&mut self);
     /// Admits the record of a job without a window, unless the checkpoint contains its effect.
     fn pass(&mut self, event_ms: EventTimeMs) -> bool;
     /// Counts an aggregate under a key, if the record was admitted.
@@ -185,9 +186,9 @@ impl Job {
 impl<V: 'static> Windowed<V> {
     /// Turns each value into any number of keys with an aggregate each. Aggregates of the same key
     /// and window are merged.
-    pub fn aggregate<K: Key, A: Aggregate, I: IntoIterator<Item = (K, A)>>(
+    pub fn aggregate<K: Key, A: Aggregate>(
         self,
-        aggregate: impl Fn(V) -> I + Send + Sync + 'static,
+        aggregate: impl ToAggregates<V, K, A>,
     ) -> Aggregated<K, A> {
         let name = self.source.name.clone();
         let inputs = self.source.inputs.clone();
@@ -218,9 +219,9 @@ impl<V: 'static> Sessioned<V> {
     /// Turns each value into any number of keys with an aggregate each. Aggregates of the same key
     /// and session are merged. A row contains the merged aggregate and the times of the session's
     /// first and last event.
-    pub fn aggregate<K: Key, A: Aggregate, I: IntoIterator<Item = (K, A)>>(
+    pub fn aggregate<K: Key, A: Aggregate>(
         self,
-        aggregate: impl Fn(V) -> I + Send + Sync + 'static,
+        aggregate: impl ToAggregates<V, K, A>,
     ) -> Aggregated<K, Session<A>> {
         let name = self.source.name.clone();
         let inputs = self.source.inputs.clone();
@@ -366,21 +367,20 @@ impl<K: Key, A: Aggregate> Pipeline<K, A> {
         self
     }
 
-    /// Names the version of the decoder: the next number whenever it accepts or rejects other records
-    /// than before. 0 if it is not named.
+    /// Sets the version of the decoder; 0 by default. Increase it whenever the decoder accepts or rejects other records
+    /// than before.
     ///
-    /// A start under another version publishes the rejects of the new one as dead letters, for all
-    /// records that it must read again: records that the former one accepted may be missing from the
-    /// checkpoint.
-    /// A record that both reject may be there twice then, and one that only the former one rejected
-    /// is counted although it is there.
+    /// A start under another version publishes the records that the new decoder rejects as dead letters. This includes
+    /// records that are read again: the former decoder may have accepted them, and the checkpoint may not contain them.
+    /// A record that both decoders reject may then be in the topic twice. A record that only the former one rejected is
+    /// counted although it is in the topic.
     #[must_use]
     pub fn decoded_by(mut self, version: u32) -> Self {
         self.decoder = version;
         self
     }
 
-    /// The job's name.
+    /// Returns the job's name.
     pub fn name(&self) -> &str {
         &self.name
     }

@@ -87,16 +87,22 @@ impl<const N: usize> Fields<N> {
     /// a sign anywhere, names a wanted field twice, or nests values more than 64 levels deep.
     #[inline]
     pub fn scan<'a>(&self, text: &'a [u8]) -> Option<[Option<Token<'a>>; N]> {
-        std::str::from_utf8(text).ok()?;
-        let mut scanner = Scanner { rest: text };
+        let mut scanner = Scanner::new(text);
         let mut found = [None; N];
 
-        scanner.skip_space();
         scanner.take(b'{')?;
         scanner.members(MAX_DEPTH, |key, value| self.keep(&mut found, key, value))?;
 
         scanner.skip_space();
-        scanner.rest.is_empty().then_some(found)
+        if !scanner.rest.is_empty() {
+            return None;
+        }
+
+        // JSON has bytes beyond ASCII in strings alone.
+        if !scanner.strings_are_ascii() {
+            std::str::from_utf8(text).ok()?;
+        }
+        Some(found)
     }
 
     /// Stores a value whose key is wanted. Returns none if that key occurred before.
@@ -123,21 +129,46 @@ impl<const N: usize> Fields<N> {
 /// text breaks the grammar or contains something that is left to `serde_json`.
 struct Scanner<'a> {
     rest: &'a [u8],
+    /// The bytes of all strings so far, or-ed together: a high bit is set if one has it. Bytes behind
+    /// a string may be among them.
+    strings: u8x16,
 }
 
 /// Deeper arrays and objects are left to `serde_json`, whose limit is 128.
 const MAX_DEPTH: u32 = 64;
 
 impl<'a> Scanner<'a> {
+    fn new(text: &'a [u8]) -> Self {
+        Self {
+            rest: text,
+            strings: u8x16::default(),
+        }
+    }
+
+    /// Returns whether no string that was read has a byte beyond ASCII. It may return false although
+    /// none has, if another byte of the text is beyond it.
+    fn strings_are_ascii(&self) -> bool {
+        self.strings.to_bitmask() == 0
+    }
+
     #[inline]
     fn skip_space(&mut self) {
-        while let [b' ' | b'\n' | b'\r' | b'\t', rest @ ..] = self.rest {
+        // Nothing else in the grammar is as low as the space.
+        while let [byte @ ..=b' ', rest @ ..] = self.rest {
+            if !matches!(byte, b' ' | b'\n' | b'\r' | b'\t') {
+                return;
+            }
             self.rest = rest;
         }
     }
 
+    /// Reads a byte of the grammar, and space before it.
     #[inline]
     fn take(&mut self, byte: u8) -> Option<()> {
+        if self.rest.first() != Some(&byte) {
+            self.skip_space();
+        }
+
         let (first, rest) = self.rest.split_first()?;
         if *first != byte {
             return None;
@@ -153,22 +184,17 @@ impl<'a> Scanner<'a> {
         depth: u32,
         mut each: impl FnMut(&'a [u8], Token<'a>) -> Option<()>,
     ) -> Option<()> {
-        self.skip_space();
         if self.take(b'}').is_some() {
             return Some(());
         }
 
         loop {
-            self.skip_space();
             self.take(b'"')?;
             let key = self.string()?;
-
-            self.skip_space();
             self.take(b':')?;
             let value = self.value(depth)?;
             each(key, value)?;
 
-            self.skip_space();
             if self.take(b',').is_none() {
                 return self.take(b'}');
             }
@@ -177,14 +203,12 @@ impl<'a> Scanner<'a> {
 
     /// Reads the elements of an array, from after its opening bracket to after its closing one.
     fn elements(&mut self, depth: u32) -> Option<()> {
-        self.skip_space();
         if self.take(b']').is_some() {
             return Some(());
         }
 
         loop {
             self.value(depth)?;
-            self.skip_space();
             if self.take(b',').is_none() {
                 return self.take(b']');
             }
@@ -253,7 +277,20 @@ impl<'a> Scanner<'a> {
     /// Reads a string without escapes, from after its opening quote to after its closing one.
     #[inline]
     fn string(&mut self) -> Option<&'a [u8]> {
-        let (string, rest) = self.rest.split_at_checked(plain_length(self.rest))?;
+        let text = self.rest;
+        let in_block = |block: u8x16| {
+            self.strings |= block;
+            special(block).to_bitmask()
+        };
+        let length = length_before(text, in_block, is_special);
+
+        let (string, rest) = text.split_at_checked(length)?;
+        // Bytes that are no whole block any more were looked at one by one.
+        let (_, last) = string.as_chunks::<16>();
+        if rest.len() + last.len() < 16 && !last.is_ascii() {
+            self.strings = u8x16::splat(u8::MAX);
+        }
+
         self.rest = rest.strip_prefix(b"\"")?;
         Some(string)
     }
@@ -261,6 +298,13 @@ impl<'a> Scanner<'a> {
 
 #[inline]
 fn count_digits(text: &[u8]) -> usize {
+    // Most numbers have fewer than eight digits, and something follows them.
+    if let Some(word) = text.first_chunk()
+        && let (_, length @ ..8) = digit_values(*word)
+    {
+        return length;
+    }
+
     let is_digit = |byte: &&u8| byte.is_ascii_digit();
     text.iter().take_while(is_digit).count()
 }
@@ -293,14 +337,14 @@ fn digits_length(text: &[u8]) -> Option<usize> {
 }
 
 /// Returns the values of the digits at the start of a word, the first in the lowest byte, and their
-/// number. What follows them has any value.
+/// number. The bytes that follow them have any value.
 #[inline]
 fn digit_values(word: [u8; 8]) -> (u64, usize) {
     const ZEROS: u64 = 0x3030_3030_3030_3030;
     const HIGH_BITS: u64 = 0x8080_8080_8080_8080;
 
-    // The high bit of a byte of `others` is set if the byte is no digit: it is not 0 to 9 after the
-    // zeros were taken away bit by bit, so 118 more has the high bit.
+    // The high bit of a byte of `others` is set if the byte is not a digit. Its value after the XOR with `ZEROS` is
+    // then above 9, and adding 118 sets the high bit.
     let values = u64::from_le_bytes(word) ^ ZEROS;
     let low_bits = values & !HIGH_BITS;
     let others = ((low_bits + 0x7676_7676_7676_7676) | values) & HIGH_BITS;
@@ -343,18 +387,12 @@ fn digits_one_by_one(text: &[u8]) -> Option<(u64, usize)> {
     (length > 0 && !has_leading_zero).then_some((value, length))
 }
 
-/// Returns the number of bytes before the first quote, backslash or control character.
-#[inline]
-fn plain_length(text: &[u8]) -> usize {
-    length_before(text, |block| special(block).to_bitmask(), is_special)
-}
-
 /// Returns the number of bytes before the first one that `in_block` marks with a set bit. `is_it`
 /// must return the same for a single byte.
 #[inline]
 fn length_before(
     text: &[u8],
-    in_block: impl Fn(u8x16) -> u32,
+    mut in_block: impl FnMut(u8x16) -> u32,
     is_it: impl Fn(u8) -> bool,
 ) -> usize {
     let mut length = 0;

@@ -87,10 +87,9 @@
 //! The sink's function fills the record of a row: key, value and headers. It may
 //! [skip](Output::skip) the row. If a correction is skipped, a tombstone takes the place of the row
 //! that was published before. [`Pipeline::summarize`] adds the [`Totals`] of each window over all
-//! keys, and [`Pipeline::top`] its first keys, each as a record of its own ([`Ranked`]). Both are
-//! right under corrections, in the transaction of the rows. [`Pipeline::stage`] filters, maps, joins and ranks rows, and groups
-//! them by further windows ([`Rows`]), with the same promise. With the aggregate `()`, the rows of a
-//! window are its distinct keys.
+//! keys, and [`Pipeline::top`] its first keys, each as a record of its own ([`Ranked`]). Both follow corrections, in
+//! the transaction of the rows. [`Pipeline::stage`] filters, maps, joins and ranks rows, and groups them by further
+//! windows ([`Rows`]), with the same promise. With the aggregate `()`, the rows of a window are its distinct keys.
 //!
 //! # Process functions
 //!
@@ -99,12 +98,11 @@
 //!
 //! # Late events
 //!
-//! Event time goes as far as all partitions have come, less [`Settings::disorder`]. When it has
-//! passed the end of a window, the window's rows are published, each with revision 0. An event that
-//! comes later, within [`Settings::allowed_lateness`], corrects its window: the [`Row`] is published
-//! again with the next revision, and a consumer keeps the highest. Still later ones go to the late
-//! topic ([`Pipeline::side_outputs`]). No event vanishes: it is counted, late or rejected. An event
-//! with the id of one that was counted ([`Sourced::identified_by`]) is not counted twice.
+//! Event time follows the slowest partition, less [`Settings::disorder`]. When it has passed the end of a window, the
+//! window's rows are published, each with revision 0. An event that comes later, within [`Settings::allowed_lateness`],
+//! corrects its window: the [`Row`] is published again with the next revision, and a consumer keeps the highest. Still
+//! later ones go to the late topic ([`Pipeline::side_outputs`]). No event vanishes: it is counted, late or rejected. An
+//! event with the id of one that was counted ([`Sourced::identified_by`]) is not counted twice.
 //!
 //! # Checkpoints
 //!
@@ -119,7 +117,7 @@
 //! # Files
 //!
 //! A [`FileSink`] is a log whose published topics are files in a folder or a bucket, with the same promise: each file is one
-//! transaction, and never changes.
+//! transaction, and never changes. Its [`FileFormat`] is NDJSON or, with the feature `parquet`, Parquet.
 //!
 //! # One process or several
 //!
@@ -142,6 +140,7 @@ mod assignment;
 mod attempt;
 mod checkpoint;
 mod clock;
+mod closing;
 mod cluster;
 mod cut;
 mod dataflow;
@@ -159,7 +158,6 @@ mod milestones;
 mod monitor;
 mod output;
 mod pane;
-mod panes;
 mod process;
 mod recovery;
 mod run;
@@ -173,6 +171,7 @@ mod status;
 mod summary;
 mod topics;
 pub mod units;
+mod waiting;
 mod watchdog;
 mod watermark;
 mod window;
@@ -191,9 +190,9 @@ pub use seen::EventId;
 
 pub use aggregate::{
     Aggregate, Count, Distinct, DistinctExact, Joined, Key, Max, Min, Session, Sessions, Sum,
-    Tally, Top, Value, hash_bytes,
+    Tally, ToAggregates, Top, Value, hash_bytes,
 };
-pub use file_sink::FileSink;
+pub use file_sink::{FileFormat, FileSink};
 pub use flow::Row;
 pub use output::Output;
 pub use stages::WindowRow;

@@ -8,7 +8,7 @@ mod families;
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 use std::time::Duration;
 
 use prometheus::{Encoder, Registry, TextEncoder};
@@ -34,7 +34,12 @@ pub struct Metrics {
     checkpoints: CheckpointMetrics,
     attempts: AttemptMetrics,
     facts: Arc<Mutex<Facts>>,
+    /// Is used when copies are named as suspicious.
+    suspicion: Arc<Once>,
 }
+
+/// Fewer copies than this are no reason for a suspicion: a producer repeats some records.
+const SUSPICIOUS_COPIES: u64 = 10;
 
 impl Metrics {
     /// Creates the metrics of a job, all zero.
@@ -54,6 +59,7 @@ impl Metrics {
             checkpoints: CheckpointMetrics::of(&register),
             attempts: AttemptMetrics::of(&register),
             facts: Arc::new(Mutex::new(Facts::new(job))),
+            suspicion: Arc::new(Once::new()),
             registry,
         }
     }
@@ -96,6 +102,7 @@ impl Metrics {
             corrections: self.records.late.with_label_values(&["corrected"]).get(),
             too_late: self.records.late.with_label_values(&["too_late"]).get(),
             copies: self.records.copies.get(),
+            left_out: self.records.left_out.get(),
         };
         let mut status = self.facts().status(totals, now_ms);
         status.rows = self.records.rows.get();
@@ -152,9 +159,32 @@ impl Metrics {
             .with_label_values(&["too_late"])
             .inc_by(batch.too_late);
         self.records.copies.inc_by(batch.copies);
+        self.records.left_out.inc_by(batch.left_out);
+
+        if batch.copies > 0 {
+            self.suspect_copies();
+        }
     }
 
-    /// Records how far a source has read a partition.
+    /// Names a producer that may give the same id to different events, once.
+    #[cold]
+    fn suspect_copies(&self) {
+        let copies = self.records.copies.get();
+        let records = self.records.read.get();
+        if copies < SUSPICIOUS_COPIES || copies * 2 <= records {
+            return;
+        }
+
+        self.suspicion.call_once(|| {
+            let sentence = format!(
+                "{copies} of {records} records have the event id of an event that was counted, and are left out as its copies; if they are other events, their producer must give each an id of its own"
+            );
+            tracing::warn!(copies, records, "{sentence}");
+            self.trouble(sentence);
+        });
+    }
+
+    /// Records the position of a source in a partition.
     pub(crate) fn position(&self, position: Position) {
         let mut facts = self.facts();
         let partition = facts.label_of(position.partition);
@@ -182,8 +212,8 @@ impl Metrics {
         self.facts().answer_limit_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
     }
 
-    /// Records who sets the times of the records of a source. This is logged when it becomes known, and
-    /// again when producers turn out to set some.
+    /// Records whether the log or producers set the times of a source's records. The first finding is
+    /// logged, and each one that differs from those before.
     pub(crate) fn log_time_type(&self, source: usize, log_time_type: LogTimeType) {
         let mut facts = self.facts();
         if facts.learns_log_time_type(source, log_time_type) {
@@ -273,11 +303,16 @@ impl Metrics {
         self.facts().commit_took_ms = Some(took.as_millis());
     }
 
-    /// Records that a worker has failed to publish a batch since `begun_ms`.
-    pub(crate) fn not_published(&self, worker: usize, begun_ms: u64, reason: impl Display) {
+    /// Records that a worker begins to publish at `at_ms`.
+    pub(crate) fn publishes(&self, worker: usize, at_ms: u64) {
+        self.facts().publishes(worker, at_ms);
+    }
+
+    /// Records that a worker has failed to publish.
+    pub(crate) fn not_published(&self, worker: usize, reason: impl Display) {
         let reason = reason.to_string();
         let mut facts = self.facts();
-        facts.not_published(worker, begun_ms, reason.clone());
+        facts.not_published(worker, reason.clone());
         facts.trouble(now_ms(), reason);
     }
 
@@ -348,5 +383,30 @@ mod tests {
         let (_, silence_ms) = line.rsplit_once(' ').unwrap();
         let silence_ms: u64 = silence_ms.parse().unwrap();
         assert!((5_000..65_000).contains(&silence_ms), "{line}");
+    }
+
+    #[test]
+    fn an_id_that_most_records_share_is_named_once() {
+        let after = |batches: &[(u64, u64)]| {
+            let metrics = Metrics::new("counts");
+            for (records, copies) in batches {
+                metrics.read(BatchCounts {
+                    records: *records,
+                    copies: *copies,
+                    ..BatchCounts::default()
+                });
+            }
+            metrics.status(0)
+        };
+
+        let shared = after(&[(12, 11), (20, 20)]);
+        assert_eq!((shared.copies, shared.troubles.len()), (31, 1));
+        let named = &shared.troubles[0].message;
+        assert!(named.starts_with("11 of 12 records"), "{named}");
+
+        // A producer repeats a few records, or a part of many.
+        for usual in [&[(9, 9)][..], &[(40, 20)], &[(1_000, 0), (500, 500)]] {
+            assert!(after(usual).troubles.is_empty(), "{usual:?}");
+        }
     }
 }

@@ -31,7 +31,7 @@ pub enum Milestone {
 }
 
 impl Milestone {
-    /// Logs that this thread has come here with a pane or boundary.
+    /// Logs that this thread has reached the milestone with a pane or boundary.
     pub fn log(self, event_ms: EventTimeMs) {
         tracing::debug!(
             milestone = ?self,

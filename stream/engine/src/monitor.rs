@@ -1,5 +1,5 @@
 //! Watches over an attempt for events that no worker sees: stop requests, the lag of reading, added
-//! partitions, partitions that no longer answer, and topics that compaction begins to empty.
+//! partitions, partitions that no longer answer, and topics whose policy begins to lose records.
 //!
 //! It also commits the job's positions to the log, under a consumer group with the job's name. They
 //! are for tools that show consumer groups and their lag. A job continues from its checkpoint, and
@@ -32,7 +32,7 @@ pub struct Topics {
     pub inputs: Inputs,
     /// The number of their partitions when the attempt began.
     pub partitions: usize,
-    /// Those that must keep every record, unless the job may go on without.
+    /// The topics that must keep every record; none if compaction is allowed.
     pub kept: Vec<String>,
 }
 
@@ -56,26 +56,26 @@ pub struct Watch {
 /// The state of the thread that notices stops and silence. It never waits for the log.
 struct Watched {
     attempt: Arc<Attempt>,
-    /// Whether the log did not answer at the last check.
+    /// True if the log did not answer at the last check.
     is_unanswered: bool,
 }
 
-/// A change in whether the log answers.
+/// A change between a log that answers and one that does not.
 #[derive(Debug, Eq, PartialEq)]
 enum Turn {
-    /// It does not; with the sentence that names the partitions or the reason.
+    /// The log stopped answering; with the sentence that names the partitions or the reason.
     Silent(String),
     Answered,
 }
 
-/// The state of the thread that reads the log's offsets, for as long as the log takes to answer.
+/// The state of the thread that reads the log's offsets. It waits for as long as the log takes to answer.
 struct Survey {
     log: Arc<dyn RecordLog>,
     topics: Topics,
     attempt: Arc<Attempt>,
     /// The positions that were committed to the log last.
     committed: Vec<(u32, Offset)>,
-    /// Whether the log did not take the positions at the last try.
+    /// True if the log rejected the positions at the last try.
     is_refused: bool,
     /// The number of looks at the offsets.
     looks: u32,
@@ -131,7 +131,7 @@ fn start(watched: Watched, survey: Survey, stopping: Stopping, ask_every: Durati
         let added = Arc::clone(&were_added);
         move || survey.run(&signal, &ended, &added, ask_every)
     };
-    // Nothing waits for this thread: a log that is away may keep it for a while.
+    // Nothing waits for this thread: a log that does not answer may hold it for a while.
     let _unjoined = thread::Builder::new()
         .name("survey".to_owned())
         .spawn(ask)
@@ -156,7 +156,7 @@ impl Watched {
             if stopping.stop.is_requested() {
                 let since = *draining.get_or_insert_with(|| {
                     tracing::info!(
-                        "stopping once closed windows are committed; another signal ends it at once"
+                        "stopping once closed windows are committed; another signal ends the job at once"
                     );
                     Instant::now()
                 });
@@ -256,28 +256,34 @@ impl Survey {
 
     /// Looks at the topics' policies. Returns a sentence about each topic that has begun to lose records since the last look.
     fn new_losses(&mut self) -> Vec<String> {
+        let log = self.log.as_ref();
+        let kept = self.topics.kept.iter().map(String::as_str);
+        let kept = kept.map(|topic| (topic, topics::loss_now(log, topic)));
+        let progress = log.progress_topic();
+        let progress = progress.map(|topic| (topic, topics::progress_loss_now(log, topic)));
+
         let mut new = Vec::new();
-        for topic in &self.topics.kept {
-            let Some(loss) = topics::loss_now(self.log.as_ref(), topic) else {
+        for (topic, loss) in kept.chain(progress) {
+            let Some(loss) = loss else {
                 self.losing.remove(topic);
                 continue;
             };
 
             self.attempt.metrics.trouble(&loss);
-            if self.losing.insert(topic.clone()) {
+            if self.losing.insert(topic.to_owned()) {
                 new.push(loss);
             }
         }
         new
     }
 
-    /// Logs it once when the log begins to refuse the positions. Results do not depend on them.
+    /// Logs once when the log begins to refuse the positions. Results do not depend on them.
     fn note_positions(&mut self) {
         if let Some(error) = self.commit_positions() {
             tracing::warn!(
                 %error, group = self.attempt.metrics.job(),
-                "tools that show consumer groups do not see how far this job is, because the log does not take its positions; \
-                 if another application uses the group of the job's name, rename one of them"
+                "tools that show consumer groups do not show this job's positions, because the log rejects them; \
+                 if another application uses the group with the job's name, rename one of them"
             );
         }
     }

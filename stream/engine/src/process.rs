@@ -5,7 +5,7 @@
 //! ```
 //!
 //! 1. The operator stores the closed panes that arrive, by their time. Those of the checkpoint contain states, and
-//!    are passed on as they are: their results may be owed.
+//!    are passed on as they are: their results may not be committed yet.
 //! 2. When the frontier has passed a pane that has arrived, or that a key is scheduled for, the
 //!    [keys](state) handle it. Their written states take the place of the events.
 //!
@@ -36,7 +36,7 @@ use crate::frontier::{END, boundary_of};
 use crate::pane::EventTimeMs;
 use state::Keys;
 
-/// The process function of a job, and how its states are kept.
+/// The process function of a job, and the rules for its states.
 pub struct Processor<K, A> {
     /// Creates the keys of a worker.
     pub(crate) keys: Arc<dyn Fn() -> Box<dyn Keys<K, A>> + Send + Sync>,

@@ -25,6 +25,7 @@ use crate::sink::fencing::{Opening, Publishers};
 use crate::sink::progress::SinkProgress;
 use crate::stages;
 use crate::topics;
+use crate::waiting::Waiting;
 
 /// Open publishers, by the worker that they belong to.
 type Open = BTreeMap<usize, Box<dyn Publisher>>;
@@ -47,6 +48,23 @@ pub struct Recovered {
     pub mesh: Option<Mesh>,
 }
 
+impl Recovered {
+    /// Logs the position that the attempt starts from.
+    pub fn log_beginning(&self) {
+        let read = self.checkpoint.as_ref();
+
+        tracing::info!(
+            attempt = self.number,
+            boundary_ms = self.adopted.boundary,
+            partitions = self.partitions.iter().sum::<u32>(),
+            parts = self.adopted.parts.len(),
+            parts_read = read.map_or(0, |checkpoint| checkpoint.parts.len()),
+            read_bytes = read.map_or(0, Checkpoint::read_bytes),
+            "the attempt begins"
+        );
+    }
+}
+
 impl<K: Key, A: Aggregate> Run<K, A> {
     /// Begins the next attempt. Returns none if a stop is requested before all source topics exist.
     ///
@@ -64,6 +82,7 @@ impl<K: Key, A: Aggregate> Run<K, A> {
         members: Option<&Members>,
         stop: &Stop,
     ) -> Result<Option<Recovered>, JobError> {
+        let waiting = Waiting::report(&self.log, &self.metrics);
         topics::ensure(self.log.as_ref(), &self.pipeline, &self.settings)?;
         let until_end = self.settings.until_end;
         let inputs = &self.pipeline.inputs;
@@ -73,6 +92,8 @@ impl<K: Key, A: Aggregate> Run<K, A> {
         };
 
         topics::check(self.log.as_ref(), &self.pipeline, &self.settings)?;
+        drop(waiting);
+
         let mut lead = Lead::gather(members, &self.terms()).await?;
         let number = self.store.claim_attempt().await?;
         let known = recover::known_publishers(&self.store).await?;

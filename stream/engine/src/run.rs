@@ -13,7 +13,7 @@ use tokio::runtime::Runtime;
 
 use crate::aggregate::{Aggregate, Key};
 use crate::attempt::{Attempt, Stop};
-use crate::checkpoint::recover::{Checkpoint, RecoverError};
+use crate::checkpoint::recover::RecoverError;
 use crate::checkpoint::store::{CheckpointStore, StoreError};
 use crate::clock::{Clock, system_clock};
 use crate::cluster::mesh::Mesh;
@@ -164,18 +164,7 @@ impl<K: Key, A: Aggregate> Run<K, A> {
         self.metrics.attempt_began(number);
         self.metrics
             .expect_answers_within(self.settings.answer_limit);
-
-        let boundary_ms = recovered.adopted.boundary;
-        let read = recovered.checkpoint.as_ref();
-        tracing::info!(
-            attempt = number,
-            boundary_ms,
-            partitions = recovered.partitions.iter().sum::<u32>(),
-            parts = recovered.adopted.parts.len(),
-            parts_read = read.map_or(0, |checkpoint| checkpoint.parts.len()),
-            read_bytes = read.map_or(0, Checkpoint::read_bytes),
-            "the attempt begins"
-        );
+        recovered.log_beginning();
 
         let attempt = Attempt::new(
             number,
@@ -207,6 +196,7 @@ impl<K: Key, A: Aggregate> Run<K, A> {
         let outcome = self.execute(shared, owned, recovered.mesh);
         let partitions_added = watch.end();
         self.metrics.attempt_ended();
+
         if let Some(error) = attempt.failure() {
             return Err(self.unless_superseded(runtime, stop, number, error)?);
         }

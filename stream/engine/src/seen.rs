@@ -10,8 +10,8 @@
 //! twice.
 //!
 //! Invariants: no more ids are held than the limit allows. When the limit is exceeded, the
-//! ids of the oldest pane are dropped, and no more are collected for that pane or any before it:
-//! duplicates of their events are counted.
+//! ids of the oldest pane are dropped, and no more are collected for that pane or any before it. Duplicates of their
+//! events are then counted.
 
 mod ids;
 
@@ -23,8 +23,7 @@ use ids::IdSet;
 /// An event's id: a UUID, or other 128 bits that are as unique.
 pub type EventId = u128;
 
-/// The memory that is counted for an id: the most that a set takes for it, and a third for the sets
-/// that grow.
+/// The memory that is counted for an id: the most that a set takes for it, and a third more for sets that grow.
 const BYTES_OF_AN_ID: u64 = 30;
 
 /// The ids that one worker holds.
@@ -59,6 +58,7 @@ impl Seen {
     }
 
     /// Adds an id, and returns whether it was held already, so that its event is a duplicate.
+    #[inline]
     pub fn is_copy(
         &mut self,
         partition: u32,
@@ -91,15 +91,20 @@ impl Seen {
     fn find(&mut self, wanted: (EventTimeMs, u32)) -> Result<usize, usize> {
         let last = self.panes.get(self.last);
         if last.is_none_or(|(known, _)| *known != wanted) {
-            self.last = self
-                .panes
-                .binary_search_by_key(&wanted, |(known, _)| *known)?;
+            self.last = self.search(wanted)?;
         }
         Ok(self.last)
     }
 
+    #[inline(never)]
+    fn search(&self, wanted: (EventTimeMs, u32)) -> Result<usize, usize> {
+        let panes = &self.panes;
+        panes.binary_search_by_key(&wanted, |(known, _)| *known)
+    }
+
     /// Adds the first id of a pane in a partition, at its place. The set has room for as many ids as
     /// the newest one of the partition holds.
+    #[cold]
     fn begin(&mut self, place: usize, of: (EventTimeMs, u32), offset: Offset, id: EventId) -> bool {
         let mut own = self.panes.iter().filter(|((_, known), _)| *known == of.1);
         let newest = own.next_back().map_or(0, |(_, known)| known.ids.len());
@@ -132,6 +137,7 @@ impl Seen {
         own.map(|(_, known)| known.oldest).min()
     }
 
+    #[cold]
     fn drop_oldest_pane(&mut self) {
         if let Some(((pane, _), _)) = self.panes.first() {
             self.drop_before(pane + 1);

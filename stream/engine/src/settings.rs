@@ -40,11 +40,11 @@ pub struct Settings {
     /// Worker threads of each process, between 1 and 1024
     pub workers: u16,
 
-    /// Slots over which keys are distributed: at most so many workers have windows and publish
+    /// Slots over which keys are distributed: at most this many workers have windows and publish
     /// results; may change at any start
     pub sink_slots: Slots,
 
-    /// The limit for the rows of a transaction; a window of more users takes several transactions
+    /// The limit for the rows of a transaction; a window with more rows takes several transactions
     pub max_transaction_rows: u32,
 
     /// Memory of each worker for late and rejected records that are not published yet; while it is
@@ -94,7 +94,7 @@ pub struct Settings {
     pub guarantee: Guarantee,
 
     /// The time limit for committing closed windows after a stop is requested; after a second
-    /// request it ends at once
+    /// request the job ends at once
     pub stop_timeout: Duration,
 
     /// Read to the ends that the partitions have at the start, close all windows, and exit

@@ -25,12 +25,12 @@ pub struct ByteSize(u64);
 pub struct InvalidSize;
 
 impl ByteSize {
-    /// Returns a size of so many bytes.
+    /// Returns a size of this many bytes.
     pub const fn bytes(bytes: u64) -> Self {
         Self(bytes)
     }
 
-    /// Returns a size of so many mebibytes, of 2²⁰ bytes each.
+    /// Returns a size of this many mebibytes, of 2²⁰ bytes each.
     pub const fn mebibytes(mebibytes: u32) -> Self {
         Self((mebibytes as u64) << 20)
     }

@@ -73,12 +73,12 @@ pub struct Source<K, A> {
     /// The boundary up to which results are committed.
     committed: ProbeHandle<EventTimeMs>,
     clock: Clock,
-    /// The time of a job without a window; none if event time is the time.
+    /// The time of a job without a window; none if the job goes by event time.
     ticks: Option<Ticks>,
     attempt: Arc<Attempt>,
     /// The boundary that the source crosses last; none before that.
     last_boundary: Rc<Cell<Option<EventTimeMs>>>,
-    /// Whether the last poll failed because the log was unavailable.
+    /// True if the last poll failed because the log was unavailable.
     is_away: bool,
 }
 
@@ -178,7 +178,7 @@ impl<K: Key, A: Aggregate> Source<K, A> {
         }
     }
 
-    /// Returns the place of the boundary that the source crosses last, if it reads to the end: it is none before that.
+    /// Returns the cell for the boundary that the source crosses last. It is none until the source has read to the end.
     pub fn last_boundary(&self) -> Rc<Cell<Option<EventTimeMs>>> {
         Rc::clone(&self.last_boundary)
     }
@@ -306,8 +306,8 @@ impl<K: Key, A: Aggregate> Source<K, A> {
         self.partitions.claim().and(self.workers.others())
     }
 
-    /// Returns how far event time has come for this worker, and whether that is the end of the job.
-    /// Announces this worker's progress to the others.
+    /// Returns the event time to which this worker may advance, and whether that is the end of the job. Announces this
+    /// worker's progress to the others.
     fn target(&mut self) -> (Option<EventTimeMs>, bool) {
         let claim = match &mut self.ticks {
             Some(ticks) => Claim::at(ticks.at((self.clock)(), self.workers.furthest())),

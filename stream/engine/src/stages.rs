@@ -1,5 +1,5 @@
-//! Stages behind a window: the rows of a job as a collection that changes, and what is derived of it
-//! with differential dataflow.
+//! Stages behind a window: the rows of a job as a collection that changes, and the rows that are derived from it with
+//! differential dataflow.
 //!
 //! ```text
 //! rows ──▶ changes ──▶ filter, map, second window, join, … ──▶ newest row of each key ──▶ records
@@ -7,14 +7,13 @@
 //! ```
 //!
 //! 1. [`changes`] turns each row into a change of a collection: a correction retracts the row that it
-//!    replaces. A row is forgotten, which is a retraction too, when nothing can change any more what is
-//!    derived of it.
+//!    replaces. A row is forgotten, which is a retraction too, when the rows derived from it can no longer change.
 //! 2. A [plan](rows) derives other rows. Differential dataflow computes which of them change, and at
 //!    which pane.
-//! 3. [`publish`] turns each change into a record: the new row of a key, or a tombstone if there is none
-//!    any more. Changes that only forget are not published.
+//! 3. [`publish`] turns each change into a record: the new row of a key, or a tombstone if the key has no row any more.
+//!    Changes that only forget are not published.
 //!
-//! What always holds: the collection is a function of the panes in the checkpoint, which keeps them for
+//! Invariant: the collection is a function of the panes in the checkpoint, which keeps them for
 //! as long as a stage reaches back. So a restart derives the same changes at the same panes, and those
 //! that are committed are left out by the progress of their key group, as for all results.
 
@@ -63,12 +62,12 @@ pub struct Content {
 pub struct Stage<K, A> {
     /// The topic.
     pub(crate) topic: String,
-    /// How long after the start of a row's window a row that is derived of it can begin.
+    /// The longest time from the start of a row's window to that of a row derived from it.
     pub(crate) reach_ms: u64,
     plan: Arc<dyn Derive<K, A>>,
 }
 
-/// A plan of the records of a stage. It hides that a plan of types requires them to be static.
+/// A plan of the records of a stage. The trait hides that a plan needs static types.
 trait Derive<K, A>: Send + Sync {
     fn derive<'scope>(&self, rows: Changes<'scope, WindowRow<K, A>>) -> Changes<'scope, Content>
     where
@@ -83,7 +82,7 @@ impl<K: 'static, A: 'static> Derive<K, A> for Derivation<WindowRow<K, A>, Conten
 }
 
 impl<K: 'static, A: 'static> Stage<K, A> {
-    /// Creates a stage that publishes to `topic` what `plan` derives.
+    /// Creates a stage that publishes to `topic` the rows that `plan` derives.
     pub fn new(topic: &str, reach_ms: u64, plan: Derivation<WindowRow<K, A>, Content>) -> Self {
         Self {
             topic: topic.to_owned(),
@@ -103,7 +102,7 @@ impl<K, A> Clone for Stage<K, A> {
     }
 }
 
-/// Returns how far the furthest of the stages reaches.
+/// Returns the greatest reach of the stages.
 pub fn reach_ms<K, A>(stages: &[Stage<K, A>]) -> u64 {
     let reaches = stages.iter().map(|stage| stage.reach_ms);
     reaches.max().unwrap_or(0)

@@ -3,7 +3,6 @@
 
 mod unpublished;
 
-use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
@@ -19,7 +18,7 @@ use unpublished::Unpublished;
 
 /// The number of recent problems that are kept.
 const TROUBLES: usize = 10;
-/// The reasons why a partition may be silent of which no log names one.
+/// The possible reasons for a silent partition, if the log names none.
 const UNNAMED_OBSTACLE: &str = "its broker is away, frozen or not its leader, an open transaction holds readers back, or a quota \
      throttles this client";
 
@@ -51,7 +50,7 @@ pub struct Status {
     pub job: String,
     /// The attempt that is running or ran last; none before the first.
     pub attempt: Option<u64>,
-    /// Whether it is running.
+    /// True if it is running.
     pub is_running: bool,
     /// The time at which it began.
     pub began_at_ms: Option<u64>,
@@ -69,6 +68,10 @@ pub struct Status {
     pub corrections: u64,
     /// The number of late records sent to the late topic.
     pub too_late: u64,
+    /// The number of records that were left out as copies of events that were counted.
+    pub copies: u64,
+    /// The number of records that the decoder or a filter left out.
+    pub left_out: u64,
     /// The number of rows of windows, new and corrected.
     pub rows: u64,
     /// The rate of records between the last two checks of the log's offsets.
@@ -111,12 +114,12 @@ impl Status {
 pub struct TopicsStatus {
     /// The source topics, separated by commas.
     pub input: String,
-    /// Who sets the times of their records, once known: LogAppendTime or CreateTime; of several topics, for each in
-    /// their order if they differ.
+    /// The origin of the times of their records, once known: LogAppendTime or CreateTime. If it differs between topics,
+    /// one for each in their order.
     pub input_log_time: String,
     /// The topic of rows.
     pub results: String,
-    /// The topics of summaries and rankings, separated by commas, if there are any.
+    /// The topics of summaries, rankings, stages and branches, separated by commas, if there are any.
     pub summaries: Option<String>,
     /// The topics of records that came too late, separated by commas.
     pub late: String,
@@ -139,9 +142,9 @@ pub struct PartitionStatus {
     pub lag_records: Option<u64>,
     /// The time of the newest event read.
     pub newest_event_ms: Option<EventTimeMs>,
-    /// The time at which it last gave a record or a confirmed end, or was last not to be read.
+    /// The time at which it last returned a record or a confirmed end, or at which the job last chose not to read it.
     pub heard_at_ms: Option<u64>,
-    /// How long ago that was.
+    /// The time since then.
     pub silence_ms: Option<u64>,
     /// The time as of which its end was last confirmed.
     pub end_as_of_ms: Option<u64>,
@@ -178,7 +181,7 @@ pub struct CheckpointStatus {
     pub boundary_ms: EventTimeMs,
     /// The time at which its manifest became durable.
     pub written_at_ms: u64,
-    /// How long ago that was.
+    /// The time since then.
     pub age_ms: u64,
     /// The duration of writing its manifest.
     pub took_ms: u128,
@@ -217,7 +220,7 @@ pub struct Facts {
     restarts: u64,
     partitions: BTreeMap<u32, PartitionStatus>,
     workers: BTreeMap<usize, WorkerStatus>,
-    /// The workers that cannot publish.
+    /// The workers whose output is on its way, or was not taken.
     unpublished: BTreeMap<usize, Unpublished>,
     /// The time at which the offsets were checked last, and the records and bytes read until then.
     looked: Option<(Instant, u64, u64)>,
@@ -262,7 +265,7 @@ impl Facts {
         is_restart
     }
 
-    /// Records how far a partition has been read.
+    /// Records the position of a partition.
     pub fn position(&mut self, position: Position) {
         let status = self.partitions.entry(position.partition).or_default();
         *status = PartitionStatus {
@@ -328,12 +331,18 @@ impl Facts {
         ))
     }
 
-    /// Records that a worker failed to publish. A failure lasts until the worker
-    /// has [published](Self::published); it began with the first attempt, at `begun_ms`.
-    pub fn not_published(&mut self, worker: usize, begun_ms: u64, reason: String) {
-        match self.unpublished.entry(worker) {
-            Entry::Vacant(entry) => drop(entry.insert(Unpublished::new(begun_ms, reason))),
-            Entry::Occupied(mut entry) => entry.get_mut().fails_again(reason),
+    /// Records that a worker begins to publish at `at_ms`. After a failed attempt to publish, the time of the first one
+    /// stays.
+    pub fn publishes(&mut self, worker: usize, at_ms: u64) {
+        let begun = || Unpublished::since(at_ms);
+        self.unpublished.entry(worker).or_insert_with(begun);
+    }
+
+    /// Records that a worker that [publishes](Self::publishes) failed to. A failure lasts until the worker
+    /// has [published](Self::published).
+    pub fn not_published(&mut self, worker: usize, reason: String) {
+        if let Some(unpublished) = self.unpublished.get_mut(&worker) {
+            unpublished.fails(reason);
         }
     }
 
@@ -350,8 +359,8 @@ impl Facts {
         (unpublished_ms > self.answer_limit_ms).then(|| longest.to_string())
     }
 
-    /// Records who sets the times of the records of a source, and returns whether this is new. Producers set them from
-    /// the first such record on.
+    /// Records the origin of the times of a source's records, and returns whether it is new. From the first record with
+    /// a producer's time on, the origin is the producers.
     pub fn learns_log_time_type(&mut self, source: usize, log_time_type: LogTimeType) -> bool {
         let known = self.log_time_types.get(&source).copied();
         let is_new = known.is_none()
@@ -362,13 +371,10 @@ impl Facts {
         is_new
     }
 
-    /// Returns who sets the times of the records: of all topics, or of each.
+    /// Returns the origin of the times of the records: one for all topics, or one for each.
     fn log_time(&self) -> String {
-        let mut names: Vec<_> = self
-            .log_time_types
-            .values()
-            .map(|it| it.setting())
-            .collect();
+        let types = self.log_time_types.values();
+        let mut names: Vec<_> = types.map(|it| it.setting()).collect();
         if names.windows(2).all(|two| two[0] == two[1]) {
             names.truncate(1);
         }
@@ -377,9 +383,8 @@ impl Facts {
 
     /// Returns the positions of all partitions.
     pub fn positions(&self) -> impl Iterator<Item = (u32, Offset)> {
-        self.partitions
-            .iter()
-            .map(|(id, status)| (*id, status.next_offset))
+        let partitions = self.partitions.iter();
+        partitions.map(|(id, status)| (*id, status.next_offset))
     }
 
     /// Records the ends of the partitions, and computes the rates since the last check.
@@ -393,18 +398,16 @@ impl Facts {
 
         let now = Instant::now();
         if let Some((then, records_then, bytes_then)) = self.looked.replace((now, records, bytes)) {
-            let rate = |amount: u64| {
-                (amount as f64 / (now - then).as_secs_f64().max(0.001)).round() as u64
-            };
+            let seconds = (now - then).as_secs_f64().max(0.001);
+            let rate = |amount: u64| (amount as f64 / seconds).round() as u64;
             self.rates = Some((rate(records - records_then), rate(bytes - bytes_then)));
         }
     }
 
     /// Returns the known lags of the partitions.
     pub fn lags(&self) -> impl Iterator<Item = (u32, u64)> {
-        self.partitions
-            .iter()
-            .filter_map(|(id, status)| Some((*id, status.lag_records?)))
+        let partitions = self.partitions.iter();
+        partitions.filter_map(|(id, status)| Some((*id, status.lag_records?)))
     }
 
     /// Returns a partition's label: its number, and its topic before it if there are several.
@@ -462,6 +465,8 @@ impl Facts {
             rejected: totals.rejected,
             corrections: totals.corrections,
             too_late: totals.too_late,
+            copies: totals.copies,
+            left_out: totals.left_out,
             rows: 0,
             records_per_second: self.rates.map(|(records, _)| records),
             bytes_per_second: self.rates.map(|(_, bytes)| bytes),

@@ -11,8 +11,8 @@
 //! of the workers. When a late record corrects a window, the worker retracts its old contribution
 //! and sends a new one. Differential dataflow computes which totals change, and when.
 //!
-//! For sessions, the totals cover all sessions between two cuts that have been emitted so far. They
-//! change at every pane that emits a session.
+//! For sessions, the totals cover the emitted sessions between two cuts. They change at every pane that emits a
+//! session.
 //!
 //! A ranking is published row by row: a record for each rank. Rows of windows are merged, never
 //! removed, so a ranking never becomes shorter: the former row of a rank is overwritten.
@@ -385,7 +385,7 @@ pub fn summarize<'scope, K: Key, A: Aggregate>(
     let totals = changes
         .as_collection()
         .reduce(move |(number, _window), parts, output| {
-            // Workers whose contributions are equal, which have no first keys, are copies of one.
+            // Equal contributions of several workers, which have no first keys, are copies of one.
             let parts = parts.iter().flat_map(|(contribution, copies)| {
                 std::iter::repeat_n(*contribution, usize::try_from(*copies).unwrap_or(0))
             });

@@ -1,9 +1,9 @@
 //! The topics of a job: creates those that it publishes to, waits for those that it reads, and
 //! checks all of them.
 //!
-//! A compacted topic keeps one record of each key. That is right for summaries and rankings, whose
-//! key is their window, or their window and rank. It loses data in every other topic: the keys of results, late
-//! records, dead letters and source records are shared by many records.
+//! A compacted topic keeps one record of each key. That is right for summaries, rankings and stages, whose keys name
+//! their window, rank or row. It loses data in every other topic: the keys of results, late records, dead letters and
+//! source records are shared by many records.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -148,7 +148,8 @@ fn show(topic: &str, described: &TopicDescription) {
     );
 }
 
-/// Returns whether the topic may lose single records, as compacted topics do. A topic that may not be described may.
+/// Returns whether the topic may lose single records, as compacted topics do. A topic that the log does not describe
+/// counts as one of them.
 ///
 /// # Errors
 /// [`LogError::Unavailable`], [`LogError::UnknownTopic`].
@@ -164,6 +165,22 @@ pub fn may_lose_records(log: &dyn RecordLog, topic: &str) -> Result<bool, LogErr
 /// remedy; none if it loses none, or if the log does not describe it now.
 pub fn loss_now(log: &dyn RecordLog, topic: &str) -> Option<String> {
     loss(topic, &log.describe(topic).ok()?)
+}
+
+/// Returns a sentence about the progress of publishers that the log's topic loses from now on, with the remedy; none if it
+/// loses none, or if the log does not describe it now.
+pub fn progress_loss_now(log: &dyn RecordLog, topic: &str) -> Option<String> {
+    let described = log.describe(topic).ok()?;
+    if described.cleanup == Cleanup::Compact {
+        return None;
+    }
+
+    let policy = described.cleanup.policy();
+    Some(format!(
+        "topic {topic:?} has cleanup.policy={policy}, which loses the progress of publishers in time, so that the next start \
+         replaces results: run kafka-configs.sh --bootstrap-server BROKERS --alter --entity-type topics --entity-name {topic} \
+         --add-config cleanup.policy=compact"
+    ))
 }
 
 /// Returns a sentence about the records that the topic loses, with the remedy; none if it loses none.

@@ -33,7 +33,7 @@ pub struct StepCount {
 }
 
 impl Steps {
-    /// Creates the counts of so many workers. A worker is watched from its first step on, because
+    /// Creates the counts of this many workers. A worker is watched from its first step on, because
     /// loading a checkpoint before it may take any time.
     pub fn of_workers(workers: usize) -> Self {
         Self {

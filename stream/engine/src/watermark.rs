@@ -4,7 +4,7 @@
 //! log confirms the partition's end as of `T`, everything appended until then has been read, so the
 //! partition claims `T − lead − lag − disorder`:
 //!
-//! - `lead` is how far this clock may be ahead of the log's;
+//! - `lead` is the time by which this clock may be ahead of the log's;
 //! - `lag` is the source's own delay: the append time of the newest event less its event time. It
 //!   is milliseconds for a live source and can be a year for a backfill, so a replay of history
 //!   stays in history.
@@ -80,7 +80,7 @@ pub struct Watermark {
     /// The confirmed end as event time: less the lead and the disorder. Without a lag of the
     /// source, no later record is older.
     bound_ms: EventTimeMs,
-    /// When the last record was appended. After a restart, when the newest event was read.
+    /// The time at which the last record was appended; after a restart, the time at which the newest event was read.
     quiet_since_ms: u64,
     is_idle: bool,
 }
@@ -376,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn an_idle_partition_holds_nobody_back_but_goes_on_alone_by_its_lag() {
+    fn an_idle_partition_holds_no_other_back_and_advances_alone() {
         let mut idle = with_event(100, 9_000);
         let mut live = with_event(11_990, 11_999);
         live.at_end(12_000, 0);

@@ -54,7 +54,7 @@ impl<K, A> Due<K, A> {
         }
     }
 
-    /// Returns what is due at `next`, a later time at which a window ends.
+    /// Returns the same without a pane, due at `next`, a later time at which a window ends.
     fn delayed(&self, next: EventTimeMs) -> Self {
         Self::new(self.rows.delayed(&next), self.changes.delayed(&next), None)
     }

@@ -30,7 +30,7 @@ pub enum WorkerProgress {
     Draining {
         /// The boundary that it has reached.
         boundary: EventTimeMs,
-        /// Whether its part of everything before the least of all boundaries is committed.
+        /// True if its part of everything before the least of all boundaries is committed.
         is_done: bool,
     },
 }

@@ -1,4 +1,5 @@
-//! How fast the embedded log publishes in batches of 1,000 and reads, with records of 300 bytes.
+//! Measures how fast the embedded log publishes in commits of 1,000 records, and how fast it reads, with records of 300
+//! bytes.
 //!
 //!     cargo run --release -p record-log --example embedded_throughput
 
@@ -11,7 +12,7 @@ use record_log::{Cleanup, Delivery, NewRecord, RecordLog, TopicSpec};
 const RECORDS: u64 = 1_000_000;
 const PARTITIONS: u32 = 4;
 
-#[expect(clippy::print_stdout, reason = "figures are what it is for")]
+#[expect(clippy::print_stdout, reason = "it prints figures")]
 fn main() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let log = EmbeddedLog::open(folder.path())?;

@@ -1,4 +1,4 @@
-//! What a million records of 300 bytes cost on a Kafka broker: to publish, to commit, to read.
+//! Measures the time and the CPU time of publishing, committing and reading records of 300 bytes on a Kafka broker.
 //!
 //!     kafka_throughput CLIENT BROKERS publish TOPIC RECORDS
 //!     kafka_throughput CLIENT BROKERS commit TOPIC COMMITS
@@ -6,7 +6,7 @@
 //!
 //! CLIENT is rdkafka or native.
 //!
-//! `read` says what the whole process took, so it is run by itself.
+//! `read` prints the CPU time of the whole process, so it is a command of its own.
 
 use std::time::{Duration, Instant};
 
@@ -81,7 +81,7 @@ fn send(publisher: &mut dyn Publisher, topic: &str, n: u64) -> Result<()> {
     })?)
 }
 
-/// About 300 bytes, as compressible as an order.
+/// Returns about 300 bytes, as compressible as an order.
 fn value(n: u64) -> String {
     let scattered = n.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let id = (u128::from(scattered) << 64) | u128::from(!scattered.rotate_left(17));
@@ -112,7 +112,7 @@ fn publish(log: &dyn RecordLog, topic: &str, records: u64) -> Result<()> {
     report("published", records, started, cpu_s)
 }
 
-#[expect(clippy::print_stdout, reason = "figures are what it is for")]
+#[expect(clippy::print_stdout, reason = "it prints figures")]
 fn commit(log: &dyn RecordLog, topic: &str, commits: u64) -> Result<()> {
     let mut publisher = open(log, topic)?;
     let mut took = Vec::new();
@@ -133,7 +133,7 @@ fn commit(log: &dyn RecordLog, topic: &str, commits: u64) -> Result<()> {
     Ok(())
 }
 
-#[expect(clippy::print_stdout, reason = "figures are what it is for")]
+#[expect(clippy::print_stdout, reason = "it prints figures")]
 fn read(log: &dyn RecordLog, topic: &str) -> Result<()> {
     let from: Vec<_> = (0..)
         .zip(log.offsets(topic)?)
@@ -177,7 +177,7 @@ fn read_to_end(reader: &mut dyn Reader, partitions: u32, signal: &Signal) -> Res
     }
 }
 
-#[expect(clippy::print_stdout, reason = "figures are what it is for")]
+#[expect(clippy::print_stdout, reason = "it prints figures")]
 fn report(what: &str, records: u64, started: Instant, cpu_before_s: f64) -> Result<()> {
     let elapsed_s = started.elapsed().as_secs_f64();
     let cpu_s = cpu_s()? - cpu_before_s;
@@ -192,7 +192,7 @@ fn report(what: &str, records: u64, started: Instant, cpu_before_s: f64) -> Resu
     Ok(())
 }
 
-/// User and system time of all threads of this process.
+/// Returns the user and system time of all threads of this process.
 fn cpu_s() -> Result<f64> {
     let stat = std::fs::read_to_string("/proc/self/stat")?;
     let fields = stat.rsplit_once(')').context("a name in parentheses")?.1;

@@ -1,11 +1,12 @@
-//! A topic that is read beside a log: it has a source of its own, and all other topics are those of the log.
+//! A log with one topic from another source. All other topics are those of an underlying log.
 //!
 //! ```text
 //! source ──▶ reader of its topic ┐
 //! other log: its topics, publishers, positions ┴──▶ one RecordLog
 //! ```
 //!
-//! A job so reads what is in no log, and publishes its results wherever the log keeps them, with the same guarantee.
+//! A job can read records that are in no log, and publish its results to the underlying log with
+//! the same guarantee.
 
 use std::sync::Arc;
 
@@ -17,7 +18,7 @@ use crate::{
 
 /// The source of a topic.
 pub trait TopicSource: Send + Sync {
-    /// What it is, after the name of the topic in a sentence: "is read from files".
+    /// The end of a sentence that begins with the topic's name: "is read from files".
     const IS: &'static str;
 
     /// Returns the size of the largest record.
@@ -68,6 +69,10 @@ impl<S: TopicSource> RecordLog for Beside<S> {
             cleanup: Cleanup::Delete,
             retention: None,
         })
+    }
+
+    fn obstacle(&self) -> Option<String> {
+        self.rest.obstacle()
     }
 
     fn progress_topic(&self) -> Option<&str> {

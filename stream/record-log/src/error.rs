@@ -1,4 +1,5 @@
-//! The errors of a log and of its publishers: whether an operation may have happened, and whether another try can help.
+//! The errors of a log and of its publishers. They state if an operation may have happened, and if
+//! another try can help.
 
 use crate::{Offset, Refusal};
 
@@ -20,7 +21,10 @@ pub enum LogError {
         partition: u32,
     },
     /// The log does not hold this position: it is too old, or not yet written.
-    #[error("partition {partition} of {topic:?} holds no offset {offset}")]
+    #[error(
+        "partition {partition} of {topic:?} holds no offset {offset}: its records were deleted (retention.ms, retention.bytes) \
+         or were lost with a broker; restore the topic, or start the job over to read what is left"
+    )]
     OffsetOutOfRange {
         /// The topic.
         topic: String,
@@ -38,7 +42,7 @@ pub enum LogError {
 }
 
 impl LogError {
-    /// Returns whether another attempt can succeed. All other errors end the operation, with a
+    /// Returns `true` if another attempt can succeed. All other errors end the operation, with a
     /// sentence that names the cause.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Unavailable(_))
@@ -54,26 +58,26 @@ pub enum PublishError {
         /// The id.
         id: String,
     },
-    /// Nothing since the last commit was published, nor will be. Send it again.
+    /// Nothing that was sent since the last commit was or will be published. Send it again.
     #[error("nothing was published: {0}")]
     NotPublished(#[source] Cause),
     /// The log stopped answering during the commit.
     #[error("it is not known whether the commit happened: {0}")]
     MayHaveHappened(#[source] Cause),
-    /// The log refuses a record or the publisher for good. No transaction that contains it is
+    /// The log refuses a record or the publisher permanently. No transaction that contains it is
     /// published; without transactions, earlier records may be.
     #[error("{0}")]
     Refused(#[source] Refusal),
 }
 
 impl PublishError {
-    /// Returns whether another attempt can succeed: with this publisher or, if the commit [may have
-    /// happened](Self::may_have_happened), with a new one whose progress is read first.
+    /// Returns `true` if another attempt can succeed: with this publisher or, if the commit [may
+    /// have happened](Self::may_have_happened), with a new one whose progress is read first.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::NotPublished(_) | Self::MayHaveHappened(_))
     }
 
-    /// Returns whether the commit may have been published.
+    /// Returns `true` if the commit may have been published.
     pub fn may_have_happened(&self) -> bool {
         matches!(self, Self::MayHaveHappened(_))
     }

@@ -1,6 +1,7 @@
-//! A topic that is read from files, one record a line; all other topics are those of another log.
+//! A topic that is read from files, one record for each line. All other topics are those of another
+//! log.
 //!
-//! A job so reads a backfill. Each file is a partition: the files of a folder in the order of
+//! A backfill is read in this way. Each file is a partition: the files of a folder in the order of
 //! their names. The offset of a record is the byte at which its line begins, so a position is found
 //! without an index. A record has no key and no headers; its value is the line without its end.
 //!
@@ -21,7 +22,7 @@ use reader::FilesReader;
 /// The longest line that is read.
 pub const LINE_LIMIT_BYTES: usize = 16 << 20;
 
-/// The ends of names of compressed files. Their bytes are no lines.
+/// The extensions of compressed files, which are refused because their bytes are not lines.
 const COMPRESSED: [&str; 6] = ["gz", "zst", "bz2", "xz", "lz4", "zip"];
 
 /// The files that a topic is read from.
@@ -29,7 +30,7 @@ const COMPRESSED: [&str; 6] = ["gz", "zst", "bz2", "xz", "lz4", "zip"];
 pub struct FilesSettings {
     /// A file, or a folder. Names that begin with a dot are left out.
     pub path: PathBuf,
-    /// Whether the first line of each file is a header, as in CSV files, and no record.
+    /// If `true`, the first line of each file is a header, as in CSV files, and not a record.
     pub has_header: bool,
 }
 
@@ -122,7 +123,7 @@ impl SourceFile {
 
         if !found.is_file() {
             return Err(format!(
-                "{} is no regular file: move it out of the folder, or give it a name that begins with a dot",
+                "{} is not a regular file: move it out of the folder, or give it a name that begins with a dot",
                 path.display()
             ));
         }

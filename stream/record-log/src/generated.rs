@@ -1,14 +1,15 @@
 //! A topic whose records are generated; all other topics are those of another log.
 //!
-//! Record `n` of partition `p` of `P` is what a function returns for a seed and the number `n × P + p`. So the topic has the
-//! same records for any number of partitions, and a reader that begins at any offset gets the records that another one got
-//! there: a job goes on from its checkpoint, and two runs have the same results.
+//! Record `n` of partition `p` of `P` is the result of a function for a seed and the number
+//! `n × P + p`. So the topic has the same records for any number of partitions, and all readers get
+//! the same record at the same offset. A job can therefore continue from its checkpoint, and two runs
+//! have the same results.
 //!
-//! A topic has a number of records, or a rate, or both. With a rate, so many records a second become readable from the
-//! moment on when a reader was opened, whatever offset it begins at.
+//! A topic has a number of records, or a rate, or both. With a rate, that number of records a
+//! second becomes readable, beginning when a reader is opened, whatever offset it begins at.
 //!
-//! Invariants: the content of a record depends on no clock. A partition whose records are not all read has no confirmed end, so
-//! event time never runs ahead of records that are yet to come.
+//! Invariants: the content of a record depends on no clock. A partition whose records are not all
+//! read has no confirmed end, so event time never passes records that are still to be generated.
 
 mod reader;
 
@@ -39,9 +40,10 @@ pub type Generate = Arc<dyn Fn(u64, u64) -> GeneratedRecord + Send + Sync>;
 pub struct GeneratorSettings {
     /// The number of partitions.
     pub partitions: u32,
-    /// The number of records of all partitions; none if they never end.
+    /// The number of records of all partitions together; none if the topic has no end.
     pub records: Option<u64>,
-    /// The number of records a second that become readable, of all partitions; none if all are readable at once.
+    /// The number of records a second that become readable, of all partitions together; none if all
+    /// are readable at once.
     pub per_second: Option<u64>,
     /// The seed.
     pub seed: u64,
@@ -77,7 +79,7 @@ struct Source {
     settings: GeneratorSettings,
     generate: Generate,
     now_ms: Box<dyn Fn() -> u64 + Send + Sync>,
-    /// The offset that each partition has reached by its rate.
+    /// The offset up to which each partition is readable at its rate.
     reached: Vec<AtomicU64>,
 }
 

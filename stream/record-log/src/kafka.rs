@@ -1,13 +1,14 @@
 //! The record log on Apache Kafka, by librdkafka.
 //!
-//! - `reader`: partitions are started one by one, each with a queue of its own, and drained by
-//!   callback. A record is passed on from the memory of the fetched batch. It joins no group.
+//! - `reader`: partitions are started one by one. Each has a queue of its own, which is drained by
+//!   callback. A record is passed on from the memory of the fetched batch. The reader joins no
+//!   group.
 //! - `ends`: dates the ends of partitions that a reader has reached.
 //! - `publisher`: one Kafka transaction from commit to commit. Its progress is a record of
 //!   the same transaction on the compacted topic [`PROGRESS_TOPIC`] (`progress`), where nothing expires.
 //! - `admin`: topics, partitions, offsets and the positions of groups. These calls may be slow.
-//! - `membership`: a member of a consumer group, which learns its partitions and fetches nothing.
-//! - `client` and `native`: the safe wrapper of librdkafka's handles, for reader and publisher;
+//! - `membership`: a member of a consumer group, which receives its partitions and fetches nothing.
+//! - `client` and `native`: the safe wrapper of librdkafka's handles, for reader and publisher; `logged`: its log;
 //!   `settings`: properties.
 
 pub(crate) mod admin;
@@ -15,12 +16,14 @@ mod client;
 mod ends;
 mod errors;
 mod identity;
+mod logged;
 mod membership;
 mod native;
 pub(crate) mod progress;
 mod publisher;
 mod reader;
 mod settings;
+mod undelivered;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -72,6 +75,10 @@ impl RecordLog for KafkaLog {
 
     fn progress_topic(&self) -> Option<&str> {
         Some(PROGRESS_TOPIC)
+    }
+
+    fn obstacle(&self) -> Option<String> {
+        self.admin.obstacle()
     }
 
     fn partitions(&self, topic: &str) -> Result<u32, LogError> {

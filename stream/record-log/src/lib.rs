@@ -1,6 +1,6 @@
 //! The record log: topics of partitions of records, read by offset and published to atomically.
 //!
-//! This trait is the one seam between Tidemark and the system that keeps its records: Apache Kafka
+//! The trait [`RecordLog`] separates Tidemark from the system that keeps its records: Apache Kafka
 //! in production and in the full tests ([`kafka`], [`native`]), a persistent log inside the process
 //! on a laptop ([`embedded`]), and a log in memory that injects faults for the crash tests
 //! ([`simulated`]). Each of these passes the same conformance suite (`tests/it`).
@@ -19,7 +19,7 @@
 //! partitions. A group is a name under which positions are stored. Processes that share the work on a
 //! topic [join](RecordLog::join) the group to learn which partitions are theirs ([`Membership`]).
 
-// Tests inside the crate share the brokers of those outside of it, which name it.
+// Tests inside the crate share modules with the integration tests, which use the crate's name.
 #[cfg(test)]
 extern crate self as record_log;
 
@@ -35,6 +35,7 @@ pub mod progress;
 pub mod simulated;
 
 mod clock;
+mod created;
 mod error;
 mod membership;
 mod murmur2;
@@ -98,6 +99,12 @@ pub trait RecordLog: Send + Sync {
     /// partitions; [`LogError::Settings`] if the client cannot be created.
     fn reader(&self, topic: &str, from: &[(u32, Offset)]) -> Result<Box<dyn Reader>, LogError>;
 
+    /// Returns why a call that is in progress waits: a sentence for people. None while no call takes long, and of a log
+    /// that cannot be away.
+    fn obstacle(&self) -> Option<String> {
+        None
+    }
+
     /// Returns the topic that contains the progress of publishers, if the log keeps it on a topic.
     fn progress_topic(&self) -> Option<&str> {
         None
@@ -139,9 +146,9 @@ pub trait RecordLog: Send + Sync {
     /// Joins the members of `group` that share the partitions of `topic`. Joining does not wait until
     /// partitions are assigned.
     ///
-    /// Without an implementation of its own a log has no groups, and each member owns every
-    /// partition. That is right for the [`embedded`] log, which one process has open, and so it is
-    /// with the [`native`] client, which does not speak Kafka's protocol of groups.
+    /// The default implementation has no groups: each member owns every partition. That is right
+    /// for the [`embedded`] log, which only one process has open. The [`native`] client uses it
+    /// too, because it does not implement Kafka's protocol of groups.
     ///
     /// # Errors
     /// [`LogError::Settings`] if the client cannot be created; [`LogError::Unavailable`].
@@ -174,11 +181,11 @@ pub trait Reader: Send {
     ) -> Result<Polled, LogError>;
 
     /// Calls `wake` now, and whenever a partition may have become readable. `wake` must not block
-    /// or call the log. A new date of an end is no reason for a call.
+    /// or call the log. `wake` is not called for a new date of an end.
     fn on_readable(&mut self, wake: Wake);
 
-    /// Returns the reason why polls of `partition` give neither records nor a newer end although the log
-    /// can be reached, if the log has named one.
+    /// Returns the reason why polls of `partition` return neither records nor a newer end although
+    /// the log can be reached; none if the log gave no reason.
     fn obstacle(&self, _partition: u32) -> Option<Arc<str>> {
         None
     }
@@ -198,8 +205,9 @@ pub trait Publisher: Send {
     /// [limit](TopicDescription::record_limit) is [refused](PublishError::Refused).
     fn send(&mut self, record: NewRecord<'_>) -> Result<(), PublishError>;
 
-    /// Adds a record of the window that begins at `start_ms`, in milliseconds since the Unix epoch. A log that keeps
-    /// windows apart, as files do, has an implementation of its own; in others the record is one as any.
+    /// Adds a record of the window that begins at `start_ms`, in milliseconds since the Unix epoch.
+    /// A log that stores windows separately, as files do, implements it. The default is
+    /// [`Publisher::send`].
     ///
     /// # Errors
     /// As [`Publisher::send`].
@@ -209,8 +217,8 @@ pub trait Publisher: Send {
     }
 
     /// Publishes everything sent since the last commit together with `progress`: at most
-    /// [`PROGRESS_MAX_BYTES`], which the log keeps and does not interpret. Readers elsewhere may
-    /// get the records a moment after this returns.
+    /// [`PROGRESS_MAX_BYTES`] bytes, which the log keeps and does not interpret. Readers may get
+    /// the records a moment after this returns.
     ///
     /// # Errors
     /// [`PublishError`]; after [`PublishError::MayHaveHappened`], open the publisher again: its
@@ -259,7 +267,7 @@ pub enum LogTimeType {
 }
 
 impl LogTimeType {
-    /// Kafka's `message.timestamp.type` for it.
+    /// Returns the value of Kafka's `message.timestamp.type`.
     pub fn setting(self) -> &'static str {
         match self {
             Self::Append => "LogAppendTime",
@@ -274,7 +282,7 @@ pub trait Headers {
     fn for_each(&self, each: &mut dyn FnMut(&str, &[u8]));
 }
 
-/// No headers, or headers held as pairs.
+/// Headers as pairs; the empty slice has none.
 impl Headers for [(String, Vec<u8>)] {
     fn for_each(&self, each: &mut dyn FnMut(&str, &[u8])) {
         self.iter().for_each(|(name, value)| each(name, value));
@@ -328,31 +336,32 @@ impl NewRecord<'_> {
 pub struct Polled {
     /// The number of records that were passed to the caller.
     pub records: usize,
-    /// The offset to be read next. Offsets may skip: transaction markers and compacted records take some.
+    /// The offset to be read next. Offsets may have gaps: transaction markers and compacted records
+    /// take some.
     pub next_offset: Offset,
     /// The moment as of which the log itself confirmed that nothing lies at or after `next_offset`,
     /// in milliseconds since the Unix epoch. None while this is unknown, or while the reader holds
     /// records that it has not passed on.
     ///
     /// An implementation follows these rules:
-    /// - The date is read from this process's clock *before* the request is sent whose answer
-    ///   confirms the end. The date does not cover records that are appended after that moment.
+    /// - The date is read from this process's clock *before* the request for the end is sent. It
+    ///   does not cover records that are appended after that moment.
     /// - An answer that names the end of the partition's log (committed or not: Kafka's high
     ///   watermark) confirms it if that end is at or below `next_offset`. Markers of transactions,
     ///   aborted records and compacted ones have offsets below the end like any other record; a
     ///   reader's position moves past them.
     /// - An open transaction confirms nothing: records behind it may be committed, but are not
     ///   readable.
-    /// - An answer that never comes, fails, or names a later end changes nothing. The last date stands until a newer
-    ///   one.
-    /// - At an end the date is renewed several times a second, for as long as it is polled. If no
-    ///   newer date arrives, the date grows old. This is how a caller notices a broker that is
+    /// - An answer that never comes, fails, or names a later end changes nothing. The last date
+    ///   remains until a newer one.
+    /// - At an end the date is renewed several times a second, for as long as the reader is polled.
+    ///   If no newer date arrives, the date grows old. By this a caller detects a broker that is
     ///   down, frozen or not the leader.
     pub end_as_of_ms: Option<u64>,
 }
 
 impl Polled {
-    /// Returns whether the log has confirmed, as of some moment, that nothing lies at or after
+    /// Returns `true` if the log has confirmed, as of some moment, that nothing lies at or after
     /// `next_offset`.
     pub fn is_at_end(&self) -> bool {
         self.end_as_of_ms.is_some()
@@ -377,16 +386,16 @@ pub struct TopicSpec {
     pub partitions: u32,
     /// The handling of old records.
     pub cleanup: Cleanup,
-    /// The time for which records are kept at least. With [`Cleanup::Compact`] it is ignored:
-    /// records do not expire.
+    /// The least time for which records are kept. With [`Cleanup::Compact`] it is ignored: records
+    /// do not expire.
     pub retention: Duration,
 }
 
 /// The settings of a topic that exists.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct TopicDescription {
-    /// The clock that sets the log time of records that are appended now. Existing records may have
-    /// been stamped by the other.
+    /// The clock that sets the log time of records that are appended now. Older records may have
+    /// been stamped by the other clock.
     pub log_time_type: LogTimeType,
     /// The largest record that it accepts.
     pub record_limit: RecordLimit,
@@ -408,7 +417,7 @@ pub enum Cleanup {
 }
 
 impl Cleanup {
-    /// Kafka's `cleanup.policy` for it.
+    /// Returns the value of Kafka's `cleanup.policy`.
     pub fn policy(self) -> &'static str {
         match self {
             Self::Delete => "delete",

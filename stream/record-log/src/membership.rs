@@ -1,7 +1,7 @@
 //! Groups whose members share the partitions of a topic.
 //!
-//! A member learns which partitions it owns, and nothing else: it reads them by a
-//! [`Reader`](crate::Reader) as any other partition, and the positions are stored as before.
+//! A member only receives the partitions that it owns. It reads them with a
+//! [`Reader`](crate::Reader) as any other partition, and positions are stored as without a group.
 
 use std::collections::BTreeSet;
 
@@ -10,24 +10,25 @@ use crate::{LogError, Wake};
 /// The partitions of a topic that a member of a group owns.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Owned {
-    /// All of them, those that are added later included: the log has no groups, and every member is
-    /// alone.
+    /// All partitions, including those that are added later. The log has no groups, so every member
+    /// is alone.
     All,
-    /// These. None until the member has joined, and where there are more members than partitions.
+    /// These partitions. The set is empty until the member has joined, and if there are more
+    /// members than partitions.
     Only(BTreeSet<u32>),
 }
 
 /// A member of a group. Dropping it leaves the group, and its partitions go to other members at
 /// once; those of a member that died go to others when its session has expired.
 ///
-/// A partition has one owner at a time, with one exception: a member that was paused for longer than
-/// its session does not know yet that its partitions have a new owner.
+/// A partition has one owner at a time, with one exception: a member that was paused for longer
+/// than its session still returns partitions that have a new owner.
 pub trait Membership: Send {
     /// Returns the partitions that this member owns now. It does not block on the network.
     ///
-    /// Each call shows the group that the member works. A partition goes to another member only
-    /// after the call that returned without it, so store its position before the call. A member that
-    /// does not call for five minutes loses all its partitions to the others.
+    /// Each call shows the group that the member is alive. A partition goes to another member only
+    /// after the call that returned without it, so store its position before the call. A member
+    /// that does not call for five minutes loses all its partitions to the others.
     ///
     /// # Errors
     /// [`LogError::Refused`] if the right to the group is missing, until it is granted;
@@ -51,7 +52,7 @@ impl Membership for Alone {
 }
 
 impl Owned {
-    /// Returns whether the partition is among them.
+    /// Returns `true` if the partition is among them.
     pub fn contains(&self, partition: u32) -> bool {
         match self {
             Self::All => true,

@@ -10,11 +10,13 @@ use crate::{LogError, NewRecord};
 ///
 /// # Panics
 /// If `partitions` is 0.
+#[inline]
 pub fn partition_of(key: &[u8], partitions: u32) -> u32 {
     (murmur2(key) & 0x7fff_ffff) % partitions
 }
 
 /// Returns the partition of a record: its own, its key's, or else the next in turn.
+#[inline]
 pub(crate) fn choose_partition(
     record: &NewRecord<'_>,
     partitions: u32,

@@ -1,19 +1,19 @@
 //! The record log on Apache Kafka, by a client of its own in safe Rust.
 //!
-//! It speaks the protocol over blocking sockets, from the caller's thread and few threads of its own:
+//! The client uses blocking sockets, on the caller's thread and on a few threads of its own:
 //!
-//! - `wire`: connections, frames, headers; `codec`: the primitive types; `api`: which requests, in which version, and
-//!   refusals of brokers; `cluster`: leaders and coordinators.
-//! - `batch`: record batches, walked and built in place: where the work is.
+//! - `wire`: connections, frames, headers; `codec`: the primitive types; `api`: the requests with their versions, and
+//!   the error codes of brokers; `cluster`: leaders and coordinators; `waiting`: calls that have no answer yet.
+//! - `batch`: record batches, walked and built in place; most of the client's work is done there.
 //! - `reader`: fetching and handing over; `publisher`: transactions and the batches in them; `admin`: topics, offsets,
 //!   positions of groups.
 //! - `settings`: librdkafka's properties; `network`, `plain`, `tls`, `probe`: streams of bytes; `login`: SASL;
-//!   `errors`: failures that pass, and refusals.
+//!   `errors`: transient failures and refusals.
 //! - `examination`: the steps of a connection and the rights of a publisher, one at a time, for a doctor; `fault`:
 //!   kinds of faults in TLS.
 //!
-//! The kafka-protocol crate was tried for the rare messages and rejected: it allocates as much as a frame claims to
-//! hold, and brings 83,000 lines for thirteen requests.
+//! The kafka-protocol crate was tried for the rare messages and rejected: it allocates as many elements as a frame
+//! claims to have, and has 83,000 lines, for thirteen requests.
 
 #![forbid(unsafe_code)]
 
@@ -35,6 +35,7 @@ mod settings;
 #[cfg(test)]
 mod simulation;
 mod tls;
+mod waiting;
 mod wire;
 
 /// Access for the harness, which counts the instructions of the client's work. It is not part of the library, and may
@@ -66,8 +67,7 @@ use crate::{
     TopicSpec,
 };
 
-/// A record log on Apache Kafka, 3.7 or newer. Opening it does not wait for brokers: they are looked for when they are
-/// needed.
+/// A record log on Apache Kafka, 3.7 or newer. Opening it does not wait for brokers; it connects when they are needed.
 pub struct NativeLog {
     cluster: Arc<Cluster>,
     admin: Arc<Admin>,
@@ -77,11 +77,12 @@ pub struct NativeLog {
 }
 
 impl NativeLog {
-    /// The log of the given brokers (`host:port`, comma separated), with further properties by the names that
-    /// librdkafka gives them.
+    /// Returns the log of the given brokers (`host:port`, comma separated), with further properties under librdkafka's
+    /// names.
     ///
     /// # Errors
-    /// [`LogError::Settings`] when a property is unknown, has no such value, or is one that the log's promises rest on.
+    /// [`LogError::Settings`] if a property is unknown, has an invalid value, or is one that the log's guarantees
+    /// depend on.
     pub fn new(brokers: &str, properties: &[(String, String)]) -> Result<Self, LogError> {
         let settings = Settings::new(brokers, properties)
             .map_err(|refused| LogError::Settings(Box::new(refused)))?;
@@ -96,13 +97,13 @@ impl NativeLog {
         })
     }
 
-    /// The log of these brokers behind a network of a test's own.
+    /// Returns the log of these brokers behind a test's network.
     #[cfg(test)]
     fn over(network: Box<dyn network::Network>, brokers: &str, patience: Patience) -> Self {
         Self::within(Arc::new(runtime::System), network, brokers, patience)
     }
 
-    /// The log of these brokers with time, threads and a network of a test's own.
+    /// Returns the log of these brokers with a test's time, threads and network.
     #[cfg(test)]
     fn within(
         runtime: Arc<dyn runtime::Runtime>,
@@ -133,13 +134,13 @@ impl NativeLog {
             Ok(found) => progress::check_topic(PROGRESS_TOPIC, &found),
             Err(error) if error.is_transient() => Err(error),
             Err(error) => {
-                tracing::warn!(topic = PROGRESS_TOPIC, %error, "a topic's settings cannot be read and are assumed to be right");
+                tracing::warn!(topic = PROGRESS_TOPIC, %error, "a topic's settings cannot be read and are assumed to be correct");
                 Ok(())
             }
         }
     }
 
-    /// The ranges of all records, committed or not, in some partitions of the progress topic.
+    /// Returns the ranges of all records, committed or not, in some partitions of the progress topic.
     fn written(&self, partitions: &BTreeSet<u32>) -> Result<Ranges, LogError> {
         let ranges = (0..).zip(self.admin.written(PROGRESS_TOPIC)?);
         let wanted = ranges.filter(|(partition, _)| partitions.contains(partition));
@@ -160,6 +161,10 @@ impl RecordLog for NativeLog {
 
     fn progress_topic(&self) -> Option<&str> {
         Some(PROGRESS_TOPIC)
+    }
+
+    fn obstacle(&self) -> Option<String> {
+        self.cluster.obstacle()
     }
 
     fn partitions(&self, topic: &str) -> Result<u32, LogError> {
@@ -225,12 +230,12 @@ impl RecordLog for NativeLog {
     }
 }
 
-/// An offset as Kafka counts it.
+/// Converts an offset to Kafka's type.
 fn to_kafka(offset: Offset) -> i64 {
     i64::try_from(offset).unwrap_or(i64::MAX)
 }
 
-/// A number of partitions or a partition as Kafka counts it.
+/// Converts a number of partitions or a partition to Kafka's type.
 fn to_kafka_partition(partition: u32) -> i32 {
     i32::try_from(partition).unwrap_or(i32::MAX)
 }

@@ -62,8 +62,8 @@ impl fmt::Debug for LogSettings {
 /// Opens the log of these settings.
 ///
 /// # Errors
-/// [`LogError::Settings`] if the folder or a property cannot be used. An unreachable broker is no
-/// error here; operations that need it return [`LogError::Unavailable`].
+/// [`LogError::Settings`] if the folder or a property cannot be used. An unreachable broker is not
+/// an error here; operations that need it return [`LogError::Unavailable`].
 pub fn open(settings: &LogSettings) -> Result<Arc<dyn RecordLog>, LogError> {
     Ok(match settings {
         LogSettings::Embedded { folder } => Arc::new(EmbeddedLog::open(folder)?),

@@ -13,7 +13,14 @@ const KEY_SHOWN_BYTES: usize = 40;
 
 /// The reason why brokers refuse a publisher whose last transaction has ended, for both clients of Kafka.
 pub(crate) const END_NOT_WRITTEN: &str = "the end of its last transaction is not written yet, because a partition of it is \
-     without a leader, or has fewer replicas in sync than its min.insync.replicas";
+     without a leader, or has fewer replicas in sync than its min.insync.replicas: start the brokers that are away";
+
+/// Returns the sentence about a broker that throttles a reader, for both clients of Kafka.
+pub(crate) fn throttled_reader(broker: i32, throttled_ms: u128) -> String {
+    format!(
+        "broker {broker} throttles this client for {throttled_ms} ms: raise its quota consumer_byte_rate"
+    )
+}
 
 impl Refusal {
     /// Returns a refusal with this sentence.
@@ -68,6 +75,7 @@ impl RecordLimit {
     pub const ASSUMED_BYTES: usize = 1_000_000;
 
     /// Refuses a record that is larger.
+    #[inline]
     pub(crate) fn check(self, record: &NewRecord<'_>) -> Result<(), Refusal> {
         if record.size_bytes() > self.bytes {
             return Err(Refusal::too_large(record, self));

@@ -1,9 +1,10 @@
-//! The seam to the machine: time, threads, and waiting for each other.
+//! The interface to the machine: time, threads, and signals between them.
 //!
-//! The native client takes them from here alone, as it takes its streams of bytes from `native::network`. A test that has
-//! a runtime and a network of its own so decides which thread goes on, and when: the same seed gives the same run.
+//! The native client takes them from this trait alone, as it takes its streams of bytes from
+//! `native::network`. A test with a runtime and a network of its own decides which thread goes on,
+//! and when, so the same seed gives the same run.
 //!
-//! It is called a few times for each request, and never for a record.
+//! The trait is called a few times for each request, and never for a record.
 
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -13,10 +14,10 @@ use crate::clock::system_now_ms;
 
 /// Time and threads.
 pub(crate) trait Runtime: Send + Sync {
-    /// The time of a clock that never goes back.
+    /// Returns the time of a clock that never goes back.
     fn now(&self) -> Instant;
 
-    /// The time of day, in milliseconds since the Unix epoch.
+    /// Returns the time of day, in milliseconds since the Unix epoch.
     fn now_ms(&self) -> u64;
 
     fn sleep(&self, pause: Duration);
@@ -29,18 +30,18 @@ pub(crate) trait Runtime: Send + Sync {
 
     fn bell(&self) -> Arc<dyn Bell>;
 
-    /// The time that has passed since `earlier`.
+    /// Returns the time that has passed since `earlier`.
     fn since(&self, earlier: Instant) -> Duration {
         self.now().saturating_duration_since(earlier)
     }
 }
 
-/// Wakes threads that wait for a change. One that reads the number of rings, looks, and then waits for another ring misses
-/// no change that is rung after it is made.
+/// Wakes threads that wait for a change. If each change is followed by a ring, a thread misses
+/// none: it reads the number of rings, looks for a change, and then waits for a further ring.
 pub(crate) trait Bell: Send + Sync {
     fn ring(&self);
 
-    /// The number of rings so far.
+    /// Returns the number of rings so far.
     fn rings(&self) -> u64;
 
     /// Waits until there are more rings than `heard`, or for `limit` if there is one.

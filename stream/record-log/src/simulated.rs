@@ -1,14 +1,15 @@
 //! A record log in memory that fails where a test plans it.
 //!
-//! It shows the same as a Kafka broker: partitions chosen by key, a transaction marker that takes
-//! an offset after each transaction, publishers fenced by newer ones, positions of groups and the
-//! sharing of partitions by their members. The caller supplies the clock that stamps records. A [`SimulatedLog`] is the handle of one simulated
-//! *process*. [`SimulatedLog::process`] creates another one on the same store, with its own
-//! [faults](Fault). When a fault crashes a process, all of its handles fail and the store goes on,
-//! as when a process is killed and the broker is not.
+//! It behaves like a Kafka broker: the key chooses the partition, a transaction marker takes an
+//! offset after each transaction, newer publishers fence earlier ones, groups have positions, and
+//! their members share partitions. The caller supplies the clock that stamps records. A
+//! [`SimulatedLog`] is the handle of one simulated *process*. [`SimulatedLog::process`] creates
+//! another one on the same store, with its own [faults](Fault). When a fault crashes a process, all
+//! of its handles fail and the store goes on, as when a process is killed and the broker is not.
 //!
-//! Writes of a transaction are held by its publisher until the commit. An open transaction holds readers back where a
-//! test requests it ([`SimulatedLog::hold_back`]); committed records then end before it, as in Kafka.
+//! A publisher holds the records of a transaction until the commit. An open transaction holds
+//! readers back only where a test requests it ([`SimulatedLog::hold_back`]); committed records then
+//! end before it, as in Kafka.
 
 mod fault;
 mod groups;
@@ -101,7 +102,7 @@ impl SimulatedLog {
         }
     }
 
-    /// Returns whether a fault crashed this process.
+    /// Returns `true` if a fault crashed this process.
     pub fn is_dead(&self) -> bool {
         self.process.dead.load(Ordering::SeqCst)
     }
@@ -159,8 +160,8 @@ impl SimulatedLog {
         self.change(topic, partition, |kept| kept.compact_away(offset));
     }
 
-    /// Takes offsets of a partition as an aborted transaction does: for so many records, which no reader sees, and for
-    /// the marker of its end.
+    /// Takes offsets of a partition as an aborted transaction does: one for each of `records`
+    /// records, which no reader sees, and one for the marker of its end.
     ///
     /// # Panics
     /// If there is no such topic or partition.
@@ -180,7 +181,7 @@ impl SimulatedLog {
             .empty();
     }
 
-    /// Appends a record with the time and the kind of time that the test wants, as a producer of any clock does on a
+    /// Appends a record with this time and kind of time, as a producer with any clock can on a
     /// topic that keeps its producers' times.
     ///
     /// # Panics
@@ -237,7 +238,7 @@ impl SimulatedLog {
         topic.settings.record_limit.bytes = bytes;
     }
 
-    /// Changes the cleanup policy of a topic. It deletes or compacts nothing by itself.
+    /// Changes the cleanup policy of a topic, without deleting or compacting records.
     ///
     /// # Panics
     /// If there is no such topic.
@@ -261,20 +262,20 @@ impl SimulatedLog {
         topic.settings.log_time_type = log_time_type;
     }
 
-    /// Removes the members of this process from all groups, as brokers do when its session expires:
-    /// it died, or was paused. A process that lives joins again when it next calls.
+    /// Removes the members of this process from all groups, as brokers do when the session of a
+    /// process that died or was paused expires. A living process joins again at its next call.
     pub fn expel(&self) {
         self.store().groups.expel(&self.process);
         self.shared.wakes.raise(|_| true);
     }
 
-    /// Removes the progress of the publishers for whose id `is_lost` returns true, as a log does
-    /// that lets it expire, or whose progress topic was deleted. Open publishers go on.
+    /// Removes the progress of the publishers for whose id `is_lost` returns true, as if it had
+    /// expired or the topic of progress had been deleted. Open publishers go on.
     pub fn lose_progress(&self, is_lost: impl Fn(&str) -> bool) {
         self.store().lose_progress(is_lost);
     }
 
-    /// Removes the stored positions of a group, as a log does that lets them expire.
+    /// Removes the stored positions of a group, as if they had expired.
     pub fn expire_positions(&self, group: &str) {
         self.store().expire_positions(group);
     }

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::Aggregate;
 
-/// The events of a key in two streams, of each merged; none if a stream has none. Rows of a
-/// [join](crate::Windowed::join) contain it.
+/// The merged events of a key in each of two streams; none for a stream without events of the key.
+/// Rows of a [join](crate::Windowed::join) contain it.
 ///
 /// ```
 /// use stream::{Aggregate, Count, Joined, Sum};
@@ -26,7 +26,7 @@ pub struct Joined<A, B> {
 }
 
 impl<A, B> Joined<A, B> {
-    /// Contains events of the left stream.
+    /// Creates the value of events of the left stream.
     pub fn of_left(left: A) -> Self {
         Self {
             left: Some(left),
@@ -34,7 +34,7 @@ impl<A, B> Joined<A, B> {
         }
     }
 
-    /// Contains events of the right stream.
+    /// Creates the value of events of the right stream.
     pub fn of_right(right: B) -> Self {
         Self {
             left: None,

@@ -30,7 +30,7 @@ pub struct Top<V, const N: usize>(Vec<V>);
 impl<V: Value, const N: usize> Top<V, N> {
     /// Creates the aggregate of a single value.
     pub fn of(value: V) -> Self {
-        const { assert!(N > 0, "none of the greatest values is no aggregate") };
+        const { assert!(N > 0, "a top keeps at least one value") };
         Self(vec![value])
     }
 

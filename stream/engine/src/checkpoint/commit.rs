@@ -12,6 +12,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use bytes::Bytes;
+use futures::future::try_join_all;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::Capability;
@@ -24,6 +26,7 @@ use crate::aggregate::{Aggregate, Key};
 use crate::attempt::{Attempt, Awaited};
 use crate::checkpoint::ledger::{Ledger, ManifestPlan, MergePlan, Merged};
 use crate::checkpoint::manifest::{Manifest, PartInfo};
+use crate::checkpoint::merge::batches;
 use crate::checkpoint::part::{PartBuilder, PartError};
 use crate::checkpoint::retain::retain;
 use crate::checkpoint::store::{CheckpointStore, StoreError};
@@ -89,7 +92,7 @@ struct Writer {
     activator: SyncActivator,
     writing: Option<Write>,
     merging: Option<Merge>,
-    /// Whether a merge has failed in this attempt; then no other is begun.
+    /// True if a merge has failed in this attempt. Then no other is begun.
     has_failed_to_merge: bool,
 }
 
@@ -315,26 +318,33 @@ async fn merge(
     take_in: TakeIn,
     plan: MergePlan,
 ) -> Result<MergeOutcome, MergeError> {
-    let mut builder = PartBuilder::default();
+    let room: u64 = plan.parts.iter().map(|part| part.size_bytes).sum();
+    let mut builder = PartBuilder::with_room(usize::try_from(room).unwrap_or(0));
     let mut merged = Vec::new();
     let mut left_alone = Vec::new();
-    for part in plan.parts {
-        let bytes = store.part(&part.name).await?;
+    for parts in batches(plan.parts) {
+        // An object store takes a while for each part, however small.
+        let read = try_join_all(parts.iter().map(|part| store.part(&part.name))).await?;
         // The thread also serves the writes of parts and manifests, which must not wait for this.
-        let before = part.last + 1;
         let work = spawn_blocking(move || {
-            let taken = take_in(&mut builder, &bytes, before);
+            let take = |(part, bytes): (PartInfo, Bytes)| {
+                let taken = take_in(&mut builder, &bytes, part.last + 1);
+                (part, taken)
+            };
+            let taken: Vec<_> = parts.into_iter().zip(read).map(take).collect();
             (builder, taken)
         });
 
-        let (with_part, taken) = work.await?;
-        builder = with_part;
-        match taken {
-            Ok(true) => merged.push(part),
-            Ok(false) => left_alone.push(part.name),
-            Err(source) => {
-                let name = part.name;
-                return Err(MergeError::Part { name, source });
+        let (with_parts, taken) = work.await?;
+        builder = with_parts;
+        for (part, taken) in taken {
+            match taken {
+                Ok(true) => merged.push(part),
+                Ok(false) => left_alone.push(part.name),
+                Err(source) => {
+                    let name = part.name;
+                    return Err(MergeError::Part { name, source });
+                }
             }
         }
     }

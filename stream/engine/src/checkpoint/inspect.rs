@@ -75,7 +75,7 @@ pub enum CheckpointsCommand {
     Copy {
         /// The checkpoint, as `list` names it; the newest if none
         checkpoint: Option<ManifestId>,
-        /// The job that begins from the copy, and the place of its checkpoints. It has none yet
+        /// The job that begins from the copy, and the place of its checkpoints. It must have none yet
         to: CheckpointStore,
         /// As JSON, for scripts
         json: bool,

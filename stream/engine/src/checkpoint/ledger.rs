@@ -19,7 +19,7 @@ use crate::pane::EventTimeMs;
 pub struct Ledger {
     /// The newest durable manifest; at first, the one adopted from the last attempt.
     newest: Manifest,
-    /// How long after its start a pane can matter, allowed lateness included.
+    /// The time after its start during which a pane can matter, allowed lateness included.
     memory_ms: u64,
     crossings: Vec<Crossing>,
     parts: Vec<PartInfo>,

@@ -63,11 +63,11 @@ pub struct Branch {
     pub until: EventTimeMs,
 }
 
-/// How far the results of a key group are committed: on which line, and before which time. Progress
+/// The progress of a key group's committed results: their line, and the time before which they are committed. Progress
 /// is ordered by line, then by time.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Progress {
-    /// The line on which the slot has committed.
+    /// The line on which the key group has committed.
     pub line: u32,
     /// The time before which everything that arrived is committed.
     pub before: EventTimeMs,
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn revisions_of_windows_that_earlier_lines_may_have_committed_are_raised() {
+    fn revisions_rise_above_those_of_earlier_lines() {
         let lineage = Lineage::default();
         assert_eq!(lineage.raised(3, 60), 3);
         let lineage = lineage.branched(0, 30, 90);

@@ -44,8 +44,8 @@ pub struct Manifest {
     /// commit for the first time.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub publishers_kept: u32,
-    /// The same for the fixed sink slots of earlier versions. 0 once their progress was taken over
-    /// by the publishers.
+    /// The number of fixed sink slots of earlier versions that had committed a progress. 0 once their progress was
+    /// taken over by the publishers.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub slots_kept: u32,
     /// The time before which everything that arrived was committed when the manifest was written.
@@ -57,7 +57,7 @@ pub struct Manifest {
     /// processes than the writer's have the progress that the attempt found.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub furthest: BTreeMap<u32, u64>,
-    /// How far back the parts are complete; none in manifests of programs that did not record it.
+    /// The time from which on the parts are complete; none in manifests of programs that did not record it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory: Option<Memory>,
     /// The number of merges of parts that the attempt had finished. A later manifest of the attempt
@@ -118,7 +118,7 @@ pub struct Fingerprint {
     /// slot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slots: Option<Slots>,
-    /// How long after the start of a row's window a row that a stage derives of it can begin.
+    /// The longest time from the start of a row's window to that of a row that a stage derives from it.
     #[serde(default, skip_serializing_if = "is_zero_u64")]
     pub stages_reach_ms: u64,
     /// The settings of the process function, if the job has one.
@@ -134,8 +134,8 @@ pub struct Fingerprint {
     /// program wrote may contain them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub earlier_aggregates: Vec<String>,
-    /// How far after its time in the log an event's time may be before the event is rejected; none
-    /// in manifests of programs that did not record it.
+    /// The limit by which an event's time may exceed its time in the log; none in manifests of programs that did not
+    /// record it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_future_skew_ms: Option<u64>,
 }
@@ -304,7 +304,7 @@ impl Fingerprint {
         }
     }
 
-    /// Adds how far stages reach.
+    /// Adds the reach of stages.
     #[must_use]
     pub fn reaching(self, stages_reach_ms: u64) -> Self {
         Self {

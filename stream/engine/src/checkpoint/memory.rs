@@ -1,4 +1,4 @@
-//! How far back a checkpoint is complete when the allowed lateness changes between starts.
+//! The times from which a checkpoint's panes are complete when the allowed lateness changes between starts.
 //!
 //! ```text
 //!                  complete_from            boundary
@@ -13,10 +13,10 @@
 //!
 //! - the time from which on panes are complete: a record whose windows begin before it is too late,
 //!   even if more lateness is allowed now. As event time advances, all windows come to begin after it;
-//! - the time from which on panes are kept. It is earlier if a change of the lateness has closed windows. What is derived
-//!   of panes before it may be a part of what was published;
-//! - the lateness that was allowed since each start, for as long as a part is from that time:
-//!   windows are kept by the longest one.
+//! - the time from which on panes are kept. It is earlier if a change of the lateness has closed windows. Rows that
+//!   are derived from panes before it may differ from those that were published;
+//! - the lateness that was allowed since each start, for as long as there is a part from that time. Windows are kept
+//!   for the longest of them.
 //!
 //! A manifest of a program that did not record this is treated as having dropped everything that it
 //! may have dropped.
@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 use crate::checkpoint::part_info::PartInfo;
 use crate::pane::{EventTimeMs, Windows};
 
-/// How far back a checkpoint is complete.
+/// The times from which a checkpoint's panes are complete and kept.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Memory {
     /// The parts contain everything of panes from this time on.
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_longer_lateness_does_not_reach_back_behind_what_was_forgotten() {
+    fn a_longer_lateness_does_not_restore_dropped_panes() {
         let memory = Memory::default().going_on(&windows(), 0, &[], 20);
         assert_eq!((memory.complete_from, memory.lateness_ms()), (0, 20));
         let memory = memory.dropping(100, 30);
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_longer_lateness_takes_up_no_window_that_could_not_be_corrected_any_more() {
+    fn a_longer_lateness_does_not_reopen_windows() {
         let ms = Duration::from_millis;
         let windows = Windows::sliding(ms(30), ms(10)).unwrap();
         let memory = Memory::default().going_on(&windows, 0, &[], 0);
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_memory_without_the_time_from_which_panes_are_kept_has_kept_what_is_complete() {
+    fn a_memory_without_kept_from_keeps_panes_from_complete_from() {
         let json = r#"{"complete_from":71,"eras":[{"from":0,"lateness_ms":20}]}"#;
         let memory: Memory = serde_json::from_str(json).unwrap();
         assert_eq!(memory.kept_from(), 71);
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shorter_lateness_keeps_windows_by_the_longer_while_a_part_is_of_its_time() {
+    fn a_longer_lateness_applies_while_a_part_of_its_period_exists() {
         let memory = Memory::default().going_on(&windows(), 0, &[], 50);
         let shorter = memory.going_on(&windows(), 100, &[part(40, 90)], 0);
         assert_eq!((shorter.lateness_ms(), shorter.allowed_ms()), (50, 0));
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lateness_under_which_nothing_durable_arrived_leaves_nothing_behind() {
+    fn a_lateness_without_parts_of_its_period_is_dropped() {
         let memory = Memory::default().going_on(&windows(), 0, &[], 50);
         let twice = memory
             .clone()
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn a_manifest_that_says_nothing_is_taken_to_have_forgotten_what_it_may_have() {
+    fn a_manifest_without_a_memory_counts_as_having_dropped_panes() {
         let parts = [part(30, 60), part(70, 90)];
         let memory = Memory::inferred(&windows(), 100, &parts);
         assert_eq!((memory.complete_from, memory.lateness_ms()), (60, 70));

@@ -1,5 +1,5 @@
-//! Decides which parts are merged into one, so that a checkpoint names few parts however long it
-//! remembers.
+//! Decides which parts are merged into one, so that a checkpoint names few parts, however long they
+//! are kept.
 //!
 //! Each closed pane becomes a part of each worker, and a job with sessions keeps the parts of a
 //! day. So parts are merged in the background, by size, as the components of a tiered
@@ -16,12 +16,14 @@
 //! - In the current era, parts between two powers of four in size form a class. When a class has
 //!   four parts, they are merged with all smaller ones; the result is of a higher class.
 //! - The parts of an era that is over are merged into one.
-//! - A part that has reached `FULL_BYTES` is not merged again.
+//! - A part that is full is not merged again. A part is full at a 32nd of all parts, but not below 2
+//!   MiB, and at 16 MiB in any case. So a merge takes little memory beside the state that is merged.
 //!
-//! Invariants: a byte is written once by its worker, then at most once for each class from
-//! that of its first part up to the full size, and once when its era is over. A checkpoint names at
-//! most three parts of each class of the current era, one of each other era, the full ones, and
-//! those that were written since the last merge. A merged part is dropped at most an era later than
+//! Invariants: a byte is written once by its worker. Merges write it at most once for each class,
+//! from that of its first part up to the full size, and once when its era is over. A checkpoint
+//! names at most three parts of each class of the current era, one of each other era, the full
+//! ones, and those that were written since the last merge. There are at most 32 full parts, or one
+//! for each 16 MiB of all parts if that is more. A merged part is dropped at most an era later than
 //! each part in it would have been.
 
 use std::collections::BTreeMap;
@@ -30,14 +32,23 @@ use crate::checkpoint::manifest::PartInfo;
 use crate::checkpoint::part;
 use crate::pane::EventTimeMs;
 
-/// A part of this size is not merged again. A merge holds less than three times as much in memory.
+/// A part of this size is full, however large all parts are. A merge holds less than three times the
+/// size of a full part in memory.
 const FULL_BYTES: u64 = 16 << 20;
+/// A smaller part is not full, however small all parts are.
+const LEAST_FULL_BYTES: u64 = 2 << 20;
+/// The number of full parts that all parts are divided into between these sizes.
+const FULL_PARTS: u64 = 32;
+/// The size of small parts that are read at the same time. A larger part is read alone.
+const BATCH_BYTES: u64 = 1 << 20;
+/// The number of parts that are read at the same time.
+const BATCH_PARTS: usize = 32;
 /// The number of eras in the time for which panes matter.
 const ERAS: u64 = 8;
 /// The number of parts that is never worth a merge.
 const FEW: usize = 8;
-/// The least number of parts of a class that are merged. The panes of so many parts are at least as
-/// large as the next class.
+/// The least number of parts of a class that are merged. The panes of this many parts are at least
+/// as large as the next class.
 const LEAST: usize = 4;
 
 /// Chooses the parts of a checkpoint at `boundary` to merge next, if there are too many. Panes
@@ -47,9 +58,10 @@ pub fn choose(parts: &[PartInfo], boundary: EventTimeMs, memory_ms: u64) -> Opti
         return None;
     }
 
+    let full_bytes = full_bytes(parts);
     let era_ms = (memory_ms / ERAS).max(1);
     let mut eras: BTreeMap<u64, Vec<&PartInfo>> = BTreeMap::new();
-    for part in parts.iter().filter(|part| panes_bytes(part) < FULL_BYTES) {
+    for part in parts.iter().filter(|part| panes_bytes(part) < full_bytes) {
         eras.entry(part.last / era_ms).or_default().push(part);
     }
 
@@ -65,7 +77,14 @@ pub fn choose(parts: &[PartInfo], boundary: EventTimeMs, memory_ms: u64) -> Opti
         (count > 1).then_some(parts)
     });
 
-    candidates.max_by_key(Vec::len).map(until_full)
+    let chosen = candidates.max_by_key(Vec::len)?;
+    Some(up_to(full_bytes, chosen))
+}
+
+/// Returns the size of a full part beside these.
+fn full_bytes(parts: &[PartInfo]) -> u64 {
+    let all_bytes: u64 = parts.iter().map(panes_bytes).sum();
+    (all_bytes / FULL_PARTS).clamp(LEAST_FULL_BYTES, FULL_BYTES)
 }
 
 /// Returns the number of parts up to the highest class of which there are enough for a merge; 0 if
@@ -89,11 +108,11 @@ fn class_of(part: &PartInfo) -> u32 {
 }
 
 /// Returns the first parts that are a full part together; all of them if they are less.
-fn until_full(parts: Vec<&PartInfo>) -> Vec<PartInfo> {
+fn up_to(full_bytes: u64, parts: Vec<&PartInfo>) -> Vec<PartInfo> {
     let mut bytes = 0;
     let mut chosen = Vec::new();
     for part in parts {
-        if bytes >= FULL_BYTES {
+        if bytes >= full_bytes {
             break;
         }
         bytes += panes_bytes(part);
@@ -101,6 +120,24 @@ fn until_full(parts: Vec<&PartInfo>) -> Vec<PartInfo> {
     }
 
     chosen
+}
+
+/// Divides the parts of a merge into those that are read at the same time, in their order.
+pub fn batches(parts: Vec<PartInfo>) -> Vec<Vec<PartInfo>> {
+    let mut batches: Vec<Vec<PartInfo>> = Vec::new();
+    let mut bytes = 0;
+    for part in parts {
+        bytes += part.size_bytes;
+        match batches.last_mut() {
+            Some(batch) if bytes <= BATCH_BYTES && batch.len() < BATCH_PARTS => batch.push(part),
+            _ => {
+                bytes = part.size_bytes;
+                batches.push(vec![part]);
+            }
+        }
+    }
+
+    batches
 }
 
 /// Returns the size of a part's panes, without the overhead of a part.
@@ -132,6 +169,32 @@ mod tests {
             entries: 1,
             size_bytes: panes_bytes + part::OVERHEAD_BYTES,
         }
+    }
+
+    #[test]
+    fn small_parts_are_read_together_and_large_ones_alone() {
+        let sizes = |sizes: &[u64]| {
+            let parts = (0..).zip(sizes);
+            let parts =
+                parts.map(|(n, size)| part(format!("{n}"), n, n, size - part::OVERHEAD_BYTES));
+            let batches = batches(parts.collect()).into_iter();
+            let of = |batch: Vec<PartInfo>| batch.iter().map(|part| part.size_bytes).collect();
+            batches.map(of).collect::<Vec<Vec<u64>>>()
+        };
+        let half = BATCH_BYTES / 2;
+        let large = 3 * BATCH_BYTES;
+
+        assert!(sizes(&[]).is_empty());
+        assert_eq!(sizes(&[half, half]), [[half, half]]);
+        assert_eq!(
+            sizes(&[half, half + 1, large, half]),
+            [[half], [half + 1], [large], [half]]
+        );
+        let many = sizes(&vec![1_000; BATCH_PARTS + 1]);
+        assert_eq!(
+            many.iter().map(Vec::len).collect::<Vec<_>>(),
+            [BATCH_PARTS, 1]
+        );
     }
 
     /// A store whose parts are written, merged and dropped.
@@ -186,6 +249,8 @@ mod tests {
 
         fn merge(&mut self, chosen: &[PartInfo]) {
             assert!(chosen.len() > 1, "a part is not merged alone");
+            let bytes: u64 = chosen.iter().map(panes_bytes).sum();
+            assert!(bytes < 2 * full_bytes(&self.parts), "{bytes} bytes");
             let name = name(1, self.merges, chosen);
             self.merges += 1;
             self.parts.retain(|part| !chosen.contains(part));
@@ -227,9 +292,26 @@ mod tests {
                 "{workers} workers, {memory_ms} ms: at most {} parts, written {most} times, {mean} in the mean",
                 shelf.most
             );
-            assert!(shelf.most <= 3 * 7 + 9 + workers, "{} parts", shelf.most);
+            let state_bytes = 1000 * workers as u64 * memory_ms / PANE_MS;
+            let full = (state_bytes / LEAST_FULL_BYTES) as usize;
+            let bound = full + 3 * 7 + 9 + workers;
+            assert!(shelf.most <= bound, "{} parts", shelf.most);
             assert!(most <= 8, "written {most} times");
             assert!(mean <= 7, "written {mean} times in the mean");
+        }
+    }
+
+    #[test]
+    fn a_state_of_any_size_has_few_full_parts() {
+        for (panes, bytes) in [(100, 1 << 20), (1_000, 300_000), (1_000, 3_000_000)] {
+            let mut shelf = Shelf::new(panes * PANE_MS);
+            (0..4 * panes).for_each(|pane| shelf.close(pane * PANE_MS, &[bytes]));
+
+            let state_bytes = panes * bytes;
+            let full = state_bytes.div_ceil(FULL_BYTES).max(FULL_PARTS);
+            let others = 3 * 7 + ERAS + FEW as u64;
+            let most = shelf.most as u64;
+            assert!(most <= full + others, "{most} parts of {state_bytes} bytes");
         }
     }
 
@@ -248,10 +330,11 @@ mod tests {
                 shelf.close(pane * PANE_MS, &sizes);
             }
 
+            let full_bytes = full_bytes(&shelf.parts);
             let full = shelf
                 .parts
                 .iter()
-                .filter(|part| panes_bytes(part) >= FULL_BYTES);
+                .filter(|part| panes_bytes(part) >= full_bytes);
             let (most, _) = shelf.written();
             let kept = shelf.parts.len() - full.count();
             assert!(
@@ -270,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_merged_is_of_one_era_and_of_one_size_or_of_an_era_that_is_over() {
+    fn parts_of_one_era_and_size_or_of_a_past_era_are_merged() {
         let of = |count: u64, bytes, last: u64| -> Vec<PartInfo> {
             let part = |number: u64| part(format!("{last}-{number}"), last, last, bytes);
             (0..count).map(part).collect()
@@ -281,8 +364,12 @@ mod tests {
         assert_eq!(chosen(&of(9, 1000, 900)), Some(9));
         assert_eq!(chosen(&of(9, FULL_BYTES, 900)), None, "full");
 
-        let large = of(9, FULL_BYTES / 2 - 1, 900);
-        assert_eq!(chosen(&large), Some(3), "until it is full");
+        let half = of(9, LEAST_FULL_BYTES / 2 - 1, 900);
+        assert_eq!(chosen(&half), Some(3), "until it is full");
+        let half = [of(9, FULL_BYTES / 2 - 1, 900), of(40, FULL_BYTES, 10)].concat();
+        assert_eq!(chosen(&half), Some(3), "until it is full in a large state");
+        let large = of(9, LEAST_FULL_BYTES, 900);
+        assert_eq!(chosen(&large), None, "full in a small state");
 
         let two_classes = [of(3, 1000, 900), of(3, 10_000, 900), of(3, 100_000, 900)].concat();
         assert_eq!(

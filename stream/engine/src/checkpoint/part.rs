@@ -28,7 +28,7 @@ pub const OVERHEAD_BYTES: u64 = (HEADER_BYTES + CHECKSUM_BYTES) as u64;
 #[derive(Debug, thiserror::Error)]
 pub enum PartError {
     /// The object does not begin with the magic bytes, or is too short.
-    #[error("the object is no part")]
+    #[error("the object is not a part")]
     NotAPart,
     /// A newer version of this program wrote it.
     #[error(
@@ -53,7 +53,15 @@ pub struct PartBuilder {
 
 impl Default for PartBuilder {
     fn default() -> Self {
-        let mut bytes = MAGIC.to_vec();
+        Self::with_room(0)
+    }
+}
+
+impl PartBuilder {
+    /// Creates a builder that does not grow before its part has so many bytes.
+    pub fn with_room(part_bytes: usize) -> Self {
+        let mut bytes = Vec::with_capacity(part_bytes);
+        bytes.extend_from_slice(MAGIC);
         bytes.push(VERSION);
         Self {
             bytes,
@@ -62,9 +70,7 @@ impl Default for PartBuilder {
             entries: 0,
         }
     }
-}
 
-impl PartBuilder {
     /// Appends a closed pane.
     ///
     /// # Panics
@@ -77,7 +83,7 @@ impl PartBuilder {
         );
     }
 
-    /// Notes a pane with so many entries and side outputs.
+    /// Notes a pane with this number of entries and side outputs.
     fn note(&mut self, arrival: EventTimeMs, entries: usize) {
         let first = self.first.unwrap_or(arrival);
         self.first = Some(first.min(arrival));
@@ -289,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_holds_what_was_put_in_and_gives_what_arrived_before_the_boundary() {
+    fn a_part_returns_its_entries_from_before_the_boundary() {
         let panes = read::<u64, Count>(&part(), 30).unwrap();
         assert_eq!(
             panes.iter().map(|pane| pane.arrival).collect::<Vec<_>>(),
@@ -330,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_part_and_one_with_side_outputs_or_of_other_types_is_not_taken_in() {
+    fn damaged_and_foreign_parts_are_not_merged() {
         let mut merged = PartBuilder::default();
         assert!(!merged.take_in::<u64, Count>(&part(), 30).unwrap());
 

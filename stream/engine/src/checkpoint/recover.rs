@@ -4,8 +4,7 @@
 //!
 //! 1. Claim an attempt by creating a create-only object.
 //! 2. Open the publishers of all workers, former ones included
-//!    (`sink::fencing`). This fences earlier attempts and aborts what they left
-//!    open.
+//!    (`sink::fencing`). This fences earlier attempts and aborts their open transactions.
 //! 3. Check whether a later attempt was claimed in the meantime. If so, this attempt is the zombie,
 //!    and ends.
 //! 4. Load the newest whole checkpoint. If a newer one is damaged, log it and fall back to an older
@@ -18,12 +17,11 @@
 //! beyond the checkpoint, a newer checkpoint is lost; the names of skipped manifests bound how far
 //! their results may reach. The job then continues on a new line (`checkpoint::lineage`) of
 //! history, and replaces the results that it cannot repeat. If results were committed and no
-//! checkpoint can be used, the job does not start by itself: an operator has to call for a new
-//! start with [`start_over`].
+//! checkpoint can be used, the job does not start by itself: an operator has to request a new start with
+//! [`start_over`].
 //!
-//! Step 3 is not in the design's model, in which claiming and fencing are one step. Between the
-//! two, a later attempt may have claimed *and fenced*; fencing it in turn without ending would
-//! create two lines of history.
+//! Step 3 is needed because claiming and fencing are two steps. Between the two, a later attempt may have claimed *and
+//! fenced*; fencing it in turn without ending would create two lines of history.
 
 mod adoption;
 mod error;
@@ -277,7 +275,18 @@ pub async fn known_publishers(store: &CheckpointStore) -> Result<KnownPublishers
     Ok(KnownPublishers::default())
 }
 
+/// Checks the settings of a checkpoint. One that contains nothing, as [`start_over`] writes it, fits all settings.
 fn accept(checkpoint: Checkpoint, job: &Fingerprint) -> Result<Checkpoint, RecoverError> {
+    let Manifest {
+        boundary,
+        partitions,
+        parts,
+        ..
+    } = &checkpoint.manifest;
+    if *boundary == 0 && partitions.is_empty() && parts.is_empty() {
+        return Ok(checkpoint);
+    }
+
     let differences = checkpoint.manifest.fingerprint.differences(job);
     if differences.is_empty() {
         Ok(checkpoint)

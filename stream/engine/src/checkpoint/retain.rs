@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_merge_of_an_earlier_attempt_is_kept_as_long_as_its_manifests_are() {
+    async fn an_earlier_attempt_s_merge_is_kept_as_long_as_its_manifests() {
         let (store, _) = store().await;
         store.claim_attempt().await.unwrap();
         for boundary in [50, 60, 70, 80] {

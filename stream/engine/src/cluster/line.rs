@@ -159,8 +159,8 @@ impl Line {
         }
     }
 
-    /// Reads who calls, and verifies the proof. If it fails, sends the caller a refusal and returns
-    /// none.
+    /// Reads the caller's number, and verifies its proof. If the proof fails, sends the caller a
+    /// refusal and returns none.
     pub async fn meet(&mut self, trust: &Trust, own: u16) -> Result<Option<u16>> {
         let (process, to, called_with) = match self.receive().await? {
             Message::Hello { process, to, nonce } => (process, to, nonce),

@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_side_that_lives_is_waited_for_however_long_it_has_nothing_to_say() {
+    async fn a_living_side_may_be_silent_for_any_time() {
         let (one, other) = duplex(1024);
         let mut one = pulse(one);
         let other = pulse(other);
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_side_that_goes_away_is_noticed_at_once_and_one_that_parts_has_said_so() {
+    async fn a_lost_side_is_noticed_at_once_and_a_parting_one_says_so() {
         let (one, other) = duplex(1024);
         let mut one = pulse(one);
         let other = pulse(other);

@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn a_proof_is_worth_something_to_who_knows_the_secret_on_its_line_and_for_its_side() {
+    fn a_proof_is_valid_for_one_secret_one_meeting_and_one_side() {
         let meeting = Meeting {
             caller: 1,
             answerer: 0,

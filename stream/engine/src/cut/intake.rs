@@ -92,13 +92,13 @@ impl Intake {
         }
     }
 
-    /// Decides by this version of the decoder.
+    /// Sets the version of the decoder that decides.
     #[must_use]
     pub fn decoding_by(self, decoder: u32) -> Self {
         Self { decoder, ..self }
     }
 
-    /// The worker's capability: nothing sent from now on travels before this boundary.
+    /// Returns the worker's capability: nothing sent from now on travels before this boundary.
     pub fn capability(&self) -> EventTimeMs {
         self.capability
     }

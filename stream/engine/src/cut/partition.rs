@@ -22,7 +22,7 @@ pub(super) struct Partition {
     pub(super) needed_from: Offset,
     pub(super) restored_anchor: Option<Anchor>,
     pub(super) anchor: Option<Anchor>,
-    /// Whether a record at the anchor's offset was read. True if there is no anchor.
+    /// True if a record at the anchor's offset was read, or if there is no anchor.
     pub(super) is_recognized: bool,
     /// The ceilings, by offset.
     pub(super) ceilings: Vec<Ceiling>,

@@ -51,13 +51,13 @@ pub fn append(record: &NewRecord<'_>, line: &mut Vec<u8>) {
 /// Returns whether the bytes are a JSON object or array.
 fn is_json(bytes: &[u8]) -> bool {
     let first = bytes.iter().find(|byte| !byte.is_ascii_whitespace());
-    // The parser does not look at the bytes of a string that it skips.
+    // The parser does not check the bytes of a string that it skips.
     matches!(first, Some(b'{' | b'['))
         && str::from_utf8(bytes).is_ok()
         && serde_json::from_slice::<IgnoredAny>(bytes).is_ok()
 }
 
-/// Line ends are only between the tokens of JSON.
+/// Returns a space for a line end. JSON has line ends only between its tokens.
 fn on_one_line(byte: u8) -> u8 {
     if matches!(byte, b'\n' | b'\r') {
         b' '

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use record_log::{LogError, NewRecord, PROGRESS_MAX_BYTES, PublishError, Publisher, Refusal};
 
 use super::RECORD_LIMIT;
+use super::format::FileFormat;
 use super::line;
 use super::store::{SinkError, SinkStore};
 use super::transaction::{FilePlace, FileTransaction};
@@ -15,6 +16,7 @@ use super::transaction::{FilePlace, FileTransaction};
 /// The holder of a publisher's id.
 pub struct FilePublisher {
     store: Arc<SinkStore>,
+    format: FileFormat,
     id: String,
     /// A number that no other holder of the id has.
     holder: u64,
@@ -22,7 +24,7 @@ pub struct FilePublisher {
     number: u64,
     /// The order of the newest transaction with records.
     order: u64,
-    /// Whether this holder has committed records.
+    /// True if this holder has committed records.
     has_records: bool,
     progress: Option<Vec<u8>>,
     /// The lines of each file since the last commit.
@@ -40,7 +42,7 @@ impl FilePublisher {
     ///
     /// # Errors
     /// [`LogError::Unavailable`], [`LogError::Refused`].
-    pub fn open(store: &Arc<SinkStore>, id: &str) -> Result<Self, LogError> {
+    pub fn open(store: &Arc<SinkStore>, format: FileFormat, id: &str) -> Result<Self, LogError> {
         let holder = own_number()?;
         let own_id = id.to_owned();
         let own_store = Arc::clone(store);
@@ -54,6 +56,7 @@ impl FilePublisher {
 
         Ok(Self {
             store: Arc::clone(store),
+            format,
             id: id.to_owned(),
             holder,
             number,
@@ -83,7 +86,8 @@ impl FilePublisher {
     }
 
     /// Returns the order of the next transaction with records. The first one of a holder follows those of all publishers:
-    /// by now the holders of earlier attempts are fenced, and other publishers may have owned its keys in these.
+    /// by now the holders of earlier attempts are fenced, and in these attempts other publishers may have owned its
+    /// keys.
     fn next_order(&self) -> Result<u64, PublishError> {
         if self.has_records {
             return Ok(self.order + 1);
@@ -129,7 +133,7 @@ impl Publisher for FilePublisher {
             progress: Some(progress.to_vec()),
             files: files
                 .into_iter()
-                .map(|(place, lines)| (place, lines.into()))
+                .map(|(place, lines)| (place, self.format.content(lines)))
                 .collect(),
         };
 
@@ -152,8 +156,8 @@ impl Publisher for FilePublisher {
     }
 }
 
-/// Takes the next number of a publisher with a transaction without records, and returns both. The files of the
-/// transaction before are there by then.
+/// Creates the missing files of a publisher's newest transaction, then takes the next number with a transaction without
+/// records. Returns both.
 async fn take_over(
     store: &SinkStore,
     id: &str,
@@ -207,7 +211,7 @@ async fn commit(
 }
 
 /// Returns whether a transaction that was created is the newest of its publisher, and deletes those before it. It is not
-/// if the number was taken and deleted by newer holders before.
+/// the newest if newer holders took its number before, and deleted it.
 async fn is_newest(store: &SinkStore, id: &str, number: u64) -> Result<bool, SinkError> {
     let numbers = store.numbers(id).await?;
     if numbers.iter().any(|other| *other > number) {

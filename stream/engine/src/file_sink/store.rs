@@ -11,12 +11,13 @@ use object_store::{Error, ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 use record_log::{LogError, PublishError, Refusal};
 use tokio::runtime::{Builder, Runtime};
 
+use super::format::extension;
 use super::transaction::{FileTransaction, ORDER_RANGE, TransactionError, file_name, order_of};
 use crate::checkpoint::store::failure::Failure;
 
 /// The folder of transactions.
 const TRANSACTIONS: &str = "_transactions";
-/// How long an operation that fails is repeated.
+/// The time for which a failing operation is repeated.
 const LIMIT: Duration = Duration::from_secs(15);
 /// The first and the last delay between two tries; the delay doubles in between.
 const FIRST_DELAY: Duration = Duration::from_millis(50);
@@ -30,7 +31,7 @@ pub struct SinkStore {
     root: Path,
     /// Taken when the store is dropped.
     runtime: Option<Runtime>,
-    /// How long an operation that fails is repeated.
+    /// The time for which a failing operation is repeated.
     pub limit: Duration,
 }
 
@@ -116,7 +117,7 @@ impl SinkStore {
         })
     }
 
-    /// Waits for work on the store, on this thread. It may be one of another runtime.
+    /// Waits for work on the store, on this thread, which may belong to another runtime.
     pub fn wait<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> T {
         let runtime = self.runtime.as_ref().expect("the store is not dropped yet");
         match futures::executor::block_on(runtime.spawn(work)) {
@@ -183,14 +184,14 @@ impl SinkStore {
         Ok(Some(greatest))
     }
 
-    /// Creates the files of a committed transaction, as far as they are not there.
+    /// Creates the missing files of a committed transaction.
     pub async fn create_files(
         &self,
         publisher: &str,
         transaction: &FileTransaction,
     ) -> Result<(), SinkError> {
-        let name = file_name(transaction.order, publisher);
         let create = |(place, content): &(super::transaction::FilePlace, Bytes)| {
+            let name = file_name(transaction.order, publisher, extension(content));
             let folder = place
                 .folders()
                 .fold(self.root.clone(), |path, part| path.join(part));

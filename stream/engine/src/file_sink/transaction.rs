@@ -57,7 +57,7 @@ struct Head {
 pub enum TransactionError {
     /// The object has another format.
     #[error(
-        "it is no transaction of this program's version: use the program that wrote it, or a newer one"
+        "it is not a transaction of this program's version: use the program that wrote it, or a newer one"
     )]
     Foreign,
     /// Bits have changed or are missing.
@@ -73,9 +73,9 @@ impl FilePlace {
     }
 }
 
-/// Returns the name of a transaction's files.
-pub fn file_name(order: u64, publisher: &str) -> String {
-    format!("{order:012}-{publisher}.ndjson")
+/// Returns the name of a transaction's file.
+pub fn file_name(order: u64, publisher: &str, extension: &str) -> String {
+    format!("{order:012}-{publisher}.{extension}")
 }
 
 /// Returns the folder of a window: its start as in ISO 8601, without colons, which some file systems refuse.
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_in_the_order_of_transactions_and_folders_in_that_of_windows() {
+    fn names_of_files_sort_by_transaction_and_folders_by_window() {
         let [flat, of_window] = [None, Some(1_795_341_600_123)].map(|window_start| FilePlace {
             topic: "counts".to_owned(),
             window_start,
@@ -225,10 +225,10 @@ mod tests {
         );
 
         assert_eq!(
-            file_name(7, "counts-sink-0"),
+            file_name(7, "counts-sink-0", "ndjson"),
             "000000000007-counts-sink-0.ndjson"
         );
-        assert!(file_name(9, "b") < file_name(10, "a"));
+        assert!(file_name(9, "b", "parquet") < file_name(10, "a", "ndjson"));
         assert_eq!(folder_of(u64::MAX), u64::MAX.to_string());
     }
 }

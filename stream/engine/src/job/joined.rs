@@ -1,7 +1,7 @@
 //! Joins of two streams by key and window, in the definition of a job.
 
 use super::{Aggregated, Windowed};
-use crate::aggregate::{Aggregate, IsRow, Joined, Key};
+use crate::aggregate::{Aggregate, IsRow, Joined, Key, ToAggregates};
 
 /// A value of one of two streams: see [`Sourced::with`](crate::Sourced::with).
 ///
@@ -82,42 +82,54 @@ impl<V: 'static, W: 'static> Windowed<Either<V, W>> {
     /// # assert_eq!(rows[0].value.as_deref(), Some(&b"Ann 1"[..]));
     /// # Ok::<(), stream::JobError>(())
     /// ```
-    pub fn join<K: Key, A: Aggregate, B: Aggregate, I, J>(
+    pub fn join<K: Key, A: Aggregate, B: Aggregate>(
         self,
-        left: impl Fn(V) -> I + Send + Sync + 'static,
-        right: impl Fn(W) -> J + Send + Sync + 'static,
-    ) -> Aggregated<K, Joined<A, B>>
-    where
-        I: IntoIterator<Item = (K, A)>,
-        J: IntoIterator<Item = (K, B)>,
-    {
+        left: impl ToAggregates<V, K, A>,
+        right: impl ToAggregates<W, K, B>,
+    ) -> Aggregated<K, Joined<A, B>> {
         self.joined(left, right, |joined| joined.both().is_some())
     }
 
     /// Joins two streams by key and window, as [`join`](Self::join) does. A key has a row in a window
     /// if the left side has events of it there.
-    pub fn left_join<K: Key, A: Aggregate, B: Aggregate, I, J>(
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use record_log::Record;
+    /// use stream::{Job, Joined, Row, Sourced, Sum, Windows};
+    /// # fn number(record: &Record<'_>) -> Result<(u64, (u64, u64)), stream::Rejected> {
+    /// #     Ok((record.log_time_ms, (record.offset, 1)))
+    /// # }
+    /// # use {number as order, number as payment};
+    ///
+    /// // Of each order its price, and the sum that was paid within the same hour, if any.
+    /// let job = Job::new("paid-orders")
+    ///     .source("orders", order)
+    ///     .with(Sourced::of("payments", payment))
+    ///     .window(Windows::tumbling(Duration::from_secs(3600))?)
+    ///     .left_join(|(id, cents)| [(id, Sum(cents))], |(id, cents)| [(id, Sum(cents))])
+    ///     .sink("paid-orders", |row: &Row<u64, Joined<Sum, Sum>>, output| {
+    ///         let price = row.aggregate.left.map_or(0, |Sum(cents)| cents);
+    ///         let paid = row.aggregate.right.map_or(0, |Sum(cents)| cents);
+    ///         output.value.extend(format!("{paid} of {price} cents").bytes());
+    ///     });
+    /// assert_eq!(job.name(), "paid-orders");
+    /// # Ok::<(), stream::JobError>(())
+    /// ```
+    pub fn left_join<K: Key, A: Aggregate, B: Aggregate>(
         self,
-        left: impl Fn(V) -> I + Send + Sync + 'static,
-        right: impl Fn(W) -> J + Send + Sync + 'static,
-    ) -> Aggregated<K, Joined<A, B>>
-    where
-        I: IntoIterator<Item = (K, A)>,
-        J: IntoIterator<Item = (K, B)>,
-    {
+        left: impl ToAggregates<V, K, A>,
+        right: impl ToAggregates<W, K, B>,
+    ) -> Aggregated<K, Joined<A, B>> {
         self.joined(left, right, |joined| joined.left.is_some())
     }
 
-    fn joined<K: Key, A: Aggregate, B: Aggregate, I, J>(
+    fn joined<K: Key, A: Aggregate, B: Aggregate>(
         self,
-        left: impl Fn(V) -> I + Send + Sync + 'static,
-        right: impl Fn(W) -> J + Send + Sync + 'static,
+        left: impl ToAggregates<V, K, A>,
+        right: impl ToAggregates<W, K, B>,
         is_row: IsRow<Joined<A, B>>,
-    ) -> Aggregated<K, Joined<A, B>>
-    where
-        I: IntoIterator<Item = (K, A)>,
-        J: IntoIterator<Item = (K, B)>,
-    {
+    ) -> Aggregated<K, Joined<A, B>> {
         let aggregated = self.aggregate(move |value| -> Vec<(K, Joined<A, B>)> {
             match value {
                 Either::Left(value) => {

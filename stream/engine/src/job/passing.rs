@@ -57,13 +57,13 @@ pub struct Passing<V> {
 type Values<V> =
     Arc<dyn Fn(&Record<'_>, &mut dyn FnMut(EventTimeMs, V)) -> Result<(), Rejected> + Send + Sync>;
 
-/// What distinguishes a job without a window.
+/// The parts of a job that only a job without a window has.
 pub struct PassThrough<A> {
     /// Returns the records that an aggregate consists of.
     pub(crate) emitted: fn(&A) -> &Emitted,
     /// The topics of sinks 1 and up. Sink 0 publishes to the topic of the results.
     pub(crate) branches: Vec<String>,
-    /// Why the job cannot run.
+    /// The reason why the job cannot run; none if it can.
     pub(super) flaw: Option<String>,
 }
 
@@ -78,7 +78,7 @@ impl<A> Clone for PassThrough<A> {
 }
 
 impl<V: 'static> Sourced<V> {
-    /// Keeps the events whose values `is_kept`. The others are neither counted nor rejected, and do
+    /// Keeps the events for whose values `is_kept` returns true. The others are neither counted nor rejected, and do
     /// not move event time.
     #[must_use]
     pub fn filter(self, is_kept: impl Fn(&V) -> bool + Send + Sync + 'static) -> Self {
@@ -118,9 +118,8 @@ impl<V: 'static> Sourced<V> {
     /// which is their latency; a checkpoint is written as often. The interval cannot change while
     /// the job has a checkpoint.
     ///
-    /// Each event is published exactly once, whatever its time is: nothing is late, and the time of
-    /// no event is rejected. If the job falls back to an older checkpoint, it publishes again what
-    /// followed it.
+    /// Each event is published exactly once, whatever its time is: no event is late, or rejected for its time. If the
+    /// job falls back to an older checkpoint, it publishes the later results again.
     ///
     /// # Errors
     /// [`InvalidWindows::Zero`].
@@ -152,8 +151,7 @@ impl<V: 'static> Sourced<V> {
 }
 
 impl<V: 'static> Passing<V> {
-    /// Turns each value into any number of others. Sinks that were added before receive the values as
-    /// they were.
+    /// Turns each value into any number of others.
     ///
     /// # Panics
     /// If a [branch](Self::branch) was added: its values are of another type.
@@ -235,7 +233,7 @@ impl<V: 'static> Passing<V> {
     }
 }
 
-/// Returns the function that decodes a record and packs what the sinks make of its values.
+/// Returns the function that decodes a record and packs the records that the sinks make from its values.
 fn emitting<V: 'static>(
     values: Values<V>,
     sinks: Vec<Encode<V>>,
@@ -274,13 +272,13 @@ fn destination<V>(
 }
 
 impl<K, A> Pipeline<K, A> {
-    /// The topics of results beside the main one, in a job without a window.
+    /// Returns the topics of branches, in a job without a window.
     pub(crate) fn branches(&self) -> &[String] {
         let branches = self.pass_through.as_ref().map(|it| &*it.branches);
         branches.unwrap_or_default()
     }
 
-    /// Checks what the types of the definition leave open.
+    /// Checks the rules that the types of the definition do not enforce.
     ///
     /// # Errors
     /// [`JobError::Settings`].

@@ -106,14 +106,14 @@ impl<V: Value> Sourced<V> {
 }
 
 impl<K: Key, V: Value> Keyed<K, V> {
-    /// Calls a function with the events of each key and with its timers. Event time goes on in steps of `step`: the
-    /// function is called, and its output committed, when a step has ended. The step changes nothing of the output;
-    /// it cannot change while the job has a checkpoint.
+    /// Calls a function with the events of each key and with its timers. Event time advances in steps of `step`: the
+    /// function is called, and its output committed, when a step has ended. So the step sets the latency. It cannot
+    /// change while the job has a checkpoint.
     ///
     /// Events that come after their step has ended are late, and go to the late topic: no lateness is allowed
     /// beyond [`Settings::disorder`](crate::Settings::disorder). Timers after the end of what was read do not
     /// fire, also in a job that ends there; they stay in the checkpoint. If the job falls back to an older
-    /// checkpoint, it publishes again what followed it.
+    /// checkpoint, it publishes the later results again.
     ///
     /// # Errors
     /// [`InvalidWindows::Zero`].
@@ -134,15 +134,15 @@ impl<K: Key, V: Value> Keyed<K, V> {
 
 impl<F: ProcessFunction> Processing<F> {
     /// Sets the time after which a key that did not change is written to a checkpoint again; an hour if it is not
-    /// set. A checkpoint has the changes of all keys within this time. It cannot change while the job has a
+    /// set. A checkpoint has the changes of all keys within this time. The time cannot change while the job has a
     /// checkpoint.
     #[must_use]
     pub fn state_refresh(self, refresh: Duration) -> Self {
         Self { refresh, ..self }
     }
 
-    /// Names the version of the state: the next number whenever its meaning changes and its type does not. 0 if it
-    /// is not named. A job does not continue from a checkpoint of another version.
+    /// Sets the version of the state; 0 by default. Increase it whenever the state's meaning changes and its type does
+    /// not. A job does not continue from a checkpoint of another version.
     #[must_use]
     pub fn state_version(self, state_version: u32) -> Self {
         Self {
@@ -225,7 +225,7 @@ impl<K, A> Pipeline<K, A> {
         pass_through.or_else(|| self.processor.as_ref().map(of_processor))
     }
 
-    /// Returns how long a key that did not change can be in a part only: 0 without a process function.
+    /// Returns the longest time for which a key that did not change is in no newer part; 0 without a process function.
     pub(crate) fn refresh_ms(&self) -> u64 {
         self.processor.as_ref().map_or(0, |it| it.refresh_ms)
     }

@@ -1,4 +1,4 @@
-//! Why a record is rejected.
+//! The rejection of a record.
 
 use std::fmt::Display;
 

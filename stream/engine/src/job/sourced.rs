@@ -14,8 +14,8 @@ use crate::seen::EventId;
 ///
 /// Several topics are read by [`and`](Self::and), if their values have the same type, and by
 /// [`with`](Self::with), if they have different ones. Each topic has its own decoder, and may have a
-/// disorder and topics of side outputs of its own. Event time is as far as the partitions of all
-/// topics are.
+/// disorder and topics of side outputs of its own. The job's event time is the least of those of all partitions of all
+/// topics.
 ///
 /// ```
 /// # use std::{sync::Arc, time::Duration};
@@ -71,8 +71,8 @@ pub(super) struct Event<V> {
     pub(super) value: V,
 }
 
-/// Decodes a record into the place of an event, where each step of the definition changes it. It is none before, and
-/// stays none if the record is not for this job. The record's partition is an [id](crate::inputs), whose source is
+/// Decodes a record into the place of an event, where each step of the definition changes it. The place is none before,
+/// and stays none if the record is not for this job. The record's partition is an [id](crate::inputs), whose source is
 /// counted from the first of these sources.
 type DecodeFn<V> =
     Arc<dyn Fn(&Record<'_>, &mut Option<Event<V>>) -> Result<(), Rejected> + Send + Sync>;
@@ -139,8 +139,7 @@ impl<V> Sourced<V> {
         }
     }
 
-    /// Sets how far the events of these sources may be out of order, in the place of
-    /// [`Settings::disorder`](crate::Settings::disorder).
+    /// Sets the disorder of the events of these sources, in place of [`Settings::disorder`](crate::Settings::disorder).
     #[must_use]
     pub fn disorder(mut self, disorder: Duration) -> Self {
         for input in self.inputs.iter_mut() {
@@ -160,8 +159,8 @@ impl<V> Sourced<V> {
 impl<V: 'static> Sourced<V> {
     /// Also reads other sources with values of the same type.
     ///
-    /// Sources can be added to a job that has a checkpoint if they come last; their records are then
-    /// read from the oldest one on, and are late if their windows can no longer be corrected.
+    /// Sources can be added to a job that has a checkpoint if they come last. Their records are then read from the
+    /// oldest one on, and are late if their windows can no longer be corrected.
     #[must_use]
     pub fn and(self, others: Self) -> Self {
         let own = self.inputs.count();
@@ -215,8 +214,9 @@ impl<V: 'static> Sourced<V> {
         }
     }
 
-    /// Decodes a record, sets the event's id, and lets the engine decide about the event. Returns
-    /// none if the event is not to be counted.
+    /// Decodes a record, and lets the engine decide about the event. Returns none if the event is not to be counted.
+    // The call would copy each event twice.
+    #[inline(always)]
     pub(super) fn admit<K, A>(
         &self,
         record: &Record<'_>,
@@ -226,21 +226,17 @@ impl<V: 'static> Sourced<V> {
         let mut event = None;
         (self.decode)(record, &mut event)?;
         let Some(event) = event else {
+            admission.leave_out();
             return Ok(None);
         };
 
         let event_ms = event.time_ms;
         let first_ms = windows.offset_ms();
         if event_ms < first_ms {
-            return Err(Rejected(format!(
-                "the event's time {event_ms} is before the first window, which starts at {first_ms}"
-            )));
+            return Err(before_the_first_window(event_ms, first_ms));
         }
 
-        if let Some(id) = event.id {
-            admission.identify(id);
-        }
-        let is_counted = admission.admit(event_ms)?;
+        let is_counted = admission.admit(event_ms, event.id)?;
         Ok(is_counted.then_some((event_ms, event.value)))
     }
 
@@ -263,4 +259,11 @@ impl<V: 'static> Sourced<V> {
             sessions,
         }
     }
+}
+
+#[cold]
+fn before_the_first_window(event_ms: EventTimeMs, first_ms: u64) -> Rejected {
+    Rejected::because(format_args!(
+        "the event's time {event_ms} is before the first window, which starts at {first_ms}"
+    ))
 }

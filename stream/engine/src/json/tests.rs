@@ -53,6 +53,52 @@ fn what_is_not_plain_is_left_to_others() {
 }
 
 #[test]
+fn strings_are_utf_8_however_long_they_are_and_wherever_they_end() {
+    for key_bytes in [1, 3, 15, 16, 17, 40] {
+        for (wrong, place) in (0..40).map(|place| (b'\xff', place)).chain([(b'a', 0)]) {
+            for behind in ["", "   ", r#", "b": "0123456789abcdef" "#] {
+                let mut value = [b'a'; 40];
+                value[place] = wrong;
+                let value = &value[..=place];
+                let key = "é".repeat(key_bytes);
+                let before = format!(r#"{{"{key}": 1, "a": ""#);
+                let behind = format!("\"{behind}}}");
+
+                let text = [before.as_bytes(), value, behind.as_bytes()].concat();
+                let is_text = std::str::from_utf8(&text).is_ok();
+                assert_eq!(FIELDS.scan(&text).is_some(), is_text, "{text:?}");
+                let without_key = text[before.find(r#""a""#).unwrap()..].to_vec();
+                let text = [b"{".to_vec(), without_key].concat();
+                assert_eq!(FIELDS.scan(&text).is_some(), is_text, "{text:?}");
+            }
+        }
+    }
+}
+
+/// Each way to break a text of all kinds of values in one byte is found, as `serde_json` finds it.
+#[test]
+fn a_text_with_one_wrong_byte_is_declined_or_json() {
+    let text = "{ \"a\" : \"caf\u{e9} 0123456789\", \"x\":[ 1,2.50 , true ,null],\"b\":{\"é\" : {}} ,\"c\":12345678901 }";
+    let text = text.as_bytes();
+    assert!(FIELDS.scan(text).is_some());
+
+    for place in 0..text.len() {
+        for byte in 0..=u8::MAX {
+            let mut other = text.to_vec();
+            other[place] = byte;
+            let is_json = serde_json::from_slice::<serde_json::Value>(&other).is_ok();
+            assert!(is_json || FIELDS.scan(&other).is_none(), "{other:?}");
+
+            // What is left to serde_json has a backslash, a sign, an exponent, or a field twice.
+            let is_plain = !matches!(byte, b'\\' | b'-' | b'+' | b'e' | b'E' | b'a' | b'b');
+            if is_json && is_plain {
+                assert!(FIELDS.scan(&other).is_some(), "{other:?}");
+            }
+        }
+    }
+}
+
+#[test]
 fn depth_is_bounded() {
     let nested = |depth: usize| format!("{{\"x\":{}{}}}", "[".repeat(depth), "]".repeat(depth));
     assert!(scan(&nested(64)).is_some());
@@ -74,7 +120,7 @@ fn whole_numbers_are_read_up_to_nineteen_digits() {
     assert_eq!(Token::String(b"1").as_u64(), None);
 }
 
-/// Returns what the standard library reads at the start of a text.
+/// Returns the whole number that the standard library reads at the start of a text, and its length.
 fn parsed(text: &[u8]) -> Option<(u64, usize)> {
     let digits: String = text
         .iter()
@@ -100,6 +146,11 @@ fn a_whole_number_ends_at_any_byte_that_is_no_digit() {
             assert_eq!(super::digits(number.as_bytes()), parsed(number.as_bytes()));
         }
     }
+}
+
+/// Returns the number of bytes before the first quote, backslash or control character.
+fn plain_length(text: &[u8]) -> usize {
+    length_before(text, |block| special(block).to_bitmask(), is_special)
 }
 
 #[test]

@@ -15,6 +15,8 @@ pub struct BatchCounts {
     pub too_late: u64,
     /// The number of copies of events that were already counted.
     pub copies: u64,
+    /// The number of records that the decoder left out, because they are not for this job.
+    pub left_out: u64,
 }
 
 impl std::ops::AddAssign for BatchCounts {
@@ -25,5 +27,6 @@ impl std::ops::AddAssign for BatchCounts {
         self.corrections += other.corrections;
         self.too_late += other.too_late;
         self.copies += other.copies;
+        self.left_out += other.left_out;
     }
 }

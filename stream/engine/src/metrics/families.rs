@@ -1,4 +1,4 @@
-//! The metrics by what they are about, with their names and help texts.
+//! The metrics by subject, with their names and help texts.
 
 use prometheus::{
     Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
@@ -17,6 +17,7 @@ pub struct RecordMetrics {
     pub rejected: IntCounter,
     pub late: IntCounterVec,
     pub copies: IntCounter,
+    pub left_out: IntCounter,
     pub rows: IntCounter,
 }
 
@@ -30,6 +31,10 @@ impl RecordMetrics {
             copies: register.counter(
                 "copies_total",
                 "Records that are copies of events that were counted, and were left out.",
+            ),
+            left_out: register.counter(
+                "left_out_total",
+                "Records that the decoder or a filter left out: they are not for this job.",
             ),
             rows: register.counter("rows_total", "Rows of windows, new and corrected."),
         }
@@ -55,7 +60,7 @@ impl PartitionMetrics {
             ),
             silence: gauges(
                 "partition_silence_ms",
-                "How long ago a partition gave a record or a confirmed end.",
+                "Time since a partition returned a record or a confirmed end.",
             ),
             position: gauges("position_offset", "Offset of a partition to be read next."),
             newest_event: gauges(
@@ -92,7 +97,7 @@ impl WorkerMetrics {
             window_panes: gauges("open_panes", "Panes kept for open and correctable windows."),
             watermark_delay: register.gauge(
                 "watermark_delay_ms",
-                "How far the least watermark of the process's workers is behind the clock.",
+                "Time by which the least watermark of the process's workers is behind the clock.",
             ),
         }
     }
@@ -119,7 +124,7 @@ impl CheckpointMetrics {
             ),
             age: register.gauge(
                 "checkpoint_age_ms",
-                "How long ago the newest checkpoint was written.",
+                "Time since the newest checkpoint was written.",
             ),
             size: register.gauge(
                 "checkpoint_size_bytes",
@@ -136,7 +141,7 @@ impl CheckpointMetrics {
             ),
             commit_seconds: register.histogram(
                 "commit_seconds",
-                "Time to commit a batch of results in all slots of a worker.",
+                "Time to commit a worker's batch of results.",
             ),
         }
     }
@@ -155,7 +160,7 @@ impl AttemptMetrics {
         Self {
             number: register.gauge(
                 "attempt",
-                "Number of the running attempt: how often the job has started.",
+                "Number of the running attempt: the job's starts so far.",
             ),
             restarts: register.counter(
                 "restarts_total",

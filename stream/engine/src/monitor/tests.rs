@@ -91,7 +91,7 @@ fn silence_is_told_once_and_again_after_an_answer() {
 }
 
 #[test]
-fn a_silence_begins_once_and_ends_once_however_often_it_is_looked_at() {
+fn a_silence_begins_and_ends_once() {
     let mut watched = watched();
     let metrics = watched.attempt.metrics.clone();
     let now_ms = now_ms();
@@ -299,7 +299,7 @@ fn a_survey_that_panics_fails_the_attempt() {
 }
 
 #[test]
-fn a_topic_that_compaction_begins_to_empty_is_named_for_as_long_as_it_does() {
+fn a_topic_is_named_while_compaction_empties_it() {
     let log = log();
     let mut survey = survey(log.clone());
     let mut troubles_after = |looks| {

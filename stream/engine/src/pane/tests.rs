@@ -85,7 +85,7 @@ fn a_slide_that_does_not_divide_the_size_makes_smaller_panes() {
 }
 
 #[test]
-fn a_pane_matters_for_as_long_as_a_record_can_change_one_of_its_windows() {
+fn a_pane_matters_while_a_record_can_change_its_windows() {
     let tumbling = windows(60, 60)
         .in_panes_of(Duration::from_millis(10))
         .unwrap();

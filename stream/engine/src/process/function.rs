@@ -8,10 +8,10 @@ use crate::pane::EventTimeMs;
 /// A function of the events of a key, with a state and timers (the `KeyedProcessFunction` of Flink).
 ///
 /// The function sees the events of a key in the order of their times, and of their places in the log if times are
-/// equal; and each of its timers once, after all events of the timer's time. State, timers and output are the same
-/// whatever dies, and for any number of workers.
+/// equal. It sees each of its timers once, after all events of the timer's time. State, timers and output are the same
+/// after any crash, and for any number of workers.
 ///
-/// The state of a key is none at first. Set it to none again when the key needs no more of it.
+/// The state of a key is none at first. Set it to none again when the key no longer needs it.
 ///
 /// ```
 /// use stream::{ProcessContext, ProcessFunction};

@@ -1,13 +1,13 @@
 //! The keys of one worker under a process function: a pure function of the panes that it is given, in order.
 //!
 //! Closing a pane handles each of its keys by itself: the key's events in the order of event time, partition and
-//! offset, and between them its timers. A timer comes after all events of its time. So what a key's function sees
-//! does not depend on the length of panes, on workers or on restarts.
+//! offset, and between them its timers. A timer comes after all events of its time. So the calls of a key's function do
+//! not depend on the length of panes, on workers or on restarts.
 //!
 //! A key that was handled is written as a whole, with its timers and what it has emitted, at that pane. A key
 //! that was not is written again when its last writing is as old as the refresh interval. So the newest writing of
-//! every key lies within the interval before the newest pane, and [`restore`](Keys::restore) ignores older ones:
-//! their keys were written again or cleared since, even if a merged part still contains them.
+//! every key lies within the interval before the newest pane, and [`restore`](Keys::restore) ignores older ones. Their
+//! keys were written again or cleared since, even if a merged part still contains them.
 //!
 //! Invariants: a key with a state or a timer is scheduled for the pane of its first timer or of its next
 //! refresh, whichever is earlier.
@@ -25,8 +25,8 @@ use crate::flow::{ClosedPane, Entry};
 use crate::output::{Encode, Output};
 use crate::pane::EventTimeMs;
 
-/// What a job with a process function keeps of a key in a pane: events on their way to the function, or the state
-/// of the key behind it.
+/// The content of a key in a pane of a job with a process function: events on their way to the function, or the
+/// key's state behind it.
 #[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct Processed<V, S>(Content<V, S>);
 
@@ -172,7 +172,7 @@ impl<F: ProcessFunction> KeyStates<F> {
         }
     }
 
-    /// Handles a key's events and its timers before `end`, and returns what is written of it; none if there is
+    /// Handles a key's events and its timers before `end`, and returns the key as it is written; none if there is
     /// nothing to write at `pane`.
     fn handle(
         &mut self,

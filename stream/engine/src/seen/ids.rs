@@ -6,13 +6,14 @@
 //!
 //! The sets of [`hashbrown`] take a power of two of slots, and begin small. These take as many slots
 //! as a set of the expected number of ids needs, so they seldom grow. An id takes 15 to 17 bytes, and
-//! less than 12 once the set is [sealed]. Nothing is ever removed from them but all at once.
+//! less than 9 once the set is [sealed]. Ids are only removed all at once.
 //!
-//! An id of 128 bits is held by a fingerprint of 96: the upper bits of its product with a random odd
+//! An id of 128 bits is held by a fingerprint of 95: the upper bits of its product with a random odd
 //! number. Whatever form the ids have, two of them have the same fingerprint with a probability of at
-//! most 2⁻⁹⁵ (Dietzfelbinger et al., "A reliable randomized algorithm for the closest-pair problem",
+//! most 2⁻⁹⁴ (Dietzfelbinger et al., "A reliable randomized algorithm for the closest-pair problem",
 //! 1997). A set has fewer than 2²² ids, so an event is mistaken for a duplicate with a probability
-//! below 2⁻⁷³. That is less than the one at which two UUIDs of version 7 are the same.
+//! below 2⁻⁷². That is less than the one at which two UUIDs of version 7 are the same. The 96th bit marks a slot as
+//! taken. A sealed set keeps fewer bits; late events alone are looked up in it.
 
 mod sealed;
 
@@ -23,10 +24,10 @@ use foldhash::fast::RandomState;
 use super::EventId;
 use sealed::Sealed;
 
-/// The upper 96 bits of a product.
+/// The upper 95 bits of a product, and a bit that is always set, which is the lowest one.
 type Fingerprint = [u32; 3];
 
-/// The content of a free slot. The ids with this fingerprint are held apart.
+/// The content of a free slot, which no fingerprint is.
 const FREE: Fingerprint = [0; 3];
 /// The least number of slots.
 const LEAST_SLOTS: usize = 64;
@@ -37,7 +38,8 @@ pub struct IdSet {
     factor: u128,
     slots: Vec<Fingerprint>,
     taken: usize,
-    has_free: bool,
+    /// The greatest number of slots that may be taken.
+    most: usize,
     sealed: Sealed,
 }
 
@@ -45,19 +47,20 @@ impl IdSet {
     /// Creates an empty set that does not grow before it holds a tenth more than `ids`.
     pub fn for_about(ids: usize) -> Self {
         let hash = RandomState::default();
+        let slots = slots_for(ids + ids / 10);
         Self {
             factor: (u128::from(hash.hash_one(1)) << 64) | u128::from(hash.hash_one(2)) | 1,
             hash,
-            slots: vec![FREE; slots_for(ids + ids / 10)],
+            slots: vec![FREE; slots],
             taken: 0,
-            has_free: false,
+            most: most_of(slots),
             sealed: Sealed::default(),
         }
     }
 
     /// The number of ids.
     pub fn len(&self) -> usize {
-        self.taken + usize::from(self.has_free) + self.sealed.len()
+        self.taken + self.sealed.len()
     }
 
     /// Moves the ids into less memory, if they are many and were not moved before. Further ids may
@@ -67,25 +70,22 @@ impl IdSet {
             return;
         }
 
-        let taken = self.slots.iter().filter(|slot| **slot != FREE);
-        self.sealed = Sealed::of(taken);
+        let taken = self.slots.iter().filter(|slot| is_taken(slot));
+        self.sealed = Sealed::of(self.taken, taken);
         self.slots = vec![FREE; LEAST_SLOTS];
         self.taken = 0;
+        self.most = most_of(LEAST_SLOTS);
     }
 
     /// Adds an id, and returns whether it is new.
     #[inline]
     pub fn insert(&mut self, id: EventId) -> bool {
-        let fingerprint = upper_bits(id.wrapping_mul(self.factor));
-        if fingerprint == FREE {
-            return !std::mem::replace(&mut self.has_free, true);
-        }
-
+        let fingerprint = fingerprint(id.wrapping_mul(self.factor));
         if self.sealed.len() > 0 && self.sealed.contains(&fingerprint) {
             return false;
         }
 
-        if slots_for(self.taken + 1) > self.slots.len() {
+        if self.taken == self.most {
             self.grow();
         }
 
@@ -105,11 +105,12 @@ impl IdSet {
         let mut at = place(hasher.finish(), self.slots.len());
 
         loop {
+            // The first number of a slot nearly always decides.
             let slot = &mut self.slots[at];
-            if *slot == fingerprint {
+            if slot[0] == low && *slot == fingerprint {
                 return false;
             }
-            if *slot == FREE {
+            if !is_taken(slot) {
                 *slot = fingerprint;
                 return true;
             }
@@ -124,20 +125,33 @@ impl IdSet {
     #[cold]
     fn grow(&mut self) {
         let slots = self.slots.len() + self.slots.len() / 2;
+        self.most = most_of(slots);
         let former = std::mem::replace(&mut self.slots, vec![FREE; slots]);
-        for fingerprint in former.into_iter().filter(|slot| *slot != FREE) {
+        for fingerprint in former.into_iter().filter(is_taken) {
             self.put(fingerprint);
         }
     }
 }
 
+/// Returns whether a slot holds a fingerprint.
 #[inline]
-fn upper_bits(product: u128) -> Fingerprint {
+fn is_taken(slot: &Fingerprint) -> bool {
+    slot[0] != FREE[0]
+}
+
+/// Returns the fingerprint of an id, given its product.
+#[inline]
+fn fingerprint(product: u128) -> Fingerprint {
     [
-        (product >> 32) as u32,
+        (product >> 32) as u32 | 1,
         (product >> 64) as u32,
         (product >> 96) as u32,
     ]
+}
+
+/// Returns the greatest number of ids for which `slots` slots are enough.
+fn most_of(slots: usize) -> usize {
+    slots - (slots + 1) / 5
 }
 
 /// Returns the number of slots of which `ids` take four fifths.
@@ -235,6 +249,7 @@ mod tests {
         let mut set = IdSet::for_about(0);
         for id in 1..=200_000 {
             assert!(set.insert(id));
+            assert!(slots_for(set.len()) <= set.slots.len(), "{id}");
             let bytes = set.slots.len() * size_of::<Fingerprint>();
             assert!(bytes <= (23 * set.len()).max(LEAST_SLOTS * 12), "{id}");
         }

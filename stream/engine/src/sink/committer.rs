@@ -29,11 +29,12 @@ use timely::scheduling::activate::SyncActivator;
 
 use crate::aggregate::{Aggregate, Key};
 use crate::attempt::Attempt;
-use crate::clock::now_ms;
+use crate::clock::Clock;
 use crate::milestones::Milestone;
 use crate::pane::EventTimeMs;
 use crate::sink::batch::Batch;
 use crate::sink::transaction::{RowWriter, Transactions};
+use crate::worker::Shared;
 
 /// A task for the thread.
 enum Task<K, A> {
@@ -43,6 +44,36 @@ enum Task<K, A> {
     PublishSides,
     /// Publish the remaining side outputs, and end: the worker has ended.
     End,
+}
+
+/// The worker whose output the thread commits.
+#[derive(Clone)]
+pub struct Owner {
+    attempt: Arc<Attempt>,
+    /// The number of the worker.
+    worker: usize,
+    clock: Clock,
+}
+
+impl Owner {
+    /// Returns the worker of this number.
+    pub fn of<K, A>(shared: &Shared<K, A>, worker: usize) -> Self {
+        Self {
+            attempt: Arc::clone(&shared.attempt),
+            worker,
+            clock: Arc::clone(&shared.clock),
+        }
+    }
+
+    /// Notes that a transaction begins.
+    fn publishes(&self) {
+        self.attempt.metrics.publishes(self.worker, (self.clock)());
+    }
+
+    /// Notes that the log has taken a transaction.
+    fn published(&self) {
+        self.attempt.metrics.published(self.worker);
+    }
 }
 
 /// A handle to the thread.
@@ -60,11 +91,11 @@ const LAST_DELAY: Duration = Duration::from_secs(2);
 const SIDES_EVERY: Duration = Duration::from_millis(100);
 
 impl<K: Key, A: Aggregate> Committer<K, A> {
-    /// Starts the thread for one worker of an attempt, by its number.
+    /// Starts the thread for one worker of an attempt.
     pub fn start(
         transactions: Transactions,
         writer: RowWriter<K, A>,
-        (attempt, worker): (Arc<Attempt>, usize),
+        owner: Owner,
         activator: SyncActivator,
     ) -> Self {
         let (sender, receiver) = channel();
@@ -80,8 +111,7 @@ impl<K: Key, A: Aggregate> Committer<K, A> {
         let thread = Thread {
             transactions,
             writer,
-            attempt,
-            worker,
+            owner,
             committed: Arc::clone(&committed),
             activator,
         };
@@ -123,18 +153,16 @@ impl<K, A> Drop for Committer<K, A> {
 struct Thread<K, A> {
     transactions: Transactions,
     writer: RowWriter<K, A>,
-    attempt: Arc<Attempt>,
-    /// The number of the worker.
-    worker: usize,
+    owner: Owner,
     committed: Arc<AtomicU64>,
     activator: SyncActivator,
 }
 
 impl<K: Key, A: Aggregate> Thread<K, A> {
     fn run(mut self, tasks: &Receiver<Task<K, A>>) {
-        let _guard = self.attempt.guard("the thread that commits results");
+        let _guard = self.owner.attempt.guard("the thread that commits results");
         if let Err(error) = self.go_on(tasks) {
-            self.attempt.fail(error);
+            self.owner.attempt.fail(error);
         }
     }
 
@@ -147,7 +175,7 @@ impl<K: Key, A: Aggregate> Thread<K, A> {
             self.publish_sides()?;
 
             let has_ended = matches!(next, Ok(Task::End) | Err(RecvTimeoutError::Disconnected));
-            if self.attempt.is_over() || has_ended {
+            if self.owner.attempt.is_over() || has_ended {
                 return Ok(());
             }
         }
@@ -157,15 +185,23 @@ impl<K: Key, A: Aggregate> Thread<K, A> {
         let begun = Instant::now();
         Milestone::Commit.log(boundary);
         let writer = self.writer.clone();
+        let owner = self.owner.clone();
+        // A batch of many transactions may take long, and the log answers to each of them.
+        let next = || {
+            owner.published();
+            owner.publishes();
+        };
         let is_published = self.repeat("results", |transactions| {
-            transactions.commit(batch, &writer).map(|()| true)
+            transactions.commit(batch, &writer, &next).map(|()| true)
         })?;
 
         if is_published {
             Milestone::Committed.log(boundary);
-            self.attempt.metrics.committed(begun.elapsed());
+            self.owner.attempt.metrics.committed(begun.elapsed());
             if let Some(furthest) = self.transactions.furthest() {
-                self.attempt.note_committed(self.worker, furthest);
+                self.owner
+                    .attempt
+                    .note_committed(self.owner.worker, furthest);
             }
             self.committed.store(boundary, Ordering::Release);
 
@@ -187,13 +223,13 @@ impl<K: Key, A: Aggregate> Thread<K, A> {
         mut publish: impl FnMut(&mut Transactions) -> Result<bool, PublishError>,
     ) -> Result<bool, PublishError> {
         let mut delay = FIRST_DELAY;
-        while !self.attempt.is_over() {
+        while !self.owner.attempt.is_over() {
             let before = self.transactions.committed();
-            let begun_ms = now_ms();
+            self.owner.publishes();
             let cause = match publish(&mut self.transactions) {
                 Err(PublishError::NotPublished(cause)) => cause,
                 outcome => {
-                    self.attempt.metrics.published(self.worker);
+                    self.owner.published();
                     return outcome;
                 }
             };
@@ -204,9 +240,8 @@ impl<K: Key, A: Aggregate> Thread<K, A> {
             }
 
             tracing::warn!(%cause, delay_ms = delay.as_millis(), "{what} not published, retrying");
-            self.attempt
-                .metrics
-                .not_published(self.worker, begun_ms, &cause);
+            let metrics = &self.owner.attempt.metrics;
+            metrics.not_published(self.owner.worker, &cause);
             self.transactions.shorten();
 
             std::thread::sleep(delay);

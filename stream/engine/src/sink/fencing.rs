@@ -144,8 +144,8 @@ impl Publishers {
         self
     }
 
-    /// Commits a progress by each publisher that carries none. If a later start finds no progress, it
-    /// then follows that the progress was lost.
+    /// Commits a progress by each publisher that carries none. So if a later start finds no progress, the progress was
+    /// lost.
     ///
     /// # Errors
     /// [`PublishError`].

@@ -35,8 +35,8 @@ const FORMAT_OF_ONE_SLOT: u8 = 1;
 pub struct SinkProgress {
     /// The number of publishers that the job ever had.
     pub publishers: u32,
-    /// Whether the progress of all publishers was merged into it. False between the registration of a
-    /// new job and its first checkpoint.
+    /// True if the progress of all publishers was merged into it. False between the registration of a new job and its
+    /// first checkpoint.
     pub is_kept: bool,
     /// The progress of results, by key group.
     pub groups: GroupProgress,
@@ -58,7 +58,7 @@ pub struct GroupProgress(Vec<u64>);
 pub struct FormerSlot {
     /// The number of a [`Progress`]; 0 if there is none.
     pub number: u64,
-    /// Whether it is stored where it never expires.
+    /// True if it is stored where it never expires.
     pub is_kept: bool,
 }
 
@@ -69,7 +69,7 @@ pub struct Carried {
     pub progress: SinkProgress,
     /// The publishers that carry no progress, or one that may expire.
     pub without: Vec<u32>,
-    /// The furthest progress of results in what each of the other publishers carries, as a number.
+    /// The furthest progress of results that each of the other publishers carries, as a number.
     pub furthest: BTreeMap<u32, u64>,
 }
 
@@ -82,7 +82,7 @@ pub struct KnownPublishers {
     pub former_slots: Option<u32>,
 }
 
-/// How far the side outputs of a partition are published.
+/// The progress of the published side outputs of a partition.
 ///
 /// A restart never reads a record below `settled` again. Of the others, a rejected record is
 /// published if it is below `published`; a late record is published if it is below `published` and
@@ -338,6 +338,7 @@ impl SideProgress {
     }
 
     /// Returns whether the record of `pane` at `offset` is published as late.
+    #[inline]
     pub fn has_late(&self, offset: Offset, pane: EventTimeMs) -> bool {
         offset < self.published && pane < self.horizons.at(offset)
     }

@@ -36,7 +36,7 @@ pub const SOURCE_PARTITION: &str = "source_partition";
 pub const SOURCE_TOPIC: &str = "source_topic";
 /// A header of each side output: the record's offset.
 pub const SOURCE_OFFSET: &str = "source_offset";
-/// A header of each side output: `late`, or why the record was rejected.
+/// A header of each side output: `late`, or the reason why the record was rejected.
 pub const REASON: &str = "reason";
 
 /// The limits for records of the two topics of side outputs, each in a batch of its own.

@@ -109,9 +109,9 @@ struct Open {
 pub struct RowWriter<K, A> {
     topic: String,
     encode: Encode<Row<K, A>>,
-    /// Whether rows belong to windows that several keys share. A session is its key's own.
+    /// True if several keys share the windows of rows. A session belongs to one key.
     has_windows: bool,
-    /// How rows are unpacked, of a job without a window or with a process function; none for other jobs.
+    /// The unpacking of rows in a job without a window or with a process function; none for other jobs.
     pass_through: Option<PassThrough<A>>,
 }
 
@@ -159,8 +159,8 @@ impl Transactions {
         &self.sides
     }
 
-    /// Commits the results of a batch that are not committed yet. After an error, call it again with
-    /// the same batch.
+    /// Commits the results of a batch that are not committed yet, and calls `next` before each transaction but the
+    /// first. After an error, call it again with the same batch.
     ///
     /// # Errors
     /// [`PublishError`].
@@ -168,6 +168,7 @@ impl Transactions {
         &mut self,
         batch: &Batch<K, A>,
         writer: &RowWriter<K, A>,
+        next: &dyn Fn(),
     ) -> Result<(), PublishError> {
         let mut open = Open::of(&self.progress);
         for (pane, results) in batch {
@@ -179,6 +180,7 @@ impl Transactions {
                 }
                 if open.is_full_for(places.len(), self.rows.now()) {
                     open = self.end(open)?;
+                    next();
                 }
                 fetch_all(results, places);
                 for place in places {
@@ -377,8 +379,8 @@ fn places<K: Key, A: Aggregate>(results: &PaneResults<K, A>) -> Vec<Place> {
     sorted
 }
 
-/// Reads something of each row. The rows of a key group lie far apart, so the processor waits for
-/// each from memory when it is encoded. Here it waits for all of them at once.
+/// Reads a field of each row. The rows of a key group lie far apart in memory, so the processor would wait for each row
+/// when it is encoded. Here it waits for all of them at once.
 fn fetch_all<K, A>(results: &PaneResults<K, A>, places: &[Place]) {
     let rows = places.iter().filter(|place| place.1 != OUTGOING);
     let read = rows.fold(0, |read, (_, container, place)| {
@@ -388,7 +390,7 @@ fn fetch_all<K, A>(results: &PaneResults<K, A>, places: &[Place]) {
     std::hint::black_box(read);
 }
 
-/// Returns where the places of each key group begin when they are sorted.
+/// Returns the index at which the places of each key group begin when they are sorted.
 fn first_of_each(places: &[Place]) -> Vec<usize> {
     let mut first = vec![0; usize::try_from(KEY_GROUPS).expect("there are few groups")];
     for (group, _, _) in places {

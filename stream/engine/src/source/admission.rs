@@ -25,18 +25,16 @@ pub struct RecordAdmission<'a, 'r, K, A> {
     pub sides: &'a SideQueue,
     pub limits: &'a Limits,
     pub batch: &'a mut BatchCounts,
-    /// The event's id, if it has one.
-    pub id: Option<EventId>,
     pub side_bytes: &'a mut usize,
     pub counted: Counted,
 }
 
-/// Whether a record is counted.
+/// The decision whether a record is counted.
 pub enum Counted {
     Not,
-    /// It is if its id and what was published allow it.
+    /// The record is counted if its id and the published side outputs allow it.
     OnTime,
-    /// It is. The pane at which the record travels, and the pane to which it belongs.
+    /// The record is counted. The pane at which it travels, and the pane to which it belongs.
     At(EventTimeMs, EventTimeMs),
 }
 
@@ -69,6 +67,26 @@ impl<K: Key, A: Aggregate> RecordAdmission<'_, '_, K, A> {
         }
     }
 
+    /// Decides about an event whose time is accepted, after those that were read before it. Returns whether it is counted.
+    fn admit_at_once(&mut self, event_ms: EventTimeMs, id: Option<EventId>) -> bool {
+        self.settle();
+        match self.intake.admit_once(&self.reading, event_ms, id) {
+            Verdict::Counted { arrival, pane } => {
+                self.batch.corrections += u64::from(arrival != pane);
+                self.counted = Counted::At(arrival, pane);
+                self.open.expect(arrival, pane, self.limits);
+            }
+            Verdict::TooLate { horizon } => {
+                self.batch.too_late += 1;
+                self.publish(Reason::Late, horizon);
+            }
+            Verdict::Copy => self.batch.copies += 1,
+            Verdict::SeenBefore => {}
+        }
+
+        matches!(self.counted, Counted::At(..))
+    }
+
     /// Decides about the events that were read before this record.
     fn settle(&mut self) {
         let partition = self.reading.partition;
@@ -94,24 +112,12 @@ impl<K: Key, A: Aggregate> RecordAdmission<'_, '_, K, A> {
 }
 
 impl<K: Key, A: Aggregate> Admission<K, A> for RecordAdmission<'_, '_, K, A> {
-    fn identify(&mut self, id: EventId) {
-        self.id = Some(id);
-    }
-
-    fn admit(&mut self, event_ms: EventTimeMs) -> Result<bool, Rejected> {
+    fn admit(&mut self, event_ms: EventTimeMs, id: Option<EventId>) -> Result<bool, Rejected> {
         if let Err(limit_ms) = self.intake.believe(&self.reading, event_ms) {
-            return Err(Rejected(format!(
-                "the event time lies in the future: {} is after {}, {}",
-                instant(event_ms),
-                instant(limit_ms),
-                match self.reading.appended_ms {
-                    Some(_) => "the append time and --max-future-skew",
-                    None => "the reader's clock and --max-future-skew",
-                }
-            )));
+            return Err(in_the_future(event_ms, limit_ms, &self.reading));
         }
 
-        if let Some(id) = self.id
+        if let Some(id) = id
             && let Some(pane) = self.intake.on_time(&self.reading, event_ms)
         {
             if self.on_time.is_full() {
@@ -122,22 +128,12 @@ impl<K: Key, A: Aggregate> Admission<K, A> for RecordAdmission<'_, '_, K, A> {
             return Ok(true);
         }
 
-        self.settle();
-        match self.intake.admit_once(&self.reading, event_ms, self.id) {
-            Verdict::Counted { arrival, pane } => {
-                self.batch.corrections += u64::from(arrival != pane);
-                self.counted = Counted::At(arrival, pane);
-                self.open.expect(arrival, pane, self.limits);
-            }
-            Verdict::TooLate { horizon } => {
-                self.batch.too_late += 1;
-                self.publish(Reason::Late, horizon);
-            }
-            Verdict::Copy => self.batch.copies += 1,
-            Verdict::SeenBefore => {}
-        }
+        Ok(self.admit_at_once(event_ms, id))
+    }
 
-        Ok(matches!(self.counted, Counted::At(..)))
+    #[cold]
+    fn leave_out(&mut self) {
+        self.batch.left_out += 1;
     }
 
     fn pass(&mut self, event_ms: EventTimeMs) -> bool {
@@ -157,4 +153,17 @@ impl<K: Key, A: Aggregate> Admission<K, A> for RecordAdmission<'_, '_, K, A> {
             Counted::At(arrival, pane) => self.open.fold.add(arrival, pane, key, aggregate),
         }
     }
+}
+
+#[cold]
+fn in_the_future(event_ms: EventTimeMs, limit_ms: EventTimeMs, reading: &Reading) -> Rejected {
+    Rejected::because(format_args!(
+        "the event time lies in the future: {} is after {}, {}",
+        instant(event_ms),
+        instant(limit_ms),
+        match reading.appended_ms {
+            Some(_) => "the append time and --max-future-skew",
+            None => "the reader's clock and --max-future-skew",
+        }
+    ))
 }

@@ -14,7 +14,8 @@ pub const TICK: Duration = Duration::from_millis(40);
 /// The shortest interval. The log may confirm the end of a partition later than expected.
 const LEAST_TICK: Duration = Duration::from_millis(4);
 
-/// Returns the wait until the next run, where event time may reach the next boundary in `left_ms`. None if it stands still.
+/// Returns the wait until the next run, where event time may reach the next boundary in `left_ms`. `left_ms` is none if
+/// event time stands still.
 pub fn wait(left_ms: Option<u64>) -> Duration {
     left_ms.map_or(TICK, |left_ms| {
         Duration::from_millis(left_ms).clamp(LEAST_TICK, TICK)
@@ -45,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_run_waits_for_the_boundary_and_neither_longer_nor_shorter_than_a_tick() {
+    fn a_run_waits_for_the_boundary_within_bounds() {
         let waits = [None, Some(0), Some(3), Some(17), Some(1_000)].map(wait);
         assert_eq!(waits.map(|wait| wait.as_millis()), [40, 4, 4, 17, 40]);
     }

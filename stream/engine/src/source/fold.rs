@@ -3,36 +3,35 @@
 //! Records of a key in a pane are merged as they are read. So the data that crosses threads and
 //! machines grows with the number of distinct keys in a pane, not with the number of records.
 
-use foldhash::fast::RandomState;
-use hashbrown::HashMap;
-use hashbrown::hash_map::Entry as Slot;
+mod table;
 
 use crate::aggregate::{Aggregate, Key};
 use crate::flow::Entry;
 use crate::pane::EventTimeMs;
+use table::KeyTable;
 
 /// The open panes of one source.
 pub struct Fold<K, A> {
     groups: Vec<Group<K, A>>,
     /// The number of keys of the last pane that left. The next one has room for as many, so that its
-    /// map seldom grows.
+    /// table seldom grows.
     usual: usize,
-    /// The empty map of a pane that has left. New memory would cost more than filling it: the system
+    /// The empty table of a pane that has left. New memory would cost more than filling it: the system
     /// clears each page.
-    spare: Option<Aggregates<K, A>>,
+    spare: Option<KeyTable<K, A>>,
 }
 
 /// The keys of one pane that travel at the same pane.
 pub struct Group<K, A> {
     arrival: EventTimeMs,
     pane: EventTimeMs,
-    aggregates: Aggregates<K, A>,
+    aggregates: KeyTable<K, A>,
 }
 
-type Aggregates<K, A> = HashMap<K, A, RandomState>;
-
-/// A map with room for this many times the usual number of keys is not kept.
+/// A table with room for this many times the usual number of keys is not kept.
 const MOST_SPARE: usize = 4;
+/// The room of a pane beyond the usual number of keys, as a share of that.
+const ROOM_SHARE: usize = 16;
 
 impl<K, A> Default for Fold<K, A> {
     /// Returns a fold without panes.
@@ -46,14 +45,11 @@ impl<K, A> Default for Fold<K, A> {
 }
 
 impl<K: Key, A: Aggregate> Fold<K, A> {
-    /// Merges an event in.
+    /// Merges an event into the group of its panes.
+    #[inline]
     pub fn add(&mut self, arrival: EventTimeMs, pane: EventTimeMs, key: K, aggregate: A) {
-        match self.group(arrival, pane).aggregates.entry(key) {
-            Slot::Occupied(mut known) => known.get_mut().merge(&aggregate),
-            Slot::Vacant(free) => {
-                free.insert(aggregate);
-            }
-        }
+        let group = self.group(arrival, pane);
+        group.aggregates.add(key, aggregate);
     }
 
     /// Takes out the groups that travel before `boundary`, in order.
@@ -76,8 +72,8 @@ impl<K: Key, A: Aggregate> Fold<K, A> {
     /// Takes back an emptied group, whose memory the next pane uses.
     pub fn reuse(&mut self, group: Group<K, A>) {
         let room = group.aggregates.capacity();
-        let kept = self.spare.as_ref().map_or(0, HashMap::capacity);
-        if room > kept && room <= self.most_spare() && group.aggregates.is_empty() {
+        let kept = self.spare.as_ref().map_or(0, KeyTable::capacity);
+        if room > kept && room <= self.most_spare() && group.aggregates.len() == 0 {
             self.spare = Some(group.aggregates);
         }
     }
@@ -98,13 +94,19 @@ impl<K: Key, A: Aggregate> Fold<K, A> {
 
     /// Returns the group of a pane. There are few groups, and the one used last is at the front,
     /// because most records are of the newest panes.
+    #[inline]
     fn group(&mut self, arrival: EventTimeMs, pane: EventTimeMs) -> &mut Group<K, A> {
-        match self
-            .groups
-            .iter()
-            .position(|group| group.arrival == arrival && group.pane == pane)
-        {
-            Some(0) => {}
+        let last = self.groups.first();
+        if !last.is_some_and(|group| group.is_of(arrival, pane)) {
+            self.bring_to_front(arrival, pane);
+        }
+        &mut self.groups[0]
+    }
+
+    #[inline(never)]
+    fn bring_to_front(&mut self, arrival: EventTimeMs, pane: EventTimeMs) {
+        let mut groups = self.groups.iter();
+        match groups.position(|group| group.is_of(arrival, pane)) {
             Some(found) => self.groups.swap(0, found),
             None => {
                 let aggregates = self.empty(arrival == pane);
@@ -118,23 +120,29 @@ impl<K: Key, A: Aggregate> Fold<K, A> {
                 self.groups.swap(0, newest);
             }
         }
-        &mut self.groups[0]
     }
 
-    /// Returns a map for a new pane, with room for the usual number of keys if it is on time. Late
+    /// Returns a table for a new pane, with room for the usual number of keys if it is on time. Late
     /// records are few.
-    fn empty(&mut self, is_on_time: bool) -> Aggregates<K, A> {
+    fn empty(&mut self, is_on_time: bool) -> KeyTable<K, A> {
         if !is_on_time {
-            return HashMap::default();
+            return KeyTable::default();
         }
 
         let mut aggregates = self.spare.take().unwrap_or_default();
-        aggregates.reserve(self.usual);
+        if aggregates.capacity() < self.usual {
+            aggregates.reserve(self.usual + self.usual / ROOM_SHARE);
+        }
         aggregates
     }
 }
 
 impl<K: Key, A: Aggregate> Group<K, A> {
+    #[inline]
+    fn is_of(&self, arrival: EventTimeMs, pane: EventTimeMs) -> bool {
+        self.arrival == arrival && self.pane == pane
+    }
+
     /// The pane at which the entries travel.
     pub fn arrival(&self) -> EventTimeMs {
         self.arrival

@@ -11,13 +11,13 @@ use crate::sink::side::SideLimits;
 pub struct Limits {
     /// The job's windows.
     pub windows: Windows,
-    /// Whether the job has no window.
+    /// True if the job has no window.
     pub is_passing: bool,
-    /// How far stages reach behind a window.
+    /// The reach of stages beyond a window.
     pub reach_ms: u64,
     /// The limits of each source topic.
     pub of_inputs: Arc<[InputLimits]>,
-    /// The number of panes that a worker may have that contain something and are not committed.
+    /// The number of panes with content that a worker may have before they are committed.
     pub max_open_panes: usize,
     /// The number of horizons above which reading waits until results are committed.
     pub max_horizons: usize,
@@ -26,7 +26,7 @@ pub struct Limits {
 /// The limits on reading one of the source topics.
 #[derive(Clone, Copy, Debug)]
 pub struct InputLimits {
-    /// Whether the topic may lose single records, including the anchors (compaction).
+    /// True if the topic may lose single records, including the anchors (compaction).
     pub may_lose_anchors: bool,
     /// The limits for records of the topics of its side outputs.
     pub sides: SideLimits,

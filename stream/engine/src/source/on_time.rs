@@ -1,7 +1,7 @@
 //! Events that are on time, whose ids are compared together.
 //!
-//! Each id and each key lies at a random place of a large table. Compared one record at a time, with all the
-//! work of decoding in between, each place is waited for. In a run of comparisons the processor
+//! Each id and each key lies at a random place of a large table. If ids were compared one record at a time, with all
+//! the work of decoding in between, the processor would wait for each place. In a run of comparisons the processor
 //! fetches the places of the next events while it works on one.
 //!
 //! Invariants: events are decided about in the order in which they were read, and before any record that

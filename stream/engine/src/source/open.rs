@@ -20,7 +20,7 @@ pub struct Open<K, A> {
 }
 
 impl<K: Key, A: Aggregate> Open<K, A> {
-    /// Creates it without records, for a source that begins at `boundary`.
+    /// Creates the value without records, for a source that begins at `boundary`.
     pub fn from(boundary: EventTimeMs) -> Self {
         Self {
             fold: Fold::default(),
@@ -49,8 +49,7 @@ impl<K: Key, A: Aggregate> Open<K, A> {
         });
     }
 
-    /// Notes that the windows of a counted record are to end. Most records have the panes of the
-    /// one before.
+    /// Notes the end of the windows of a counted record. Most records have the panes of the one before.
     #[inline]
     pub fn expect(&mut self, arrival: EventTimeMs, pane: EventTimeMs, limits: &Limits) {
         if self.last.replace((arrival, pane)) == Some((arrival, pane)) {

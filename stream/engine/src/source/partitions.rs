@@ -53,12 +53,12 @@ pub struct Partitions<K, A> {
     resumes: VecDeque<(EventTimeMs, Vec<(u32, Offset)>)>,
     /// A partition that is not the one that the checkpoint describes.
     foreign: Option<u32>,
-    /// When each partition last made progress: a poll returned a record or a later confirmed end,
-    /// or the partition was not to be read.
+    /// The time at which each partition last made progress: a poll returned a record or a later confirmed end, or the
+    /// partition was not to be read.
     heard: BTreeMap<u32, u64>,
-    /// The reasons of those that were last polled without progress, where the log has named one.
+    /// The obstacles of partitions whose last poll made no progress, where the log has named one.
     obstacles: BTreeMap<u32, Arc<str>>,
-    /// Who set the times of the records that were read, by source; producers, if they set any.
+    /// The origin of the times of the records that were read, by source: producers, if they set any.
     log_time_types: BTreeMap<usize, LogTimeType>,
 }
 
@@ -79,9 +79,9 @@ struct Seen {
     batch: BatchCounts,
     /// The last record.
     last: Option<Anchor>,
-    /// Whether a record differs from the one that the checkpoint describes.
+    /// True if a record differs from the one that the checkpoint describes.
     is_foreign: bool,
-    /// Who set the records' times; producers, if they set any.
+    /// The origin of the records' times: producers, if they set any.
     log_time_type: Option<LogTimeType>,
     /// The bytes of side outputs.
     side_bytes: usize,
@@ -202,7 +202,7 @@ impl<K: Key, A: Aggregate> Partitions<K, A> {
         self.open.fold.entries()
     }
 
-    /// Returns who set the times of the records that were read, by source, once any were.
+    /// Returns the origin of the times of the records that were read, by source, once any were.
     pub fn log_time_types(&self) -> &BTreeMap<usize, LogTimeType> {
         &self.log_time_types
     }
@@ -366,7 +366,6 @@ impl<K: Key, A: Aggregate> Partitions<K, A> {
                     sides,
                     limits,
                     batch: &mut seen.batch,
-                    id: None,
                     side_bytes: &mut seen.side_bytes,
                     counted: Counted::Not,
                 };
@@ -407,7 +406,7 @@ impl<K: Key, A: Aggregate> Partitions<K, A> {
         }
     }
 
-    /// Notes the end that a poll confirmed, and whether the partition made progress, or its obstacle.
+    /// Notes the end that a poll confirmed, and the partition's progress or obstacle.
     fn hear(&mut self, partition: u32, polled: &Polled, now_ms: u64) {
         let is_end_news = polled.end_as_of_ms > self.intake.end_as_of_ms(partition);
         if let Some(as_of_ms) = polled.end_as_of_ms {

@@ -1,4 +1,4 @@
-//! How far a partition is read.
+//! The progress of reading a partition.
 
 use std::sync::Arc;
 
@@ -15,11 +15,11 @@ pub struct Position {
     pub next_offset: Offset,
     /// The time of the partition's newest event.
     pub newest_event_ms: Option<EventTimeMs>,
-    /// When the partition last gave a record or a later confirmed end, or when the worker last chose
-    /// not to read it.
+    /// The time at which the partition last returned a record or a later confirmed end, or the worker last chose not to
+    /// read it.
     pub heard_at_ms: Option<u64>,
     /// The time as of which the log last confirmed the partition's end.
     pub end_as_of_ms: Option<u64>,
-    /// The reason why the log gives neither records nor a later end, if it has named one.
+    /// The reason why the log returns neither records nor a later end, if it has named one.
     pub obstacle: Option<Arc<str>>,
 }

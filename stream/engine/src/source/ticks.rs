@@ -1,9 +1,9 @@
-//! The time of a job without a window: it goes on by the clock, so that results are committed at
+//! The time of a job without a window: it advances with the clock, so that results are committed at
 //! every interval, whatever the times of events are.
 //!
-//! What always holds: the time never falls and never stands still. A clock that is set back does not
-//! stop it, and a worker whose clock is behind follows the others, so none holds results back. Only
-//! the order of times matters, never their distance from the clock.
+//! Invariant: the time never falls and never stands still. A clock that is set back does not
+//! stop it, and a worker whose clock is behind follows the others, so no worker holds results back.
+//! Only the order of times matters, never their distance from the clock.
 
 use crate::pane::EventTimeMs;
 

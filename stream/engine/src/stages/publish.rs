@@ -4,7 +4,7 @@
 //!    ordered by it first.
 //! 2. The operator stores the changes by their pane. When the frontier has passed a pane, each key that
 //!    changed becomes one record: its new row, or a tombstone.
-//! 3. A change at a pane at which its row can no longer change only forgets, and is not published.
+//! 3. A change at a pane at which its row can no longer change only forgets the row, and is not published.
 //! 4. Where a [line of history](crate::checkpoint::lineage) begins, every row that can still change is
 //!    published once more. The line before may have published another row of the key since, and a row
 //!    that this line never changes would not replace it. Rows of which the checkpoint has dropped panes are left alone: a

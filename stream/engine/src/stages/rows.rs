@@ -1,4 +1,4 @@
-//! The definition of what is derived of a job's rows.
+//! The definition of the rows that are derived from a job's rows.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -9,18 +9,18 @@ use serde::{Deserialize, Serialize};
 use timely::dataflow::operators::vec::Map;
 
 use super::{Changes, Content, WindowRow};
-use crate::aggregate::{Aggregate, Key, Value, hash_bytes};
+use crate::aggregate::{Aggregate, Key, ToAggregates, Value, hash_bytes};
 use crate::output::Output;
 use crate::pane::{EventTimeMs, Windows};
 
-/// Derives rows of others.
+/// Derives rows from others.
 pub type Derivation<S, T> =
     Arc<dyn for<'scope> Fn(Changes<'scope, S>) -> Changes<'scope, T> + Send + Sync>;
 
-/// Rows of type `T`, derived of the rows of a job, whose type is `S`. Each row belongs to a window.
+/// Rows of type `T`, derived from the rows of a job, whose type is `S`. Each row belongs to a window.
 ///
-/// Rows are a collection: when late records correct a row of the job, every row that was derived of it
-/// is corrected, too. See [`Pipeline::stage`](crate::Pipeline::stage).
+/// Rows are a collection: when late records correct a row of the job, every row that was derived from it is corrected,
+/// too. See [`Pipeline::stage`](crate::Pipeline::stage).
 ///
 /// ```
 /// # use std::time::Duration;
@@ -56,7 +56,7 @@ pub type Derivation<S, T> =
 pub struct Rows<S: 'static, T: 'static> {
     /// The windows of the job.
     base: Windows,
-    /// How long after the start of a row of the job a row that is derived of it can begin.
+    /// The longest time from the start of a row of the job to that of a row derived from it.
     reach_ms: u64,
     plan: Derivation<S, T>,
 }
@@ -90,7 +90,7 @@ impl<S: Value> Rows<S, S> {
 }
 
 impl<S: Value, T: Value> Rows<S, T> {
-    /// Keeps the rows that `is_kept`.
+    /// Keeps the rows for which `is_kept` returns true.
     #[must_use]
     pub fn filter(self, is_kept: impl Fn(&T) -> bool + Send + Sync + 'static) -> Self {
         let is_kept = Arc::new(is_kept);
@@ -124,9 +124,9 @@ impl<S: Value, T: Value> Rows<S, T> {
 
     /// Merges the rows of each window by key. A window's rows are merged anew when one of them changes.
     #[must_use]
-    pub fn aggregate<K: Key, A: Aggregate, I: IntoIterator<Item = (K, A)>>(
+    pub fn aggregate<K: Key, A: Aggregate>(
         self,
-        aggregate: impl Fn(T) -> I + Send + Sync + 'static,
+        aggregate: impl ToAggregates<T, K, A>,
     ) -> Rows<S, WindowRow<K, A>> {
         let aggregate = Arc::new(aggregate);
         self.then(0, move |rows| {
@@ -143,13 +143,12 @@ impl<S: Value, T: Value> Rows<S, T> {
     /// contain the start of its own window. A window's rows are published when the rows of all windows
     /// that begin in it are.
     ///
-    /// The job's checkpoints keep panes for as long as these windows are, in addition to the allowed
-    /// lateness.
+    /// The job's checkpoints keep panes for the length of these windows, in addition to the allowed lateness.
     #[must_use]
-    pub fn window<K: Key, A: Aggregate, I: IntoIterator<Item = (K, A)>>(
+    pub fn window<K: Key, A: Aggregate>(
         self,
         windows: Windows,
-        aggregate: impl Fn(T) -> I + Send + Sync + 'static,
+        aggregate: impl ToAggregates<T, K, A>,
     ) -> Rows<S, WindowRow<K, A>> {
         let base = self.base;
         let reach_ms = self.reach_ms + windows.size_ms();
@@ -252,7 +251,7 @@ impl<S: Value, T: Value> Rows<S, T> {
         joined.flat_map(|(row, other)| other.map(|other| (row, other)))
     }
 
-    /// Returns how far the rows reach, and the plan of their records.
+    /// Returns the reach of the rows, and the plan of their records.
     pub(crate) fn encoded(
         self,
         encode: impl Fn(&T, &mut Output) + Send + Sync + 'static,

@@ -179,7 +179,7 @@ fn a_partition_s_status_has_all_that_its_position_has() {
 }
 
 #[test]
-fn the_reason_of_a_silence_that_the_log_has_named_replaces_the_guesses() {
+fn the_log_s_reason_of_a_silence_replaces_the_guesses() {
     let mut facts = facts();
     facts.answer_limit_ms = 10_000;
     let throttled =
@@ -210,16 +210,22 @@ fn a_log_that_takes_no_results_for_too_long_is_named_until_it_does() {
     let unanswered =
         |facts: &Facts, now_ms| facts.status(BatchCounts::default(), now_ms).unanswered;
 
-    facts.not_published(1, 1_000, "the first reason".to_owned());
-    facts.not_published(0, 2_000, "of another worker".to_owned());
-    facts.not_published(1, 9_000, "too few replicas".to_owned());
+    for (worker, at_ms, reason) in [
+        (1, 1_000, "the first reason"),
+        (0, 2_000, "of another worker"),
+        (1, 9_000, "too few replicas"),
+    ] {
+        facts.publishes(worker, at_ms);
+        facts.not_published(worker, reason.to_owned());
+    }
     assert_eq!(unanswered(&facts, 11_000), None);
     let sentence = unanswered(&facts, 11_001).unwrap();
-    let since = "the log has not taken what the job publishes since 1970-01-01T00:00:01.000Z";
+    let since = "the log has not taken the output of the job since 1970-01-01T00:00:01.000Z";
     let expected = format!("{since}: the first reason; and last: too few replicas");
     assert_eq!(sentence, expected);
 
-    facts.not_published(1, 10_000, "the first reason".to_owned());
+    facts.publishes(1, 10_000);
+    facts.not_published(1, "the first reason".to_owned());
     let sentence = unanswered(&facts, 11_001).unwrap();
     assert_eq!(sentence, format!("{since}: the first reason"), "once");
 
@@ -232,6 +238,34 @@ fn a_log_that_takes_no_results_for_too_long_is_named_until_it_does() {
     );
     facts.attempt_began(4, 12_002);
     assert_eq!(unanswered(&facts, 99_000), None, "it may take them now");
+}
+
+#[test]
+fn a_slow_transaction_is_reported_before_it_fails() {
+    let mut facts = Facts::new("counts");
+    facts.attempt_began(3, 500);
+    facts.answer_limit_ms = 10_000;
+    let unanswered =
+        |facts: &Facts, now_ms| facts.status(BatchCounts::default(), now_ms).unanswered;
+
+    facts.publishes(1, 1_000);
+    facts.publishes(0, 2_000);
+    assert_eq!(unanswered(&facts, 11_000), None);
+    let sentence = unanswered(&facts, 11_001).unwrap();
+    let since = "the log has not taken the output of the job since 1970-01-01T00:00:01.000Z";
+    assert!(sentence.starts_with(since), "{sentence}");
+    for named in ["not answered", "frozen", "producer_byte_rate"] {
+        assert!(sentence.contains(named), "{named} in {sentence}");
+    }
+
+    facts.not_published(1, "too few replicas".to_owned());
+    let sentence = unanswered(&facts, 11_001).unwrap();
+    assert_eq!(sentence, format!("{since}: too few replicas"));
+
+    facts.published(1);
+    facts.publishes(1, 11_500);
+    assert_eq!(unanswered(&facts, 12_000), None);
+    assert!(unanswered(&facts, 12_001).is_some(), "of the other worker");
 }
 
 #[test]

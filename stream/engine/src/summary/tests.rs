@@ -1,4 +1,5 @@
-//! Tests of contributions: what a worker adds and takes back, and what several of them come to.
+//! Tests of contributions: the changes of a worker's contributions, and the totals of several
+//! workers.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -21,7 +22,7 @@ fn view() -> Summary<u64, Count> {
     }
 }
 
-/// Returns a contribution of so many keys with one event each, corrected at these panes.
+/// Returns a contribution of this many keys with one event each, corrected at these panes.
 fn part(keys: u64, corrections: &[EventTimeMs]) -> Part {
     let totals = (keys > 0).then(|| Totals {
         window_start: 0,

@@ -1,4 +1,4 @@
-//! What is kept of a closed pane: its on-time entries, shared or packed, and the late ones.
+//! The kept content of a closed pane: its on-time entries, shared or packed, and the late ones.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -24,7 +24,7 @@ pub enum OnTime<K, A> {
     Packed(Packed<K, A>),
 }
 
-/// Something of one key: the pane to which it belongs, the one at which it arrived, and the aggregate.
+/// An entry of one key: the pane to which it belongs, the one at which it arrived, and the aggregate.
 pub struct Arrived<'a, A: Clone> {
     pub pane: EventTimeMs,
     pub arrival: EventTimeMs,

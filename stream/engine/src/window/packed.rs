@@ -9,7 +9,7 @@
 //! An entry in memory has the size of its key, aggregate and pane, most bytes of which are zeros. Packed,
 //! a count of a few orders takes a quarter of it.
 //!
-//! What always holds: the entries come out as they were put in, in the same order.
+//! Invariant: the entries come out as they were put in, in the same order.
 
 use std::marker::PhantomData;
 
@@ -100,8 +100,8 @@ impl<K: Key, A: Aggregate> Iterator for Entries<'_, K, A> {
         if self.rest.is_empty() {
             return None;
         }
-        let (entry, rest) =
-            postcard::take_from_bytes(self.rest).expect("what was encoded here is decoded");
+        let (entry, rest) = postcard::take_from_bytes(self.rest)
+            .expect("entries that were encoded here are decoded");
         self.rest = rest;
         Some(entry)
     }

@@ -1,5 +1,4 @@
-//! Partial aggregates of windows that slide, so that a slide merges what is new and not every pane
-//! again.
+//! Partial aggregates of windows that slide, so that a slide merges only new entries, and not every pane again.
 //!
 //! A *turn*, a boundary inside the window, divides the window's panes. Before the turn, each key has
 //! the aggregates from the start of each slide up to the turn. From the turn on, it has one running
@@ -71,7 +70,7 @@ impl<K: Clone + Ord, A: Aggregate> Partials<K, A> {
         self.current
     }
 
-    /// Adds what arrived in a pane of a window that has not been read.
+    /// Adds an entry that arrived in a pane of a window that has not been read.
     pub fn add(&mut self, piece: &Piece<'_, K, A>) {
         self.current = None;
         let Some(turn) = self.turn else {
@@ -103,8 +102,8 @@ impl<K: Clone + Ord, A: Aggregate> Partials<K, A> {
         }
     }
 
-    /// Does the same without pieces that were added: takes what it needs from `pieces`, which
-    /// returns those of a range of panes, the oldest first.
+    /// Moves on as [`advance`](Self::advance) does, but without pieces that were added: reads the pieces that it needs
+    /// from `pieces`, which returns those of a range of panes, the oldest first.
     pub fn sweep_to<'a, I>(
         &mut self,
         start: EventTimeMs,

@@ -13,7 +13,7 @@ pub struct WindowRules<A> {
     pub windows: Windows,
     /// The times of the first and last event in an aggregate, if the job's windows are sessions.
     pub extent: Option<Extent<A>>,
-    /// Whether a key with an aggregate has a row; none if each key has one.
+    /// Decides whether a key with an aggregate has a row; none if each key has one.
     pub is_row: Option<IsRow<A>>,
     /// The time after its end for which a window is kept for corrections.
     pub lateness_ms: u64,

@@ -11,8 +11,8 @@
 //! the entries and the panes at which they arrived: not on workers, restarts, or the number of panes that close
 //! together.
 //!
-//! Windows that share panes are computed of [`Partials`]: those of the windows that are open are kept
-//! from slide to slide, and those of closed windows that a pane corrects are made for that pane.
+//! Windows that share panes are computed from [`Partials`]. Those of open windows are kept from slide to slide; those
+//! of closed windows that a pane corrects are made for that pane.
 //!
 //! Invariants: panes are given in increasing order. A pane can be forgotten as soon as no
 //! late record can correct a window that contains it. The on-time entries are shared with the
@@ -64,13 +64,13 @@ pub struct WindowState<K, A> {
     windows: Windows,
     allowed_lateness_ms: u64,
     panes: BTreeMap<EventTimeMs, PaneState<K, A>>,
-    /// Of the open windows, if windows share panes.
+    /// The partial aggregates of the open windows, if windows share panes.
     partials: Option<Partials<K, A>>,
-    /// The ends of windows that contain something and have not closed.
+    /// The ends of windows that have content and have not closed.
     open_ends: BTreeSet<EventTimeMs>,
 }
 
-/// The on-time entries of packed panes, for a while.
+/// The on-time entries of packed panes, unpacked for one use.
 type Unpacked<K, A> = BTreeMap<EventTimeMs, Vec<Entry<K, A>>>;
 
 /// The result of closing a pane.
@@ -222,7 +222,7 @@ impl<K: Key, A: Aggregate> WindowState<K, A> {
         corrected
     }
 
-    /// Brings the partial aggregates to a window that ends now.
+    /// Moves the partial aggregates to a window that ends now.
     fn reach(&mut self, window: EventTimeMs) {
         let Some(mut partials) = self.partials.take() else {
             return;
@@ -434,7 +434,7 @@ impl<'a, K, A> From<&'a Entry<K, A>> for Piece<'a, K, A> {
     }
 }
 
-/// Returns the revision of a closed window's row, of which everything is given.
+/// Returns the revision of a closed window's row, given all entries of its key in the window.
 fn revision<A: Clone>(arrived: &[Arrived<'_, A>], window_end: EventTimeMs) -> u32 {
     let is_late = |it: &&Arrived<'_, A>| it.arrival >= window_end;
     let late: BTreeSet<EventTimeMs> = arrived

@@ -66,7 +66,7 @@ fn obeys_the_laws<A: Aggregate>(of: impl Fn(u64) -> A) {
 }
 
 #[test]
-fn aggregates_merge_in_any_order_and_grouping_and_over_checkpoints_to_the_same() {
+fn aggregates_merge_alike_in_any_order_and_over_checkpoints() {
     obeys_the_laws(Count);
     obeys_the_laws(Sum);
     obeys_the_laws(Min);
@@ -234,7 +234,7 @@ fn aggregated(mut events: Vec<(u64, u64)>) -> Emitted {
 }
 
 #[test]
-fn what_is_kept_is_that_of_a_plain_recount_for_any_windows_workers_partitions_and_restarts() {
+fn aggregates_equal_a_plain_recount_for_any_settings() {
     for seed in 1..=30 {
         let mut random = random(seed);
         let mut world = World::new(windows(&mut random), random.random_range(1..=4));
@@ -260,7 +260,7 @@ fn what_is_kept_is_that_of_a_plain_recount_for_any_windows_workers_partitions_an
 }
 
 #[test]
-fn distinct_values_beyond_the_exact_are_estimated_alike_by_any_number_of_workers() {
+fn estimates_of_distinct_values_do_not_depend_on_workers() {
     let estimates = |workers| {
         let mut random = random(7);
         let hour = stream::Windows::tumbling(std::time::Duration::from_secs(3600)).unwrap();

@@ -57,7 +57,7 @@ fn newest_manifest(world: &World) -> Path {
 }
 
 #[test]
-fn the_list_has_every_checkpoint_the_newest_first_and_what_it_holds() {
+fn the_list_has_each_checkpoint_and_its_content_newest_first() {
     let world = world();
     let list = ask_json(&world, &CheckpointsCommand::List { json: true });
     let paths = world.objects_in("manifests");
@@ -207,7 +207,7 @@ fn verifying_reads_every_object_and_says_exactly_what_is_damaged() {
 }
 
 #[test]
-fn verifying_names_future_versions_other_jobs_and_parts_of_another_size() {
+fn verifying_names_later_versions_other_jobs_and_wrong_sizes() {
     let report = |change: &dyn Fn(&mut Manifest)| {
         let world = world();
         let newest = newest_manifest(&world);
@@ -225,7 +225,7 @@ fn verifying_names_future_versions_other_jobs_and_parts_of_another_size() {
 }
 
 #[test]
-fn pruning_keeps_the_wanted_number_of_whole_checkpoints_and_all_that_they_need() {
+fn pruning_keeps_whole_checkpoints_and_all_their_objects() {
     let mut world = world();
     let planned = ask_json(&world, &prune(1, true));
     let before = (

@@ -69,9 +69,9 @@ impl Processes {
         self.run_jobs(&world.log, |_, log| world.job(log, settings), death)
     }
 
-    /// Does the same for another job, which is made for each start of a process. Each process is
-    /// restarted when its attempt is over, as its supervisor would do, until one of them finishes:
-    /// then everything is committed.
+    /// Runs all processes of another job, which is made for each start of a process. Each process
+    /// is restarted when its attempt is over, as its supervisor would do, until one of them
+    /// finishes: then everything is committed.
     pub fn run_jobs<K: Key, A: Aggregate>(
         &self,
         log: &SimulatedLog,
@@ -140,7 +140,7 @@ fn mortal_no_more(log: &SimulatedLog) -> SimulatedLog {
 }
 
 #[test]
-fn several_processes_count_as_one_does_and_go_on_as_any_other_number() {
+fn several_processes_count_as_one_and_may_change_in_number() {
     for seed in 1..=25 {
         let mut random = random(seed);
         let mut world = World::new(windows(&mut random), random.random_range(1..=5));
@@ -166,7 +166,7 @@ fn several_processes_count_as_one_does_and_go_on_as_any_other_number() {
 }
 
 #[test]
-fn whichever_process_dies_wherever_all_start_again_and_everything_is_counted_once() {
+fn records_count_once_wherever_any_process_dies() {
     let mut restarts = 0;
     for seed in 1..=40 {
         let mut random = random(seed);
@@ -200,7 +200,7 @@ fn whichever_process_dies_wherever_all_start_again_and_everything_is_counted_onc
 }
 
 #[test]
-fn what_the_slots_of_any_process_have_committed_tells_that_a_checkpoint_is_lost() {
+fn the_progress_of_any_process_shows_that_a_checkpoint_is_lost() {
     let mut replaced = 0;
     for seed in 1..=20 {
         let mut random = random(seed);
@@ -324,7 +324,7 @@ impl Between {
 }
 
 #[test]
-fn a_process_that_hangs_ends_the_attempt_in_all_and_everything_is_counted_once() {
+fn a_hung_process_ends_the_attempt_and_records_count_once() {
     let mut random = random(5);
     let mut world = World::new(windows(&mut random), 3);
     world.publish(300, &mut random);
@@ -347,7 +347,7 @@ fn a_process_that_hangs_ends_the_attempt_in_all_and_everything_is_counted_once()
 }
 
 #[test]
-fn who_does_not_know_the_secret_is_told_so_and_neither_joins_an_attempt_nor_ends_it() {
+fn a_process_without_the_secret_cannot_join_or_end_an_attempt() {
     let mut random = random(6);
     let mut world = World::new(windows(&mut random), 2);
     world.publish(100, &mut random);

@@ -15,7 +15,7 @@ use stream::{Aggregate, CheckpointStore, JobError, Key, Run, Settings, Stop};
 use crate::damage::wait;
 use crate::oracle::{World, random, settings, windows};
 
-/// How a process ended.
+/// The end of a process.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Life {
     Finished,

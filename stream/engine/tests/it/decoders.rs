@@ -13,7 +13,7 @@ use crate::oracle::{World, decode, write};
 
 /// The key of the events that one decoder rejects.
 const ODD: u64 = 6;
-/// A limit longer than anything takes that works.
+/// A time limit that no correct step reaches.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A job whose decoder has this version and may reject the odd events.
@@ -95,7 +95,7 @@ fn await_open_window(world: &World) -> PartitionCut {
     }
 }
 
-/// How often the odd events of the second window are counted, and how often each odd event is a dead letter.
+/// Returns the count of the odd events of the second window, and the offsets of the dead letters in order.
 fn outcome(world: &World) -> (u64, Vec<u64>) {
     let counted = world.committed().get(&(100, ODD)).copied().unwrap_or(0);
     let mut dead: Vec<u64> = world
@@ -118,7 +118,7 @@ fn outcome(world: &World) -> (u64, Vec<u64>) {
 }
 
 #[test]
-fn what_a_new_decoder_rejects_of_an_open_window_becomes_a_dead_letter() {
+fn records_that_a_new_decoder_rejects_become_dead_letters() {
     let (world, odd) = upgraded((0, false), (1, true));
     assert_eq!(odd.len(), 2);
 
@@ -129,7 +129,7 @@ fn what_a_new_decoder_rejects_of_an_open_window_becomes_a_dead_letter() {
 }
 
 #[test]
-fn what_a_new_decoder_accepts_is_counted_though_it_is_a_dead_letter() {
+fn dead_letters_that_a_new_decoder_accepts_are_counted() {
     let (world, _) = upgraded((1, true), (2, false));
     assert_eq!(outcome(&world), (1, vec![1, 3]));
 }

@@ -26,7 +26,7 @@ fn slow(log: &SimulatedLog) -> SimulatedLog {
 }
 
 #[test]
-fn what_is_closed_when_a_job_is_asked_to_stop_is_committed_when_it_has_ended() {
+fn windows_closed_at_a_stop_are_committed_when_the_job_ends() {
     for seed in 1..=12 {
         let mut random = random(seed);
         let mut world = World::new(windows(&mut random), random.random_range(1..=4));
@@ -69,7 +69,7 @@ fn what_is_closed_when_a_job_is_asked_to_stop_is_committed_when_it_has_ended() {
 }
 
 #[test]
-fn a_job_that_cannot_commit_ends_after_its_stop_timeout_or_when_asked_again() {
+fn a_job_that_cannot_commit_ends_at_its_timeout_or_second_stop() {
     let hour = Duration::from_secs(3600);
     for (stop_timeout, requests) in [(Duration::from_millis(200), 1), (hour, 2)] {
         let mut random = random(7);

@@ -60,7 +60,7 @@ fn run<const OWN: u32, const READ: u32>(world: &World) -> Option<String> {
 }
 
 #[test]
-fn another_version_of_an_aggregate_is_named_unless_it_reads_the_checkpoint() {
+fn an_aggregate_that_cannot_read_the_checkpoint_is_named() {
     let mut random = random(1);
     let windows = Windows::tumbling(Duration::from_millis(10)).unwrap();
     let mut world = World::new(windows, 2);

@@ -1,5 +1,5 @@
 //! The newest checkpoint is damaged or gone, or the log has gone back to an older progress: the job
-//! replaces what it cannot repeat.
+//! replaces the results that it cannot repeat.
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ use crate::damage::{Damage, wait};
 use crate::lives::beside;
 use crate::oracle::{World, random, settings, windows};
 
-/// A limit longer than anything takes that works.
+/// A time limit that no correct step reaches.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Allows so much lateness that no record is counted on one line of history and too late on
@@ -53,7 +53,7 @@ pub fn damage_newest(world: &World, random: &mut SmallRng) -> usize {
 }
 
 #[test]
-fn whatever_of_the_newest_checkpoints_is_damaged_every_window_ends_up_right() {
+fn every_window_is_right_despite_damage_to_new_checkpoints() {
     let mut damaged = 0;
     let mut replaced = 0;
     for seed in 1..=60 {
@@ -82,7 +82,7 @@ fn whatever_of_the_newest_checkpoints_is_damaged_every_window_ends_up_right() {
 }
 
 #[test]
-fn a_part_that_only_the_newest_checkpoints_name_takes_no_more_than_them() {
+fn a_damaged_part_spoils_only_the_checkpoints_that_name_it() {
     for (seed, damage) in (1..=15).zip(Damage::ALL.into_iter().cycle()) {
         let mut random = random(seed);
         let mut world = World::new(windows(&mut random), 2);
@@ -121,7 +121,7 @@ fn a_part_that_only_the_newest_checkpoints_name_takes_no_more_than_them() {
 }
 
 #[test]
-fn a_job_that_has_only_its_beginning_left_does_not_restart_from_zero_by_itself() {
+fn a_job_with_only_its_first_checkpoint_does_not_restart() {
     for damage in Damage::ALL {
         let mut random = random(4);
         let mut world = World::new(Windows::tumbling(Duration::from_millis(100)).unwrap(), 1);
@@ -141,7 +141,7 @@ fn a_job_that_has_only_its_beginning_left_does_not_restart_from_zero_by_itself()
 }
 
 #[test]
-fn a_job_without_its_checkpoints_does_not_start_until_told_to_start_over() {
+fn a_job_that_lost_its_checkpoints_starts_only_to_start_over() {
     let mut random = random(3);
     let mut world = World::new(windows(&mut random), 3);
     let settings = lenient(settings(&mut random));
@@ -175,7 +175,7 @@ fn a_job_without_its_checkpoints_does_not_start_until_told_to_start_over() {
 }
 
 #[test]
-fn starting_over_replaces_what_was_committed_and_allows_other_settings() {
+fn starting_over_replaces_rows_and_allows_other_settings() {
     let ms = Duration::from_millis;
     let mut random = random(5);
     let mut world = World::new(Windows::tumbling(ms(30)).unwrap(), 3);
@@ -183,6 +183,7 @@ fn starting_over_replaces_what_was_committed_and_allows_other_settings() {
     world.publish(200, &mut random);
     world.run(&settings).unwrap();
 
+    let former = world.windows;
     world.windows = Windows::tumbling(ms(30))
         .unwrap()
         .in_panes_of(ms(10))
@@ -194,7 +195,8 @@ fn starting_over_replaces_what_was_committed_and_allows_other_settings() {
         "{refused}"
     );
 
-    start_over(&world, &world.windows);
+    // The settings of the next start count, not those with which the command was called.
+    start_over(&world, &former);
     for _ in 0..3 {
         world.publish(50, &mut random);
         world.run(&settings).unwrap();

@@ -11,12 +11,16 @@ use bytes::Bytes;
 use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
+use parquet::basic::LogicalType;
+use parquet::file::reader::{FileReader, SerializedFileReader};
+use parquet::record::{Field, Row};
 use rand::RngExt;
+use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom;
 use record_log::simulated::{SimulatedLog, StoredRecord};
 use record_log::{Delivery, LogTimeType, NewRecord, PublishError, Publisher, RecordLog};
-use serde_json::Value;
-use stream::{FileSink, Settings, Windows};
+use serde_json::{Value, json};
+use stream::{FileFormat, FileSink, Settings, Windows};
 
 use crate::damage::wait;
 use crate::fallback::{damage_newest, lenient};
@@ -27,19 +31,17 @@ use crate::oracle::{Form, World, random, settings, windows};
 
 /// The folder of all files.
 const ROOT: &str = "files";
+/// The formats of files; each life of a job has one.
+const FORMATS: [FileFormat; 2] = [FileFormat::Ndjson, FileFormat::Parquet];
 
 /// The files with their content, in the order of transactions: that of their names.
 type Files = BTreeMap<(String, Path), Bytes>;
 
 /// Returns a process's handle to the files of a job that reads `sources`.
-pub fn sink(
-    objects: Arc<dyn ObjectStore>,
-    sources: &[&str],
-    log: Arc<dyn RecordLog>,
-) -> Arc<dyn RecordLog> {
+pub fn sink(objects: Arc<dyn ObjectStore>, sources: &[&str], log: Arc<dyn RecordLog>) -> FileSink {
     let sources: Vec<String> = sources.iter().map(|topic| (*topic).to_owned()).collect();
     let sink = FileSink::new(objects, Path::from(ROOT), &sources, log).unwrap();
-    Arc::new(sink.with_limit(Duration::from_millis(20)))
+    sink.with_limit(Duration::from_millis(20))
 }
 
 fn files(objects: &dyn ObjectStore, topic: &str) -> Files {
@@ -55,9 +57,52 @@ fn files(objects: &dyn ObjectStore, topic: &str) -> Files {
         .collect()
 }
 
-/// Reads what [`FileSink`] has written, by a parser of its own.
-fn record(line: &str, offset: u64) -> StoredRecord {
-    let line: Value = serde_json::from_str(line).unwrap();
+/// Returns the records that [`FileSink`] has written, as objects with `key`, `value` and `headers`, by a parser of its own.
+fn lines(content: &Bytes) -> Vec<Value> {
+    if content.starts_with(b"PAR1") {
+        return rows(content);
+    }
+    let text = std::str::from_utf8(content).unwrap();
+    assert!(text.ends_with('\n'), "a file has whole lines");
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+/// Returns the rows of a Parquet file as objects with `key`, `value` and `headers`.
+fn rows(content: &Bytes) -> Vec<Value> {
+    let file = SerializedFileReader::new(content.clone()).unwrap();
+    let schema = file.metadata().file_metadata().schema_descr_ptr();
+    let is_json: Vec<_> = schema
+        .columns()
+        .iter()
+        .map(|column| column.logical_type_ref() == Some(&LogicalType::Json))
+        .collect();
+
+    let rows = file.get_row_iter(None).unwrap();
+    rows.map(|row| row_of(row.unwrap(), &is_json)).collect()
+}
+
+fn row_of(row: Row, is_json: &[bool]) -> Value {
+    let mut line = json!({"key": null, "value": null});
+    for ((name, cell), is_json) in row.into_columns().into_iter().zip(is_json) {
+        let cell = match cell {
+            Field::Null => continue,
+            Field::Str(text) if *is_json => serde_json::from_str(&text).unwrap(),
+            Field::Str(text) => json!(text),
+            Field::Long(number) => json!(number),
+            Field::Bool(flag) => json!(flag),
+            other => panic!("{other:?} in a file of whole numbers and texts"),
+        };
+        match name.strip_prefix('_') {
+            Some(of_record) => line[of_record] = cell,
+            None => line["value"][name] = cell,
+        }
+    }
+    line
+}
+
+fn record(line: &Value, offset: u64) -> StoredRecord {
     let bytes = |value: &Value| match value {
         Value::Null => None,
         Value::String(text) => Some(text.clone().into_bytes()),
@@ -85,18 +130,14 @@ fn record(line: &str, offset: u64) -> StoredRecord {
 impl World {
     /// Returns the records that the job has published to a topic, or to its files, in order.
     pub fn published(&self, topic: &str) -> Vec<StoredRecord> {
-        if !self.has_files {
+        if self.files.is_none() {
             return self.log.records(topic);
         }
         let files = files(self.objects.as_ref(), topic);
-        let lines = files.values().flat_map(|content| {
-            let text = std::str::from_utf8(content).unwrap();
-            assert!(text.ends_with('\n'), "a file has whole lines");
-            text.lines()
-        });
+        let lines = files.values().flat_map(lines);
         (0..)
             .zip(lines)
-            .map(|(offset, line)| record(line, offset))
+            .map(|(offset, line)| record(&line, offset))
             .collect()
     }
 
@@ -115,30 +156,38 @@ fn assert_unchanged(seen: &Files, now: &Files) {
     }
 }
 
-/// Runs several lives of a job of any form that publishes to files. Returns the number of deaths, and whether files of a
-/// new line of history were written.
-fn schedule(seed: u64) -> (usize, bool) {
-    let mut random = random(seed);
-    let mut world = World::new(windows(&mut random), random.random_range(1..=4));
+/// Draws a world whose job publishes to files, and whether its newest checkpoints are to be damaged.
+fn any_world(random: &mut SmallRng) -> (World, bool) {
+    let mut world = World::new(windows(random), random.random_range(1..=4));
     let has_two = random.random_bool(0.5);
     if has_two {
         world = world.and(random.random_range(1..=3));
     }
+
     let is_damaged = random.random_bool(0.3);
     let mut forms = vec![Form::Counting, Form::Staged];
     if world.windows.offset_ms() == 0 {
         forms.push(Form::Passing);
-        // What was emitted of a record stays where another line of history finds it late.
+        // A record that was emitted stays, also if another line of history finds it late.
         forms.extend((!is_damaged).then_some(Form::Processing));
     }
     if has_two {
         forms.extend([Form::Joined, Form::LeftJoined]);
     }
-    world.form = *forms.choose(&mut random).unwrap();
-    world.has_files = true;
+
+    world.form = *forms.choose(random).unwrap();
     world.has_copies = random.random_bool(0.5);
     world.is_filtered = random.random_bool(0.4);
-    world.malformed = *[0.03, 0.3].choose(&mut random).unwrap();
+    world.malformed = *[0.03, 0.3].choose(random).unwrap();
+
+    (world, is_damaged)
+}
+
+/// Runs several lives of a job of any form that publishes to files. Returns the number of deaths, and whether files of a
+/// new line of history were written.
+fn schedule(seed: u64) -> (usize, bool) {
+    let mut random = random(seed);
+    let (mut world, is_damaged) = any_world(&mut random);
 
     let first = settings(&mut random);
     let first = if is_damaged { lenient(first) } else { first };
@@ -149,6 +198,7 @@ fn schedule(seed: u64) -> (usize, bool) {
     let mut damaged = None;
 
     for life in 0..random.random_range(2..=5) {
+        world.files = Some(*FORMATS.choose(&mut random).unwrap());
         world.publish(random.random_range(0..60), &mut random);
         let drawn = settings(&mut random);
         let settings = Settings {
@@ -221,7 +271,7 @@ fn happens(doom: Doom, form: Form) -> bool {
     let windows = Windows::tumbling(ms(20)).unwrap();
     let mut world = World::new(windows.in_panes_of(ms(10)).unwrap(), 2);
     world.form = form;
-    world.has_files = true;
+    world.files = Some(FORMATS[usize::try_from(doom.number % 2).unwrap()]);
     world.malformed = 0.1;
     let settings = Settings {
         disorder: ms(7),
@@ -271,7 +321,7 @@ fn sweep(call: &'static str, blows: &[Blow], form: Form) -> usize {
 }
 
 #[test]
-fn at_whichever_call_on_the_files_a_life_ends_everything_is_there_once() {
+fn each_row_is_in_the_files_once_at_whichever_call_a_life_ends() {
     let blows = [&Blow::DEATHS[..], &Blow::ERRORS, &[Blow::Forbid]].concat();
     for call in SINK_CALLS {
         let met = sweep(call, &blows, Form::Counting);
@@ -296,14 +346,18 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let mut world = World::new(Windows::tumbling(Duration::from_millis(10)).unwrap(), 1);
-        world.has_files = true;
+        world.files = Some(FileFormat::Ndjson);
         Self { world }
     }
 
     /// Returns a process's handle, with that fate.
     fn log(&self, fate: &Arc<Fate>) -> Arc<dyn RecordLog> {
         let objects = Arc::new(MortalStore::new(&self.world.objects, fate));
-        sink(objects, &["events"], Arc::new(SimulatedLog::default()))
+        Arc::new(sink(
+            objects,
+            &["events"],
+            Arc::new(SimulatedLog::default()),
+        ))
     }
 
     fn open(&self, id: &str) -> Box<dyn Publisher> {
@@ -359,7 +413,7 @@ fn an_earlier_holder_writes_no_file_even_after_its_number_was_deleted() {
 }
 
 #[test]
-fn nothing_of_an_uncommitted_transaction_is_there_and_all_of_a_committed_one() {
+fn files_hold_committed_transactions_only_and_entirely() {
     let bench = Bench::new();
     for (number, blow) in (0..).zip([Blow::DieBefore, Blow::DieAfter]) {
         let id = format!("publisher-{number}");

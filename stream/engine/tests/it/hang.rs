@@ -41,7 +41,7 @@ fn hanging(log: &SimulatedLog) -> (SimulatedLog, Release) {
 }
 
 #[test]
-fn a_worker_that_hangs_ends_the_process_for_a_new_start_which_counts_everything_once() {
+fn a_hung_worker_ends_the_process_and_a_restart_counts_once() {
     let window = Duration::from_millis(10);
     let mut world = World::new(Windows::tumbling(window).unwrap(), 3);
     let settings = Settings {

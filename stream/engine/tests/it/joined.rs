@@ -174,7 +174,7 @@ fn joins_are_those_of_a_plain_program_for_any_windows_and_restarts() {
 }
 
 #[test]
-fn the_revision_of_totals_is_the_same_whoever_owns_a_key_without_a_row() {
+fn revisions_of_totals_do_not_depend_on_who_owns_an_absent_key() {
     let ms = Duration::from_millis;
     for other in 2..=8 {
         let mut world = World::new(Windows::tumbling(ms(10)).unwrap(), 1).and(1);

@@ -16,7 +16,7 @@ use crate::fate::Fate;
 use crate::mortal::MortalStore;
 use crate::oracle::World;
 
-/// How a life ended.
+/// The end of a life.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum End {
     Finished,

@@ -1,5 +1,6 @@
-//! Times in the log that are no milliseconds of now: seconds, microseconds, none at all, or years ahead, set by producers
-//! or by a broker whose clock is wrong. Each event is counted by its own time, or rejected with both times.
+//! Times in the log that are not milliseconds of the present: seconds, microseconds, none at all, or years ahead, set
+//! by producers or by a broker whose clock is wrong. Each event is counted by its own time, or rejected with both
+//! times.
 
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
 //! Faults of the log under the schedules besides failing calls: silent brokers, transactions that are open or
 //! aborted, gaps, expired records, added partitions, records that no side output takes whole, and a recreated topic.
 //!
-//! Nothing here may change a result. A recreated topic ends the job with a sentence.
+//! Nothing here may change a result. A recreated topic ends the job with an error that names it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -22,12 +22,12 @@ const MAX_SILENT_POLLS: u32 = 3;
 /// The size up to which the topics of side outputs take records after [`Misbehaviour::Oversize`].
 const SIDE_LIMIT_BYTES: usize = 900;
 
-/// Something that the log does wrong before or during a life.
+/// A fault of the log before or during a life.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Misbehaviour {
-    /// A partition gives nothing and confirms nothing for a while: its broker is cut off.
+    /// A partition returns nothing and confirms nothing for a while: its broker is cut off.
     CutOff,
-    /// All partitions do: the broker is frozen.
+    /// All partitions are silent: the broker is frozen.
     Frozen,
     /// A transaction that stays open for the whole life holds the readers of a partition back.
     OpenTransaction,
@@ -37,7 +37,7 @@ pub enum Misbehaviour {
     CompactedGap,
     /// Compaction takes the record away by which the checkpoint recognizes a partition.
     AnchorCompacted,
-    /// Retention deletes all that the newest checkpoint does not read again.
+    /// Retention deletes all records that the newest checkpoint does not read again.
     Expired,
     /// An operator adds a partition.
     PartitionAdded,
@@ -62,7 +62,7 @@ impl Misbehaviour {
 /// The log's misbehaviour in one schedule.
 pub struct Misbehaving {
     is_compacted: bool,
-    /// Whether a job may continue from an older checkpoint than the newest.
+    /// True if a job may continue from an older checkpoint than the newest.
     falls_back: bool,
     /// The end of each partition when the last life ended, by its id. No life has read a record at or
     /// after it.

@@ -17,8 +17,8 @@ use rand::{Rng, RngExt, SeedableRng};
 use record_log::simulated::SimulatedLog;
 use record_log::{Cleanup, Delivery, NewRecord, RecordLog, TopicSpec};
 use stream::{
-    Aggregate, ByteSize, CheckpointStore, Count, JobError, Key, Metrics, Pipeline, Run, Settings,
-    Slots, Stop, Windows, system_clock,
+    Aggregate, ByteSize, CheckpointStore, Count, FileFormat, JobError, Key, Metrics, Pipeline, Run,
+    Settings, Slots, Stop, Windows, system_clock,
 };
 
 pub use check::Summary;
@@ -38,7 +38,7 @@ pub fn place(id: u32) -> (&'static str, u32) {
     (TOPICS[(id / SECOND) as usize], id % SECOND)
 }
 
-/// What the job of a world does.
+/// The form of a world's job.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Form {
     /// It counts by key and window.
@@ -51,7 +51,7 @@ pub enum Form {
     Staged,
     /// It counts both topics by key and window, and joins the counts.
     Joined,
-    /// It does the same for keys that only the first topic has, too.
+    /// It does the same as `Joined`, and also keeps keys that only the first topic has.
     LeftJoined,
 }
 
@@ -66,22 +66,22 @@ pub struct World {
     /// Key and event time of each record, by the partition's id and offset; none for a record that cannot be
     /// decoded.
     pub records: BTreeMap<(u32, u64), Option<(u64, u64)>>,
-    /// Whether the job publishes to files in the store of its checkpoints.
-    pub has_files: bool,
-    /// Whether some records are published twice.
+    /// The format of the files that the job publishes to, in the store of its checkpoints; none if it publishes to the
+    /// log.
+    pub files: Option<FileFormat>,
+    /// True if some records are published twice.
     pub has_copies: bool,
     /// The event id of each record, by the partition's id and offset.
     ids: BTreeMap<(u32, u64), u64>,
-    /// Whether results may have been committed more than once, always with the same content.
+    /// True if results may have been committed more than once, always with the same content.
     pub may_repeat: bool,
-    /// Whether rows whose count is a multiple of three are skipped. The keys of records then name
-    /// their window.
+    /// True if rows whose count is a multiple of three are skipped. The keys of records then name their window.
     pub is_filtered: bool,
     /// The share of records that are no events.
     pub malformed: f64,
     /// The share of events that are behind others.
     pub behind: f64,
-    /// Whether the second topic was added when the first one had been read.
+    /// True if the second topic was added when the first one had been read.
     had_one_topic: bool,
     /// The time that events have reached, by the partition's id.
     times: BTreeMap<u32, u64>,
@@ -113,7 +113,7 @@ impl World {
             windows,
             form: Form::Counting,
             records,
-            has_files: false,
+            files: None,
             has_copies: false,
             ids: BTreeMap::new(),
             may_repeat: false,
@@ -318,7 +318,7 @@ impl World {
         self.log.grow("events", added + 1);
     }
 
-    /// Counts on the partitions that were added to the first topic by somebody else, and on their records.
+    /// Takes in the partitions that an operator has added to the first topic, and their records.
     pub fn take_added_partitions(&mut self) {
         for added in 0..self.log.partitions("events").unwrap() {
             self.times.entry(added).or_insert(0);
@@ -390,7 +390,7 @@ impl World {
                 Path::default(),
                 "counts",
             )),
-            files: self.has_files.then_some((objects, self.topics())),
+            files: self.files.map(|format| (objects, format, self.topics())),
         };
 
         match self.form {
@@ -427,15 +427,17 @@ impl World {
 /// The handles of a process that runs a job.
 struct Process {
     store: CheckpointStore,
-    /// The objects and the source topics of a job that publishes to files.
-    files: Option<(Arc<dyn ObjectStore>, &'static [&'static str])>,
+    /// The objects, the format and the source topics of a job that publishes to files.
+    files: Option<(Arc<dyn ObjectStore>, FileFormat, &'static [&'static str])>,
 }
 
 impl Process {
     fn run<K: Key, A: Aggregate>(self, run: Run<K, A>) -> Result<(), JobError> {
         let Self { store, files } = self;
         let log = match files {
-            Some((objects, sources)) => file_sink::sink(objects, sources, run.log),
+            Some((objects, format, sources)) => {
+                Arc::new(file_sink::sink(objects, sources, run.log).with_format(format))
+            }
             None => run.log,
         };
         Run { log, store, ..run }.run(&Stop::default())

@@ -138,12 +138,12 @@ fn each_record_is_published_once_and_in_order_by_any_workers() {
 }
 
 #[test]
-fn whatever_call_a_job_without_a_window_dies_at_each_record_is_there_once() {
+fn each_record_is_there_once_if_a_job_without_a_window_dies() {
     meet_deaths(world, job);
 }
 
 #[test]
-fn whichever_of_several_processes_dies_each_record_is_there_once() {
+fn each_record_is_there_once_whichever_process_dies() {
     meet_lost_processes(world, job);
 }
 

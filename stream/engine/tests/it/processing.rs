@@ -175,7 +175,7 @@ fn each_key_is_handled_in_order_by_any_workers() {
 }
 
 #[test]
-fn whatever_call_a_process_function_dies_at_each_key_is_handled_once() {
+fn each_key_is_handled_once_if_a_process_function_dies() {
     meet_deaths(world, job);
 }
 

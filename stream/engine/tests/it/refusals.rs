@@ -87,7 +87,7 @@ fn checkpoints_of_another_job_are_named_as_such() {
 }
 
 #[test]
-fn a_job_none_of_whose_checkpoints_is_whole_does_not_start_from_nothing() {
+fn a_job_without_a_whole_checkpoint_does_not_start() {
     let (world, settings) = world_that_ran();
     for path in world.objects_in("manifests") {
         write(&world.objects, &path, "{}".into());
@@ -148,7 +148,7 @@ fn a_checkpoint_whose_topic_was_recreated_is_refused() {
 }
 
 #[test]
-fn a_topic_that_was_recreated_is_known_by_its_records_even_when_it_is_longer() {
+fn a_longer_recreated_topic_is_recognized_by_its_records() {
     for seed in 1..=20 {
         let (world, settings) = world_that_ran();
         let mut recreated = World::new(world.windows, 2);

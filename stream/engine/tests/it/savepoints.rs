@@ -1,4 +1,4 @@
-//! `checkpoints copy` and `read`: another job begins from a checkpoint, whatever the copy dies at.
+//! `checkpoints copy` and `read`: another job begins from a checkpoint, at whatever call the copy dies.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -344,14 +344,13 @@ fn content(world: &World, job: &str, pipeline: &AnyPipeline) -> Result<Vec<Value
 }
 
 #[test]
-fn the_content_of_a_checkpoint_is_a_line_for_each_entry_and_the_counts() {
+fn a_checkpoint_s_content_is_a_line_for_each_entry() {
     let (world, boundary) = world(6);
     let lines = content(&world, "blue", &counting("blue").into()).unwrap();
-    let (head, entries, counts) = (
-        &lines[0],
-        &lines[1..lines.len() - 1],
-        &lines[lines.len() - 1],
-    );
+    let [head, entries @ .., counts] = &lines[..] else {
+        panic!("{lines:?}");
+    };
+
     assert_eq!(
         (&head["job"], &head["boundary_ms"]),
         (&Value::from("blue"), &Value::from(boundary))
@@ -381,7 +380,7 @@ fn the_content_of_a_checkpoint_is_a_line_for_each_entry_and_the_counts() {
 }
 
 #[test]
-fn a_checkpoint_of_other_types_is_refused_by_name_and_not_read_by_chance() {
+fn a_checkpoint_of_other_types_is_refused_by_their_names() {
     let (world, _) = world(7);
     let sums = Job::new("blue")
         .source("events", identified)
@@ -416,7 +415,7 @@ fn a_copy_in_a_folder_is_taken_up() {
 }
 
 #[test]
-fn a_copy_of_a_second_line_goes_on_with_its_revisions_and_without_its_progress() {
+fn a_copy_of_a_second_line_keeps_its_revisions() {
     let mut world = World::new(windows(), 1);
     world.put(0, &[(1, 5), (2, 100)]);
     run(&world, "blue", &settings(1));

@@ -230,7 +230,7 @@ fn valid(emitted: &[Emitted]) -> Vec<Emitted> {
 }
 
 #[test]
-fn sessions_are_those_of_a_plain_recount_for_any_workers_partitions_and_restarts() {
+fn sessions_equal_a_plain_recount_for_any_settings() {
     let mut corrected = 0;
     let mut gone = 0;
     for seed in 1..=60 {
@@ -310,7 +310,7 @@ fn whatever_call_a_job_dies_at_every_session_is_emitted_once() {
 }
 
 #[test]
-fn whichever_of_several_processes_dies_every_session_is_emitted_once_by_whatever_number_goes_on() {
+fn every_session_is_emitted_once_whichever_process_dies() {
     let mut again = 0;
     for seed in 1..=15 {
         let mut random = random(seed);
@@ -350,7 +350,7 @@ fn whichever_of_several_processes_dies_every_session_is_emitted_once_by_whatever
 }
 
 #[test]
-fn when_checkpoints_are_lost_the_sessions_of_the_new_line_of_history_stand() {
+fn sessions_of_a_new_line_replace_those_of_lost_checkpoints() {
     let mut replaced = 0;
     for seed in 1..=30 {
         let mut random = random(seed);

@@ -183,7 +183,7 @@ fn only_in_the_newest(world: &World, choice: usize) -> Option<String> {
 }
 
 #[test]
-fn a_process_with_another_store_ends_the_attempt_and_nobody_falls_back() {
+fn a_process_with_another_store_ends_the_attempt() {
     let mut random = random(7);
     let mut world = World::new(windows(&mut random), 2);
     let settings = lenient(settings(&mut random));

@@ -8,10 +8,10 @@ use stream::{ByteSize, Settings, Stop, Windows};
 use crate::lives::beside;
 use crate::oracle::{World, random};
 
-/// Far more than anything here takes.
+/// A time limit that no correct step reaches.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Waits for something that has to come about.
+/// Waits until `has_come` returns true.
 pub fn wait_until(what: &str, mut has_come: impl FnMut() -> bool) {
     let since = Instant::now();
     while !has_come() {
@@ -25,7 +25,7 @@ fn world() -> World {
 }
 
 #[test]
-fn a_topic_of_nothing_but_bad_records_is_published_while_no_time_passes() {
+fn dead_letters_are_published_although_no_event_time_passes() {
     let mut world = world();
     world.malformed = 1.0;
     world.publish(200, &mut random(1));
@@ -103,7 +103,7 @@ fn what_a_checkpoint_holds_does_not_grow_with_bad_records() {
 }
 
 #[test]
-fn side_outputs_that_were_published_before_a_checkpoint_are_not_published_again() {
+fn side_outputs_from_before_a_checkpoint_are_not_repeated() {
     for seed in 1..=10 {
         let mut random = random(seed);
         let mut world = world();

@@ -1,6 +1,6 @@
-//! Partitions whose broker does not answer, or whose readers are held back by an open transaction:
-//! event time waits for them, the job reports it, and no record is late when they answer again. A
-//! log that takes no results is reported in the same way.
+//! Partitions whose broker does not answer, or whose readers are held back by an open transaction. Event time waits for
+//! them, the job reports it, and no record is late when they answer again. A log that takes no results is reported in
+//! the same way.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -14,9 +14,9 @@ use stream::{Count, Metrics, Run, Settings, Stop, Windows, system_clock};
 use crate::lives::beside;
 use crate::oracle::World;
 
-/// A limit longer than anything takes that works.
+/// A time limit that no correct step reaches.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How far each step advances the clock.
+/// The time by which each step advances the clock.
 const STEP_MS: u64 = 100;
 
 /// A job that reads two partitions by a clock that the test controls.
@@ -125,9 +125,7 @@ fn partition_goes_silent(silence: impl Fn(&SimulatedLog), end: impl Fn(&Simulate
     let run = || job.run(&stop).unwrap();
     beside(&stop, run, |_| {
         live.steps(150);
-        live.wait_until(|live| live.records() == 300);
-
-        assert_eq!(live.unanswered(), None);
+        live.wait_until(|live| live.records() == 300 && live.unanswered().is_none());
 
         silence(&live.world.log);
         live.steps(300);
@@ -189,18 +187,63 @@ fn a_log_that_takes_no_results_makes_the_job_not_ready() {
     let run = || job.run(&stop).unwrap();
     beside(&stop, run, |_| {
         live.steps(50);
-        live.wait_until(|live| live.records() == 100);
-        assert_eq!(live.unanswered(), None);
+        live.wait_until(|live| live.records() == 100 && live.unanswered().is_none());
 
         is_full.store(true, Ordering::SeqCst);
         live.steps(150);
         live.wait_until(|live| live.unanswered().is_some());
         let sentence = live.unanswered().unwrap();
-        let expected = "the log has not taken what the job publishes since";
+        let expected = "the log has not taken the output of the job since";
         assert!(sentence.starts_with(expected), "{sentence}");
 
         is_full.store(false, Ordering::SeqCst);
         live.wait_until(|live| live.unanswered().is_none());
         stop.request();
     });
+}
+
+/// A client waits for a frozen broker until a time limit of its own, and only then returns an error.
+#[test]
+fn a_commit_without_an_answer_makes_the_job_not_ready() {
+    let (mut live, mut job) = Live::new();
+    let is_frozen = Arc::new(AtomicBool::new(false));
+    let frozen = Arc::clone(&is_frozen);
+    job.log = Arc::new(live.world.log.process(move |call| {
+        while matches!(call, Call::Commit { .. }) && frozen.load(Ordering::SeqCst) {
+            thread::sleep(Duration::from_millis(1));
+        }
+        Fault::None
+    }));
+
+    let stop = Stop::default();
+    let run = || job.run(&stop).unwrap();
+    beside(&stop, run, |_| {
+        live.steps(50);
+        live.wait_until(|live| live.records() == 100 && live.unanswered().is_none());
+
+        is_frozen.store(true, Ordering::SeqCst);
+        live.steps(150);
+        let thawed = Thawed(&is_frozen);
+        live.wait_until(|live| live.unanswered().is_some());
+        let sentence = live.unanswered().unwrap();
+        for named in [
+            "the log has not taken the output of the job since",
+            "not answered",
+        ] {
+            assert!(sentence.contains(named), "{named} in {sentence}");
+        }
+
+        drop(thawed);
+        live.wait_until(|live| live.unanswered().is_none());
+        stop.request();
+    });
+}
+
+/// Lets commits go on, also where a check fails.
+struct Thawed<'a>(&'a AtomicBool);
+
+impl Drop for Thawed<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::SeqCst);
+    }
 }

@@ -190,7 +190,7 @@ fn a_record_is_carried_in_part_by_the_limit_of_its_own_topic() {
 }
 
 #[test]
-fn a_job_does_not_publish_to_a_topic_that_it_reads_or_two_kinds_to_one() {
+fn outputs_need_topics_of_their_own() {
     let world = world();
     let refusal = |results: &str, late: &str, dead_letters: &str| {
         let pipeline = Job::new("counts")

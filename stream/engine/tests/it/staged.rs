@@ -1,5 +1,5 @@
-//! Stages behind a window: what is derived of rows equals what a plain program derives of all records,
-//! after any late record and any death.
+//! Stages behind a window: the derived rows equal those that a plain program derives from all records, after any late
+//! record and any death.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,8 +16,8 @@ use crate::oracle::{Form, World, random, settings, windows, write};
 use crate::side_outputs::wait_until;
 
 type Counted = WindowRow<u64, Count>;
-/// The topics of the stages, and whether a key that has a row keeps one: it then replaces what a line of
-/// history published that was left.
+/// The topics of the stages, and whether a key that has a row always keeps one. Such a row replaces one that an
+/// abandoned line of history published.
 const TOPICS: [(&str, bool); 6] = [
     ("odd", false),
     ("spans", true),
@@ -111,7 +111,7 @@ fn hottest(rows: Rows<Counted, Counted>) -> Rows<Counted, Counted> {
     hot.map(|(row, _)| row)
 }
 
-/// Returns the rows of all stages as a plain program derives them of the counts by window and key.
+/// Returns the rows of all stages as a plain program derives them from the counts by window and key.
 fn derived(counts: &BTreeMap<(u64, u64), u64>) -> BTreeMap<&'static str, BTreeSet<Vec<u64>>> {
     let mut derived: BTreeMap<&str, BTreeSet<Vec<u64>>> = BTreeMap::new();
     let mut spans: BTreeMap<(u64, u64), (u64, u64)> = BTreeMap::new();
@@ -166,8 +166,8 @@ fn derived(counts: &BTreeMap<(u64, u64), u64>) -> BTreeMap<&'static str, BTreeSe
     derived
 }
 
-/// Compares what stands in the topics of the stages with a plain program, where only some rows remain of a
-/// line of history that was left if `may_fall_back`.
+/// Compares the newest records in the topics of the stages with a plain program. With `may_fall_back`, only the topics
+/// whose rows are always replaced are compared: rows of an abandoned line of history may remain in the others.
 ///
 /// # Panics
 /// If they differ.
@@ -190,7 +190,7 @@ fn world(random: &mut rand::rngs::SmallRng) -> World {
 }
 
 #[test]
-fn stages_are_those_of_a_plain_program_for_any_windows_workers_and_restarts() {
+fn stages_equal_a_plain_program_for_any_settings() {
     let mut corrected = 0;
     for seed in 1..=20 {
         let mut random = random(seed);

@@ -1,8 +1,11 @@
 //! The status that a job reports while it runs and afterwards.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use stream::{Settings, Stop, Windows};
+use record_log::simulated::SimulatedLog;
+use record_log::{Cleanup, Delivery, NewRecord, Record, RecordLog, TopicSpec};
+use stream::{Count, Job, Run, Settings, Stop, Windows};
 
 use crate::oracle::{World, random};
 
@@ -64,4 +67,64 @@ fn a_job_that_ran_tells_what_it_read_and_where_it_stands() {
             "{metric} is not in {text}"
         );
     }
+}
+
+/// Returns the status of a job that has read these values, each of which is the id of an event, or `other`.
+fn status_after(values: &[String]) -> stream::Status {
+    let log = SimulatedLog::default();
+    let topic = TopicSpec {
+        name: "events".to_owned(),
+        partitions: 1,
+        cleanup: Cleanup::Delete,
+        retention: Duration::from_secs(60),
+    };
+    log.ensure_topics(&[topic]).unwrap();
+
+    let mut publisher = log.publisher("producer", Delivery::AtLeastOnce).unwrap();
+    for value in values {
+        let record = NewRecord {
+            topic: "events",
+            partition: None,
+            key: None,
+            value: Some(value.as_bytes()),
+            headers: &[],
+        };
+        publisher.send(record).unwrap();
+    }
+    publisher.commit(&[]).unwrap();
+
+    let decode = |record: &Record<'_>| {
+        let text = std::str::from_utf8(record.value.unwrap_or_default()).unwrap();
+        Ok(text.parse::<u128>().ok().map(|id| (1_000, id)))
+    };
+    let job = Job::new("counts")
+        .source_of_some("events", decode)
+        .identified_by(|id| Some(*id))
+        .window(Windows::tumbling(Duration::from_secs(1)).unwrap())
+        .aggregate(|_| [(0_u64, Count(1))])
+        .sink("counts", |_, _| {});
+
+    let settings = Settings {
+        until_end: true,
+        ..Settings::default()
+    };
+    let run = Run::new(job, settings, Arc::new(log)).unwrap();
+    let metrics = run.metrics.clone();
+    run.run(&Stop::default()).unwrap();
+    metrics.status(u64::MAX / 2)
+}
+
+#[test]
+fn records_that_are_left_out_and_copies_are_counted() {
+    let values = ["1", "other", "2", "other", "other", "2"].map(str::to_owned);
+    let status = status_after(&values);
+    assert_eq!(
+        (
+            status.records,
+            status.left_out,
+            status.copies,
+            status.rejected
+        ),
+        (6, 3, 1, 0)
+    );
 }

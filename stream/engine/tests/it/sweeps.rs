@@ -186,14 +186,14 @@ fn early_calls() -> Vec<&'static str> {
 }
 
 #[test]
-fn before_and_after_whichever_call_on_store_or_log_a_life_ends_everything_is_counted_once() {
+fn records_count_once_if_a_life_ends_at_any_call() {
     sweep(&LOG_CALLS, &Blow::DEATHS, SHORT);
     sweep(&STORE_CALLS, &Blow::DEATHS, SHORT);
     sweep(&MERGE_CALLS, &Blow::DEATHS, LONG);
 }
 
 #[test]
-fn whichever_call_on_store_or_log_fails_or_loses_its_reply_everything_is_counted_once() {
+fn records_count_once_if_any_call_fails_or_loses_its_reply() {
     sweep(&LOG_CALLS, &[Blow::LoseReply], SHORT);
     sweep(&STORE_CALLS, &Blow::ERRORS, SHORT);
     sweep(&STORE_CALLS, &[Blow::Forbid], SHORT);
@@ -201,7 +201,7 @@ fn whichever_call_on_store_or_log_fails_or_loses_its_reply_everything_is_counted
 }
 
 #[test]
-fn whichever_call_fails_or_kills_a_job_without_a_window_each_record_is_there_once() {
+fn a_job_without_a_window_passes_records_once_despite_faults() {
     sweep(&LOG_CALLS, &Blow::DEATHS, PASSING);
     sweep(&LOG_CALLS, &[Blow::LoseReply], PASSING);
     sweep(&early_calls(), &Blow::DEATHS, PASSING);
@@ -220,14 +220,14 @@ fn whichever_call_fails_or_kills_a_job_without_a_window_each_record_is_there_onc
 }
 
 #[test]
-fn whichever_call_fails_or_kills_a_job_with_stages_its_rows_are_right() {
+fn rows_of_stages_are_right_despite_faults() {
     sweep(&LOG_CALLS, &Blow::DEATHS, STAGED);
     sweep(&early_calls(), &Blow::DEATHS, STAGED);
     meet(LATE_CALL, &Blow::DEATHS, LONG_STAGED);
 }
 
 #[test]
-fn whichever_call_fails_or_kills_a_process_function_each_key_is_handled_once() {
+fn a_process_function_handles_each_key_once_despite_faults() {
     sweep(&LOG_CALLS, &Blow::DEATHS, PROCESSING);
     sweep(&LOG_CALLS, &[Blow::LoseReply], PROCESSING);
     sweep(&early_calls(), &Blow::DEATHS, PROCESSING);
@@ -235,7 +235,7 @@ fn whichever_call_fails_or_kills_a_process_function_each_key_is_handled_once() {
 }
 
 #[test]
-fn whichever_call_fails_or_kills_a_job_of_two_topics_their_join_is_right() {
+fn a_join_of_two_topics_is_right_despite_faults() {
     sweep(&LOG_CALLS, &Blow::DEATHS, JOINED);
     sweep(&LOG_CALLS, &[Blow::LoseReply], JOINED);
     sweep(&early_calls(), &Blow::DEATHS, JOINED);
@@ -244,7 +244,7 @@ fn whichever_call_fails_or_kills_a_job_of_two_topics_their_join_is_right() {
 /// A partition that is added between a cut and its manifest, or between a manifest and the commit of its rows, is in
 /// neither and is read from its start.
 #[test]
-fn at_whichever_call_a_partition_is_added_its_records_are_counted_once() {
+fn records_of_an_added_partition_count_once() {
     sweep(&LOG_CALLS, &[Blow::AddPartition], SHORT);
     sweep(&STORE_CALLS, &[Blow::AddPartition], SHORT);
     sweep(&LOG_CALLS, &[Blow::AddPartition], JOINED);
@@ -273,4 +273,36 @@ fn what_the_store_refuses_to_read_is_not_taken_for_damaged() {
     }
 
     assert!(world.highest_revision() < 1_000_000, "nothing was replaced");
+}
+
+/// The process dies after its first, second, … commit, with a store that is slower or faster than the log.
+#[test]
+fn no_row_is_readable_before_the_checkpoint_that_can_repeat_it() {
+    let mut readable = 0;
+    for number in 0.. {
+        let mut random = random(5);
+        let windows = Windows::tumbling(Duration::from_millis(10)).unwrap();
+        let mut world = World::new(windows, 2);
+        world.publish(200, &mut random);
+
+        let doom = Doom {
+            call: "commit",
+            number,
+            blow: Blow::DieAfter,
+        };
+        let fate = Fate::new(Some(doom), Some(number));
+        live(&world, &settings(&mut random), &fate);
+        if !fate.is_met() {
+            break;
+        }
+
+        let newest = world.objects_in("manifests").pop();
+        let boundary = newest.map_or(0, |path| world.manifest(&path).boundary);
+        for (window, _) in world.committed().into_keys() {
+            assert!(window + 10 <= boundary, "{window} before {boundary}");
+            readable += 1;
+        }
+    }
+
+    assert!(readable > 50, "jobs commit in this test: {readable}");
 }

@@ -69,7 +69,7 @@ fn decisions_know_no_clock_thread_store_log_or_dataflow() {
             let found = source(file)
                 .lines()
                 .position(|line| code(line).any(|line| line.contains(forbidden)));
-            assert_eq!(found, None, "src/{file} knows {forbidden}");
+            assert_eq!(found, None, "src/{file} names {forbidden}");
         }
     }
 }

@@ -68,12 +68,11 @@ fn former_world(version: Version) -> World {
             .publisher("generator", Delivery::Transactional)
             .unwrap();
         for value in ["?", "1 10", "2 11", "3 22", "?", "1 45"] {
-            let (partition, value) = (Some(partition), Some(value.as_bytes()));
             let record = NewRecord {
                 topic: "events",
-                partition,
+                partition: Some(partition),
                 key: None,
-                value,
+                value: Some(value.as_bytes()),
                 headers: &[],
             };
             publisher.send(record).unwrap();

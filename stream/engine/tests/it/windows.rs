@@ -9,7 +9,7 @@ use crate::lives::live_to_the_end;
 use crate::oracle::{World, random, settings, windows};
 
 #[test]
-fn counts_are_those_of_a_plain_recount_for_any_windows_workers_and_partitions() {
+fn counts_equal_a_plain_recount_for_any_settings() {
     for seed in 1..=60 {
         let mut random = random(seed);
         let mut world = World::new(windows(&mut random), random.random_range(1..=5));
@@ -28,7 +28,7 @@ fn counts_are_those_of_a_plain_recount_for_any_windows_workers_and_partitions() 
 }
 
 #[test]
-fn a_job_that_goes_on_with_other_workers_corrects_what_comes_late_and_repeats_nothing() {
+fn a_job_with_other_workers_corrects_rows_and_repeats_none() {
     let mut corrected = 0;
     for seed in 1..=40 {
         let mut random = random(seed);

@@ -47,7 +47,7 @@ mod tests {
     use super::CommitClock;
 
     #[test]
-    fn an_end_is_dated_no_later_than_the_commit_that_is_being_written() {
+    fn an_end_is_dated_no_later_than_a_commit_in_progress() {
         let clock = CommitClock::default();
         assert_eq!(clock.date_ms(500), 500);
         let committing = clock.begin(400);

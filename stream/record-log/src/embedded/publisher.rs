@@ -21,7 +21,8 @@ const HELD_LIMIT_BYTES: usize = 16 * FULL_BYTES;
 pub(super) struct EmbeddedPublisher {
     shared: Arc<Shared>,
     id: String,
-    /// The epoch of this holder of the id; none for a publisher that neither fences nor is fenced.
+    /// The epoch of this holder of the id; none for an at-least-once publisher, which fences no
+    /// other.
     epoch: Option<u64>,
     progress: Option<Vec<u8>>,
     topics: HashMap<String, Arc<Topic>>,
@@ -94,7 +95,7 @@ impl EmbeddedPublisher {
             held.chunks.push(Chunk::default());
         }
 
-        let chunk = held.chunks.last_mut().expect("one was just made sure of");
+        let chunk = held.chunks.last_mut().expect("one was pushed above");
         let before = chunk.body.len();
         chunk.push(record).expect("the limit is below 4 GiB");
         self.held_bytes += chunk.body.len() - before;

@@ -189,8 +189,8 @@ impl Store {
         }
         transaction.commit()?;
 
-        // Topics that are already in memory stay the same values, because publishers and readers
-        // hold them.
+        // Topics that are already in memory are not replaced, because publishers and readers hold
+        // them.
         let mut topics = self.topics.write().unwrap_or_else(PoisonError::into_inner);
         for (name, topic) in load_topics(&writer.connection)? {
             topics.entry(name).or_insert(topic);
@@ -250,7 +250,7 @@ impl Topic {
     }
 
     pub(super) fn partition_count(&self) -> u32 {
-        u32::try_from(self.partitions.len()).expect("it was made from a u32")
+        u32::try_from(self.partitions.len()).expect("the number of partitions was a u32")
     }
 }
 

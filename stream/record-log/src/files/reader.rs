@@ -106,14 +106,14 @@ impl Reader for FilesReader {
         })
     }
 
-    /// Everything is readable from the beginning.
+    /// Wakes the reader once: everything is readable from the beginning.
     fn on_readable(&mut self, wake: Wake) {
         wake();
     }
 }
 
 impl Place {
-    /// Reads the next line, with its end, and moves behind it.
+    /// Reads the next line with its line end, and moves the position behind it.
     fn read_line(&mut self, file: &SourceFile, line: &mut Vec<u8>) -> Result<(), LogError> {
         let refused = |sentence: String| LogError::Refused(Refusal::new(sentence));
         let path = file.path.display();

@@ -2,6 +2,7 @@
 
 mod groups;
 mod ranges;
+mod waiting;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,16 +15,19 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
+use self::waiting::Waiting;
 use super::errors::{self, About};
 use super::progress;
 use super::settings::{BUFFER_BYTES, Settings};
 use super::{CALL_LIMIT, to_kafka_partition};
+use crate::created::await_listed;
 use crate::refusal::ASSUMED_LIMIT;
+use crate::runtime::System;
 use crate::{Cleanup, LogError, LogTimeType, RecordLimit, Refusal, TopicDescription, TopicSpec};
 
 /// The time limit for the event with the reason why a connection was closed.
 const EVENT_WAIT: Duration = Duration::from_millis(200);
-/// The pause between requests about a new topic, its leader or a group's coordinator until the brokers have it.
+/// The pause between requests about a topic's leader or a group's coordinator until the brokers have it.
 const ASK_INTERVAL: Duration = Duration::from_millis(20);
 /// The size of the segments of a compacted topic: 4 MiB.
 pub(crate) const COMPACTED_SEGMENT_BYTES: &str = "4194304";
@@ -33,14 +37,15 @@ pub(crate) const COMPACTED_SEGMENT_MS: &str = "86400000";
 pub(super) struct Admin {
     settings: Settings,
     client: BaseConsumer,
+    waiting: Waiting,
     /// A client that sees uncommitted records; it is created when it is needed.
     uncommitted: Mutex<Option<Arc<BaseConsumer>>>,
     /// The topics that this process created or found because it publishes to them.
     written: Mutex<BTreeSet<String>>,
-    /// A client for each group whose positions were read or stored, because they will be again. None
-    /// of them joins its group.
+    /// A client for each group whose positions were read or stored; it is kept for the next call.
+    /// None of these clients joins its group.
     groups: Mutex<HashMap<String, Arc<BaseConsumer>>>,
-    /// The brokers rejected the client's login, and no call has succeeded since.
+    /// `true` if the brokers rejected the client's login and no call has succeeded since.
     is_stranger: AtomicBool,
 }
 
@@ -50,6 +55,7 @@ impl Admin {
         Ok(Self {
             settings,
             client,
+            waiting: Waiting::default(),
             uncommitted: Mutex::default(),
             written: Mutex::default(),
             groups: Mutex::default(),
@@ -80,7 +86,7 @@ impl Admin {
         self.create_topics(&missing)?;
         missing
             .iter()
-            .try_for_each(|spec| self.wait_for_topic(&spec.name))
+            .try_for_each(|spec| await_listed(&System, &spec.name, |topic| self.partitions(topic)))
     }
 
     fn create_topics(&self, specs: &[&TopicSpec]) -> Result<(), LogError> {
@@ -106,7 +112,7 @@ impl Admin {
                 Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
                 Err((name, RDKafkaErrorCode::InvalidTopic)) => {
                     return Err(LogError::Settings(
-                        format!("Kafka takes no topic named {name:?}").into(),
+                        format!("{name:?} is not a valid name of a Kafka topic").into(),
                     ));
                 }
                 Err((name, code)) => {
@@ -128,19 +134,8 @@ impl Admin {
 
     /// Waits until the brokers list a topic that was just created, and the leaders of its
     /// partitions.
-    fn wait_for_topic(&self, name: &str) -> Result<(), LogError> {
-        let deadline = Instant::now() + CALL_LIMIT;
-        loop {
-            match self.partitions(name) {
-                Err(LogError::UnknownTopic(_)) if Instant::now() < deadline => {
-                    std::thread::sleep(ASK_INTERVAL);
-                }
-                found => return found.map(|_| ()),
-            }
-        }
-    }
-
     pub(super) fn partitions(&self, topic: &str) -> Result<u32, LogError> {
+        let _in_progress = self.waiting.begin();
         let partitions = patiently(|| self.led_partitions(topic));
         if partitions.is_ok() {
             self.is_stranger.store(false, Ordering::Relaxed);
@@ -152,6 +147,15 @@ impl Admin {
             }
             _ => self.failed(error, described(topic)),
         })
+    }
+
+    /// Returns why a call waits for brokers; none if none takes long.
+    pub(super) fn obstacle(&self) -> Option<String> {
+        let seconds = self.waiting.longest()?.as_secs();
+        let brokers = self.settings.brokers();
+        Some(format!(
+            "no broker of {brokers} has answered for {seconds} s"
+        ))
     }
 
     /// Returns the error of a call of the client that has no group.
@@ -184,7 +188,8 @@ impl Admin {
 
         for (topic, answer) in topics.iter().zip(answers) {
             match answer {
-                // The client drops the error of a topic. A topic that may be described has settings.
+                // The client drops the error of a topic. A topic without settings may not be
+                // described.
                 Ok(settings) if settings.entries.is_empty() => {
                     let denied = Refusal::denied("DESCRIBE_CONFIGS", "topic", topic);
                     return Err(LogError::Refused(denied));
@@ -290,7 +295,7 @@ fn new_topic<'a>(spec: &'a TopicSpec, retention_ms: &'a str) -> NewTopic<'a> {
         .set("min.cleanable.dirty.ratio", "0.1")
 }
 
-/// Repeats the call within the limit, while the error is one that passes by itself.
+/// Repeats the call within the time limit, as long as its error is transient.
 fn patiently<T>(call: impl Fn() -> Result<T, KafkaError>) -> Result<T, KafkaError> {
     let deadline = Instant::now() + CALL_LIMIT;
     loop {
@@ -337,7 +342,7 @@ fn failed(
     errors::log_error(code, about, error)
 }
 
-/// Returns whether a call failed because no broker could be reached.
+/// Returns `true` if a call failed because no broker could be reached.
 fn is_lost(code: Option<RDKafkaErrorCode>) -> bool {
     matches!(
         code,
@@ -350,7 +355,7 @@ fn is_lost(code: Option<RDKafkaErrorCode>) -> bool {
     )
 }
 
-/// A topic that is described.
+/// Returns the subject of a request that describes a topic.
 fn described(topic: &str) -> About<'_> {
     About::Topic {
         right: "DESCRIBE",
@@ -404,7 +409,7 @@ fn limited(topic_bytes: usize) -> RecordLimit {
     if topic_bytes > BUFFER_BYTES {
         return RecordLimit {
             bytes: BUFFER_BYTES,
-            setting: "nothing (a publisher takes no more)",
+            setting: "nothing (a publisher accepts no larger record)",
         };
     }
 

@@ -1,34 +1,29 @@
 //! A librdkafka client with its callbacks. Only this module creates and destroys clients.
 //!
 //! The `rdkafka` crate's clients create an event object for each message and wait for delivery
-//! reports in steps of 100 ms. Reader and publisher therefore use librdkafka directly; properties
-//! and error codes are that crate's.
+//! reports in steps of 100 ms. Reader and publisher therefore call librdkafka directly. Properties
+//! and error codes are those of the crate.
 
+use std::collections::BTreeMap;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::fmt;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka_sys as sys;
 use sys::rd_kafka_resp_err_t as Code;
 
-use super::errors::{self, About};
-use crate::{Cause, LogError, Refusal};
-
-/// The shortest time between two warnings about failing connections, over all clients of the
-/// process.
-const WARNING_INTERVAL: Duration = Duration::from_secs(30);
+use super::errors;
+use super::logged::on_log;
+use super::undelivered::{InSync, Undelivered, undelivered};
+use crate::{Cause, LogError};
 
 /// The time limit for counting the replicas of a partition.
 const METADATA_LIMIT: Duration = Duration::from_secs(2);
-
-/// librdkafka's syslog levels.
-const LOG_CRITICAL: c_int = 2;
-const LOG_WARNING: c_int = 4;
 
 /// The use of a client.
 #[derive(Clone, Copy)]
@@ -50,93 +45,11 @@ struct Events {
     all_brokers_down: AtomicBool,
     /// The first record that was not delivered.
     undelivered: Mutex<Option<Undelivered>>,
-    /// The brokers reject the client's credentials.
+    /// `true` if the brokers reject the client's credentials.
     is_stranger: AtomicBool,
+    /// The time for which each broker throttles the client, in milliseconds; without those that do not.
+    throttles: Mutex<BTreeMap<i32, c_int>>,
 }
-
-/// A record that was not delivered.
-#[derive(Clone, Debug)]
-pub(super) struct Undelivered {
-    pub(super) code: RDKafkaErrorCode,
-    topic: String,
-    partition: i32,
-    key: String,
-    size_bytes: usize,
-    /// The likely reason of a time-out.
-    explanation: String,
-}
-
-impl Undelivered {
-    /// Adds the likely reason to a record whose time was up. librdkafka sends a record again until then, and does not
-    /// return why the brokers refused it.
-    pub(super) fn explained(self, client: &Client) -> Self {
-        if self.code != RDKafkaErrorCode::MessageTimedOut {
-            return self;
-        }
-        if client.lacks(&self.topic) {
-            let explanation = "; the topic does not exist, or was deleted: create it".to_owned();
-            return Self {
-                explanation,
-                ..self
-            };
-        }
-
-        let explanation = match client.replicas(&self.topic, self.partition) {
-            Some((in_sync, all)) if in_sync < all => format!(
-                "; {in_sync} of its {all} replicas are in sync, and if its min.insync.replicas is greater, brokers refuse \
-                 records (NOT_ENOUGH_REPLICAS): start the brokers that are away"
-            ),
-            Some(_) => "; all its replicas are in sync: another partition of the transaction is away, the leader is slow, or \
-                 a quota (producer_byte_rate) throttles this client"
-                .to_owned(),
-            None => String::new(),
-        };
-        Self {
-            explanation,
-            ..self
-        }
-    }
-
-    /// Returns the refusal for this record's error; none if the error is transient.
-    pub(super) fn refusal(&self) -> Option<Refusal> {
-        let about = About::Topic {
-            right: "WRITE",
-            topic: &self.topic,
-        };
-
-        // librdkafka reports this code only after the topic was missing for the whole time limit.
-        let code = match self.code {
-            RDKafkaErrorCode::UnknownTopicOrPartition => RDKafkaErrorCode::UnknownTopic,
-            code => code,
-        };
-        let reason = errors::refusal(code, about)?;
-        Some(Refusal::new(format!("{reason}; {self}")))
-    }
-}
-
-impl fmt::Display for Undelivered {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            code,
-            topic,
-            partition,
-            key,
-            size_bytes,
-            explanation,
-        } = self;
-
-        write!(
-            formatter,
-            "a record of {size_bytes} bytes with key {key:?} for partition {partition} of topic {topic:?} was not delivered: \
-             {code}{explanation}"
-        )
-    }
-}
-
-impl std::error::Error for Undelivered {}
-
-/// The number of bytes of a key that a message shows.
-const KEY_SHOWN_BYTES: usize = 40;
 
 // SAFETY: librdkafka's client handles may be used from any thread, several at a time; `Events` may
 // too.
@@ -183,6 +96,7 @@ impl Client {
             sys::rd_kafka_conf_set_opaque(native.ptr(), ptr::from_ref(&*events).cast_mut().cast());
             sys::rd_kafka_conf_set_log_cb(native.ptr(), Some(on_log));
             sys::rd_kafka_conf_set_error_cb(native.ptr(), Some(on_error));
+            sys::rd_kafka_conf_set_throttle_cb(native.ptr(), Some(on_throttle));
             if matches!(role, Role::Publisher) {
                 sys::rd_kafka_conf_set_dr_msg_cb(native.ptr(), Some(on_delivery));
             }
@@ -212,14 +126,22 @@ impl Client {
         unsafe { sys::rd_kafka_poll(self.raw(), millis(at_most)) };
     }
 
-    /// Returns whether all brokers became unreachable since the last call.
+    /// Returns `true` if all brokers became unreachable since the last call.
     pub(super) fn take_all_brokers_down(&self) -> bool {
         self.events.all_brokers_down.swap(false, Ordering::Relaxed)
     }
 
-    /// Returns whether the brokers rejected the client's credentials.
+    /// Returns `true` if the brokers rejected the client's credentials.
     pub(super) fn is_stranger(&self) -> bool {
         self.events.is_stranger.load(Ordering::Relaxed)
+    }
+
+    /// Returns the time for which the broker throttles the client by its newest answer, in
+    /// milliseconds; none if it does not.
+    pub(super) fn throttled_ms(&self, broker: i32) -> Option<c_int> {
+        let throttles = self.events.throttles.lock();
+        let throttles = throttles.unwrap_or_else(PoisonError::into_inner);
+        throttles.get(&broker).copied()
     }
 
     /// Returns the first record that was not delivered since the last call.
@@ -238,17 +160,68 @@ impl Client {
         (code != Code::RD_KAFKA_RESP_ERR_NO_ERROR).then(|| code.into())
     }
 
-    /// Counts the replicas of a partition, those in sync and all; none if the brokers do not list it.
-    fn replicas(&self, topic: &str, partition: i32) -> Option<(i32, i32)> {
-        self.described(topic, |found| replicas_of(found, partition))?
+    /// Adds the likely reason to a record whose time limit has passed. Until then librdkafka sends a record again, and it
+    /// does not return the brokers' reason. Looks at all the publisher's `topics`: one that is missing, or that lacks
+    /// replicas, keeps the whole transaction waiting, and a record of another topic may time out first.
+    pub(super) fn explained<'a>(
+        &self,
+        record: Undelivered,
+        topics: impl Iterator<Item = &'a String> + Clone,
+    ) -> Undelivered {
+        if record.code != RDKafkaErrorCode::MessageTimedOut {
+            return record;
+        }
+        if let Some(missing) = self.missing(topics.clone()) {
+            return record.because(format!(
+                "; topic {missing} does not exist, or was deleted: create it"
+            ));
+        }
+
+        record.because(match self.thinnest(topics) {
+            Some(thinnest) if thinnest.lacks_replicas() => format!(
+                "; {thinnest}, and if its min.insync.replicas is greater, brokers refuse records (NOT_ENOUGH_REPLICAS): \
+                 start the brokers that are away"
+            ),
+            Some(_) => "; all replicas of the transaction's topics are in sync: a leader is slow, or a quota \
+                 (producer_byte_rate) throttles this client"
+                .to_owned(),
+            None => String::new(),
+        })
     }
 
-    /// Returns whether the brokers have no such topic.
-    pub(super) fn lacks(&self, topic: &str) -> bool {
-        let is_unknown = |found: &sys::rd_kafka_metadata_topic| {
+    /// Returns, of all partitions of these topics, the one that lacks replicas and has the fewest in sync; any if none
+    /// lacks some, and none if no broker answers.
+    fn thinnest<'a>(&self, topics: impl Iterator<Item = &'a String>) -> Option<InSync> {
+        let mut thinnest: Option<InSync> = None;
+        for topic in topics {
+            // If no broker answers, the next topic would wait as long for nothing.
+            let found = self.described(topic, in_sync)?;
+            let all = thinnest.into_iter().chain(found);
+            thinnest = all.min_by_key(InSync::order);
+        }
+
+        thinnest
+    }
+
+    /// Returns the names of those topics that the brokers do not have, in quotes; none if none is known to be missing.
+    fn missing<'a>(&self, topics: impl Iterator<Item = &'a String>) -> Option<String> {
+        let mut missing = Vec::new();
+        for topic in topics {
+            // If no broker answers, the next topic would wait as long for nothing.
+            if self.lacks(topic)? {
+                missing.push(format!("{topic:?}"));
+            }
+        }
+
+        missing.sort_unstable();
+        (!missing.is_empty()).then(|| missing.join(" and "))
+    }
+
+    /// Returns whether the brokers do not have the topic; none if no broker answers.
+    fn lacks(&self, topic: &str) -> Option<bool> {
+        self.described(topic, |found| {
             found.err == Code::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART
-        };
-        self.described(topic, is_unknown).unwrap_or(false)
+        })
     }
 
     /// Returns the metadata of a topic; none if no broker answers.
@@ -297,7 +270,7 @@ impl Drop for Client {
 }
 
 impl Failure {
-    /// Takes the error that a call of librdkafka returned; null is no error.
+    /// Converts the error that a call of librdkafka returned; null means success.
     ///
     /// # Safety
     /// `error` is null or a live error that the caller owns.
@@ -323,7 +296,7 @@ impl Failure {
         Err(failure)
     }
 
-    /// Names those of the topics that are missing, if the failure is about some.
+    /// Names the missing topics in the failure, if it is about missing topics.
     pub(super) fn explained<'a>(
         self,
         client: &Client,
@@ -333,16 +306,13 @@ impl Failure {
             return self.into();
         }
 
-        let missing = topics.filter(|topic| client.lacks(topic));
-        let missing: Vec<String> = missing.map(|topic| format!("{topic:?}")).collect();
-        if missing.is_empty() {
-            return self.into();
+        match client.missing(topics) {
+            Some(topics) => {
+                let failure = self;
+                Missing { topics, failure }.into()
+            }
+            None => self.into(),
         }
-        Missing {
-            topics: missing.join(" and "),
-            failure: self,
-        }
-        .into()
     }
 }
 
@@ -400,6 +370,25 @@ unsafe extern "C" fn on_error(
     }
 }
 
+/// librdkafka calls this for the answer to each throttled request, and for the first answer after
+/// these.
+unsafe extern "C" fn on_throttle(
+    _: *mut sys::rd_kafka_t,
+    _: *const c_char,
+    broker: i32,
+    throttled_ms: c_int,
+    opaque: *mut c_void,
+) {
+    // SAFETY: the opaque is the `Events` that `Client::new` set, which outlive the client.
+    let events = unsafe { &*opaque.cast::<Events>() };
+    let throttles = events.throttles.lock();
+    let mut throttles = throttles.unwrap_or_else(PoisonError::into_inner);
+    match throttled_ms {
+        0 => throttles.remove(&broker),
+        throttled_ms => throttles.insert(broker, throttled_ms),
+    };
+}
+
 unsafe extern "C" fn on_delivery(
     _: *mut sys::rd_kafka_t,
     message: *const sys::rd_kafka_message_t,
@@ -426,74 +415,21 @@ unsafe extern "C" fn on_delivery(
     }
 }
 
-/// Counts the replicas of a partition of a topic in a live list.
-fn replicas_of(topic: &sys::rd_kafka_metadata_topic, partition: i32) -> Option<(i32, i32)> {
-    let count = usize::try_from(topic.partition_cnt).ok()?;
+/// Returns the partitions of a topic in a live list.
+fn in_sync(topic: &sys::rd_kafka_metadata_topic) -> Vec<InSync> {
+    let count = usize::try_from(topic.partition_cnt).unwrap_or_default();
     // SAFETY: a topic of a live list has as many partitions as it counts.
     let partition_at = |place| unsafe { &*topic.partitions.add(place) };
+    // SAFETY: its name ends with a zero byte.
+    let name = unsafe { text(CStr::from_ptr(topic.topic)) };
 
-    let found = (0..count)
+    (0..count)
         .map(partition_at)
-        .find(|found| found.id == partition)?;
-    Some((found.isr_cnt, found.replica_cnt))
-}
-
-fn undelivered(message: &sys::rd_kafka_message_t) -> Undelivered {
-    // SAFETY: the topic's handle lives during the callback, and its name ends with a zero byte.
-    let topic = unsafe { text(CStr::from_ptr(sys::rd_kafka_topic_name(message.rkt))) };
-    let key = if message.key.is_null() {
-        &[][..]
-    } else {
-        // SAFETY: the key is of this length and lives during the callback.
-        unsafe { std::slice::from_raw_parts(message.key.cast::<u8>(), message.key_len) }
-    };
-
-    Undelivered {
-        code: message.err.into(),
-        topic,
-        partition: message.partition,
-        key: String::from_utf8_lossy(&key[..key.len().min(KEY_SHOWN_BYTES)]).into_owned(),
-        size_bytes: message.len,
-        explanation: String::new(),
-    }
-}
-
-/// Writes librdkafka's log lines to tracing. Unreachable brokers are logged at intervals, not at
-/// every attempt.
-unsafe extern "C" fn on_log(
-    _: *const sys::rd_kafka_t,
-    level: c_int,
-    facility: *const c_char,
-    line: *const c_char,
-) {
-    // SAFETY: both are texts that end with a zero byte and live during the call.
-    let (facility, line) = unsafe { (CStr::from_ptr(facility), CStr::from_ptr(line)) };
-    let facility = facility.to_string_lossy();
-    let line = line.to_string_lossy();
-
-    if level <= LOG_CRITICAL {
-        tracing::error!(target: "librdkafka", %facility, "{line}");
-    } else if level <= LOG_WARNING && !is_secondary(&facility, &line) && is_warning_due() {
-        tracing::warn!(target: "librdkafka", %facility, "{line}");
-    } else {
-        tracing::debug!(target: "librdkafka", %facility, "{line}");
-    }
-}
-
-/// Returns whether a warning is about nothing that somebody could change. Where one partition cannot be added to a
-/// transaction, the brokers refuse the others without a reason, and librdkafka warns of these.
-fn is_secondary(facility: &str, line: &str) -> bool {
-    facility == "CONFWARN" || facility == "ADDPARTS" && line.contains("Operation not attempted")
-}
-
-fn is_warning_due() -> bool {
-    static LAST: Mutex<Option<Instant>> = Mutex::new(None);
-
-    let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
-    let is_due = last.is_none_or(|last| last.elapsed() >= WARNING_INTERVAL);
-    if is_due {
-        *last = Some(Instant::now());
-    }
-
-    is_due
+        .map(|found| InSync {
+            topic: name.clone(),
+            partition: found.id,
+            in_sync: found.isr_cnt,
+            replicas: found.replica_cnt,
+        })
+        .collect()
 }

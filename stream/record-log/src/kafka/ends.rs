@@ -2,13 +2,13 @@
 //! date.
 //!
 //! While a partition is at an end, the end of its log is requested from its leader every [`ASK_EVERY`],
-//! with one request to each broker for all partitions. librdkafka sends and answers requests in the
-//! background; nothing here waits. The requested end includes uncommitted records: an open
-//! transaction holds readers back from committed records behind it, so the last stable offset would
-//! confirm an end that is none.
+//! with one request to each broker for all partitions. librdkafka sends the requests and receives
+//! the answers in the background; nothing here waits. The requested end includes uncommitted
+//! records: an open transaction holds readers back from committed records behind it, so the last
+//! stable offset is not an end.
 //!
-//! A partition that did not answer gets a request of its own until it does: one without a leader
-//! would fail the request of all.
+//! A partition whose leader did not answer gets a request of its own until it does, because a
+//! partition without a leader would fail the common request.
 
 use std::collections::BTreeMap;
 use std::ffi::CString;
@@ -74,7 +74,8 @@ impl Ends {
         })
     }
 
-    /// Requests the ends of `partitions`, which are at an end, if the interval has passed.
+    /// If the interval has passed, requests the ends of `partitions`, which the reader has read to
+    /// an end.
     pub(super) fn ask(&mut self, client: &Client, partitions: impl Iterator<Item = u32>) {
         if self
             .asked_at

@@ -42,7 +42,7 @@ pub(super) fn log_error(
     }
 }
 
-/// Returns whether the brokers refuse a publisher because a newer holder of its id exists.
+/// Returns `true` if the brokers refuse a publisher because a newer holder of its id exists.
 pub(super) fn is_fencing(code: Code) -> bool {
     matches!(
         code,
@@ -52,7 +52,14 @@ pub(super) fn is_fencing(code: Code) -> bool {
 
 /// Returns the cause of a code whose own message names none.
 pub(super) fn cause(code: Code) -> Option<&'static str> {
-    (code == Code::ConcurrentTransactions).then_some(END_NOT_WRITTEN)
+    match code {
+        Code::ConcurrentTransactions => Some(END_NOT_WRITTEN),
+        Code::OperationTimedOut => Some(
+            "the coordinator of the transaction or the leader of a partition of it is away, frozen or slow, or has fewer \
+             replicas in sync than min.insync.replicas: start the brokers that are away",
+        ),
+        _ => None,
+    }
 }
 
 impl About<'_> {
@@ -108,14 +115,14 @@ fn reason(code: Code) -> Option<&'static str> {
             "records are larger than its max.message.bytes"
         }
         Code::InvalidRecord => {
-            "the broker rejects a record: a compacted topic (cleanup.policy) takes none without a key"
+            "the broker rejects a record: a compacted topic (cleanup.policy) needs records with keys"
         }
         Code::InvalidTimestamp => {
             "a record's time is outside message.timestamp.before.max.ms and message.timestamp.after.max.ms"
         }
-        Code::InvalidTopic => "its name is not one that Kafka takes",
+        Code::InvalidTopic => "its name is not valid in Kafka",
         Code::UnknownTopic | Code::UnknownPartition => {
-            "it does not exist, or was deleted, and did not come to be within topic.metadata.propagation.max.ms: create it"
+            "it does not exist, or was deleted, and was not created within topic.metadata.propagation.max.ms: create it"
         }
         Code::TopicAuthorizationFailed
         | Code::GroupAuthorizationFailed
@@ -133,20 +140,20 @@ fn reason(code: Code) -> Option<&'static str> {
         Code::InvalidTransactionTimeout => {
             "transaction.timeout.ms is greater than the broker's transaction.max.timeout.ms"
         }
-        Code::InvalidRequiredAcks => "the broker does not take these acks",
-        // Positions of a group that has members are taken from these alone.
+        Code::InvalidRequiredAcks => "the broker does not accept this value of acks",
+        // A group that has members accepts positions only from these.
         Code::UnknownMemberId => "another application is a member of it: rename one of the two",
-        Code::InvalidGroupId => "its name is not one that Kafka takes",
+        Code::InvalidGroupId => "its name is not valid in Kafka",
         Code::PolicyViolation => {
             "a policy of the broker (create.topic.policy.class.name) forbids it"
         }
-        Code::InvalidConfig => "the broker does not take one of its settings",
-        Code::InvalidPartitions => "the broker does not take this number of partitions",
+        Code::InvalidConfig => "the broker does not accept one of its settings",
+        Code::InvalidPartitions => "the broker does not accept this number of partitions",
         Code::UnsupportedVersion | Code::UnsupportedForMessageFormat | Code::UnsupportedFeature => {
             "the broker is too old for it: Kafka 2.5 or newer is needed"
         }
-        Code::UnsupportedCompressionType => "the broker does not take this compression.codec",
-        Code::NotImplemented | Code::InvalidArgument => "librdkafka does not take the call",
+        Code::UnsupportedCompressionType => "the broker does not accept this compression.codec",
+        Code::NotImplemented | Code::InvalidArgument => "librdkafka does not accept the call",
         _ => return None,
     };
     Some(reason)

@@ -1,14 +1,17 @@
-//! Notices that a reader's topic was deleted and created again: librdkafka reads the new one on from
-//! the old one's offset, as if nothing had happened.
+//! Detects that a reader's topic was deleted and created again. librdkafka would read the new topic
+//! from the old one's offset, without an error.
 //!
 //! Kafka gives each topic an id when it is created. The id is requested when the reader opens, and
-//! again and again while it lives. librdkafka sends and answers the requests in the background;
-//! nothing here waits. A topic that does not exist just now has no id, and neither has one on brokers
-//! that are older than topic ids.
+//! at intervals while it lives. librdkafka sends the requests and receives the answers in the
+//! background; nothing here waits. A topic that does not exist at the moment has no id. Nor does
+//! one on brokers that are older than topic ids.
 //!
 //! Records of the new topic may be read before its id is known: for twice [`ASK_EVERY`] and the time of
 //! an answer.
+//!
+//! The answers also name the leaders of partitions, which a reader names in its sentences.
 
+use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::ptr::{self, NonNull};
 use std::time::{Duration, Instant};
@@ -34,10 +37,18 @@ pub(super) struct Identity {
     asked_at: Option<Instant>,
     /// The first id that was found.
     known: Option<TopicId>,
-    /// Another id, in the newest answer. A broker whose metadata lags behind may give an id of the
-    /// past, so that one answer proves nothing.
+    /// Another id, in the newest answer. A broker whose metadata lags may return an earlier id, so
+    /// one answer proves nothing.
     other: Option<TopicId>,
     is_another: bool,
+    /// The leader of each partition that has one, in the newest answer.
+    leaders: BTreeMap<u32, i32>,
+}
+
+/// A topic in an answer.
+struct Described {
+    id: TopicId,
+    leaders: BTreeMap<u32, i32>,
 }
 
 // SAFETY: librdkafka's queue handle may be used from any thread; the reader that owns this uses it
@@ -55,24 +66,31 @@ impl Identity {
             known: None,
             other: None,
             is_another: false,
+            leaders: BTreeMap::new(),
         };
 
         identity.ask(client);
         Ok(identity)
     }
 
-    /// Returns whether the topic of this name is another one than the reader was opened on, as far as
-    /// answers have arrived. Requests the id if the interval has passed.
+    /// Returns `true` if, by the answers so far, the topic of this name is not the one that the
+    /// reader was opened on. Requests the id if the interval has passed.
     pub(super) fn is_another(&mut self, client: &Client) -> bool {
         let found = self.answers();
-        for id in found {
+        for Described { id, leaders } in found {
             self.note(id);
+            self.leaders = leaders;
         }
 
         if self.asked_at.is_none_or(|at| at.elapsed() >= ASK_EVERY) {
             self.ask(client);
         }
         self.is_another
+    }
+
+    /// Returns the broker that leads the partition, as far as answers have arrived.
+    pub(super) fn leader(&self, partition: u32) -> Option<i32> {
+        self.leaders.get(&partition).copied()
     }
 
     fn note(&mut self, found: TopicId) {
@@ -109,13 +127,13 @@ impl Identity {
         }
     }
 
-    /// Takes the ids in the answers that have arrived.
-    fn answers(&self) -> Vec<TopicId> {
+    /// Takes the answers that have arrived.
+    fn answers(&self) -> Vec<Described> {
         let mut found = Vec::new();
         // SAFETY: the queue is live; the event is ours until it is destroyed, and not used after.
         unsafe {
             while let Some(event) = NonNull::new(sys::rd_kafka_queue_poll(self.queue.as_ptr(), 0)) {
-                found.extend(id_in(event.as_ptr()));
+                found.extend(described_in(event.as_ptr()));
                 sys::rd_kafka_event_destroy(event.as_ptr());
             }
         }
@@ -132,11 +150,11 @@ impl Drop for Identity {
     }
 }
 
-/// Returns the topic's id in an answer; none if the topic does not exist or nobody answered.
+/// Returns the topic in an answer; none if it does not exist or no broker answered.
 ///
 /// # Safety
 /// `event` is live.
-unsafe fn id_in(event: *mut sys::rd_kafka_event_t) -> Option<TopicId> {
+unsafe fn described_in(event: *mut sys::rd_kafka_event_t) -> Option<Described> {
     // SAFETY: the event is live, and the data that is read lives as long.
     unsafe {
         let result = sys::rd_kafka_event_DescribeTopics_result(event);
@@ -157,14 +175,36 @@ unsafe fn id_in(event: *mut sys::rd_kafka_event_t) -> Option<TopicId> {
             return None;
         }
 
-        let id = sys::rd_kafka_TopicDescription_topic_id(topic);
-        NonNull::new(id.cast_mut()).map(|id| {
-            [
+        let id = NonNull::new(sys::rd_kafka_TopicDescription_topic_id(topic).cast_mut())?;
+        Some(Described {
+            id: [
                 sys::rd_kafka_Uuid_most_significant_bits(id.as_ptr()),
                 sys::rd_kafka_Uuid_least_significant_bits(id.as_ptr()),
-            ]
+            ],
+            leaders: leaders_of(topic),
         })
     }
+}
+
+/// # Safety
+/// `topic` is live.
+unsafe fn leaders_of(topic: *const sys::rd_kafka_TopicDescription_t) -> BTreeMap<u32, i32> {
+    let mut leaders = BTreeMap::new();
+    let mut count = 0;
+    // SAFETY: the topic is live, and has as many partitions as it counts. One without a leader has none or a null one.
+    unsafe {
+        let partitions = sys::rd_kafka_TopicDescription_partitions(topic, &raw mut count);
+        for place in 0..count {
+            let partition = *partitions.add(place);
+            let number = sys::rd_kafka_TopicPartitionInfo_partition(partition);
+            let leader = sys::rd_kafka_TopicPartitionInfo_leader(partition);
+            if !leader.is_null() {
+                leaders.insert(number.cast_unsigned(), sys::rd_kafka_Node_id(leader));
+            }
+        }
+    }
+
+    leaders
 }
 
 #[cfg(test)]

@@ -4,9 +4,9 @@
 //! groups assigns the partitions (cooperative: those that stay are not interrupted). The assigned
 //! partitions are paused before anything is fetched, and the client commits nothing.
 //!
-//! The group has a name of its own, `<group>.<topic>.members`. Positions stay in `<group>`, which has no
-//! members: Kafka refuses positions of a group with members from everybody else, and a member that
-//! was replaced could not store the position of what it has consumed.
+//! The group has a name of its own, `<group>.<topic>.members`. Positions stay in `<group>`, which
+//! has no members. A group with members accepts positions from these alone, so a member that was
+//! replaced could not store the position of the records that it has consumed.
 //!
 //! A revoked partition goes to its next owner after the call of `owned` that noted the revocation,
 //! because librdkafka rejoins the group only then. So its positions are stored by then.
@@ -48,7 +48,7 @@ impl KafkaMembership {
     pub(super) fn join(settings: &Settings, group: &str, topic: &str) -> Result<Self, LogError> {
         let group = format!("{group}.{topic}.members");
         let mut config: ClientConfig = settings.member(&group);
-        // Failures are results of calls.
+        // Calls return the failures, so the client need not log them.
         config.set_log_level(RDKafkaLogLevel::Critical);
 
         let consumer: BaseConsumer<Assignment> = config
@@ -67,7 +67,8 @@ impl KafkaMembership {
             let before = self.assigned().changes;
             match self.consumer.poll(Duration::ZERO) {
                 Some(Err(error)) => self.note(error)?,
-                // A record that was fetched before its partition was paused. The reader reads it.
+                // A record that was fetched before its partition was paused. It is dropped: the
+                // reader reads it, too.
                 Some(Ok(_)) => {}
                 None if self.assigned().changes == before => return Ok(()),
                 None => {}
@@ -131,7 +132,7 @@ impl ConsumerContext for Assignment {
                     assigned.partitions.remove(&partition);
                 }
             }
-            Rebalance::Error(error) => tracing::warn!(%error, "cannot share partitions now"),
+            Rebalance::Error(error) => tracing::warn!(%error, "partitions cannot be shared now"),
         }
     }
 
@@ -139,7 +140,7 @@ impl ConsumerContext for Assignment {
         if let Rebalance::Assign(partitions) = rebalance
             && let Err(error) = consumer.pause(partitions)
         {
-            tracing::warn!(%error, "cannot pause the partitions of a member, which fetches them in vain");
+            tracing::warn!(%error, "cannot pause the partitions of a member; their records are fetched and dropped");
         }
     }
 }

@@ -1,17 +1,18 @@
-//! Where publishers keep their progress: the newest record of their id on a compacted topic.
+//! The progress of publishers: it is the newest record of their id on a compacted topic.
 //!
 //! ```text
-//! opening:     fence ──▶ ask for the ends ──▶ read committed records up to these ends ──▶ the newest of each id
+//! opening:     fence ──▶ request the ends ──▶ read committed records up to these ends ──▶ the newest of each id
 //! committing:  records + (id ──▶ progress), one transaction
 //! ```
 //!
-//! - Nothing of it expires: the topic is compacted and never deletes by age, so the newest record of each id stays.
+//! - Progress never expires: the topic is compacted and does not delete by age, so the newest
+//!   record of each id stays.
 //! - The partition of an id is its murmur2 hash modulo [`PARTITIONS`], even if the topic gets more partitions.
 //! - The ends are read *after* the fencing, and count all records, committed or not. Another publisher's open
 //!   transaction may hide committed progress behind it: the scan waits until readers of committed records pass the
 //!   ends.
 //! - Earlier versions kept a number as a group's offset on [`OFFSETS_TOPIC`], which brokers forget after
-//!   `offsets.retention.minutes`. It is read when the compacted topic holds nothing of an id.
+//!   `offsets.retention.minutes`. It is read if the compacted topic has no record of an id.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -56,7 +57,7 @@ pub(crate) fn check_topic(name: &str, found: &TopicDescription) -> Result<(), Lo
         return Ok(());
     }
     Err(LogError::Refused(Refusal::new(format!(
-        "topic {PROGRESS_TOPIC:?} has another cleanup.policy than compact and would lose the progress of publishers: run \
+        "topic {PROGRESS_TOPIC:?} has a cleanup.policy other than compact and would lose the progress of publishers: run \
          kafka-configs.sh --bootstrap-server BROKERS --alter --entity-type topics --entity-name {PROGRESS_TOPIC} \
          --add-config cleanup.policy=compact"
     ))))
@@ -76,7 +77,8 @@ pub(crate) fn record<'a>(id: &'a str, progress: &'a [u8]) -> NewRecord<'a> {
 /// The ranges of offsets that partitions of a topic hold, up to the end of all records, committed or not.
 pub(crate) type Ranges = BTreeMap<u32, (Offset, Offset)>;
 
-/// Reads the committed progress of the publishers; those without any are absent. To be called when all are fenced.
+/// Reads the committed progress of the publishers; those without any are absent. Must be called
+/// after all are fenced.
 pub(crate) fn read(
     log: &dyn RecordLog,
     written: impl FnOnce(&BTreeSet<u32>) -> Result<Ranges, LogError>,
@@ -91,7 +93,7 @@ pub(crate) fn read(
 
     if found < PARTITIONS {
         return Err(LogError::Refused(Refusal::new(format!(
-            "topic {PROGRESS_TOPIC:?} has {found} partitions, {PARTITIONS} are needed: run kafka-topics.sh \
+            "topic {PROGRESS_TOPIC:?} has {found} partitions, but needs {PARTITIONS}: run kafka-topics.sh \
              --bootstrap-server BROKERS --alter --topic {PROGRESS_TOPIC} --partitions {PARTITIONS}"
         ))));
     }
@@ -224,7 +226,7 @@ mod tests {
     use crate::{LogTimeType, RecordLimit};
 
     #[test]
-    fn a_progress_topic_that_loses_records_is_refused_with_the_remedy() {
+    fn a_lossy_topic_of_progress_is_refused_with_the_remedy() {
         let found = |cleanup| TopicDescription {
             log_time_type: LogTimeType::Append,
             record_limit: RecordLimit {

@@ -6,7 +6,7 @@
 //! idle ──send──▶ open ──commit──▶ idle
 //!                 │ ▲
 //!   abortable     ▼ │ aborted by the next call
-//!               broken                      fenced, or the outcome unknown ──▶ spent: open the publisher anew
+//!               broken                      fenced, or the outcome unknown ──▶ spent: open the publisher again
 //! ```
 //!
 //! librdkafka decides which errors are retriable, abortable or fatal. A record that was not
@@ -76,7 +76,7 @@ unsafe impl Send for KafkaPublisher {}
 /// The reason why nothing can be sent.
 #[derive(Debug, thiserror::Error)]
 enum Unusable {
-    #[error("the publisher is spent: open it anew")]
+    #[error("the publisher cannot be used any more: open it again")]
     Spent,
     #[error("the buffer stayed full for {} s", LIMIT.as_secs())]
     BufferFull,
@@ -191,8 +191,8 @@ impl KafkaPublisher {
         }
     }
 
-    /// The refusal behind an error after which the client can do nothing more: before it had an id from the brokers, or
-    /// a right was taken away. Fencing is none.
+    /// Returns the refusal behind a fatal error: one that came before the client had an id from the
+    /// brokers, or because a right was taken away. Fencing is not a refusal.
     fn fatal_refusal(&self) -> Option<Refusal> {
         let code = self
             .client
@@ -227,7 +227,7 @@ impl KafkaPublisher {
             Some(undelivered) => match undelivered.refusal() {
                 Some(refusal) => PublishError::Refused(refusal),
                 None => {
-                    let explained = undelivered.explained(&self.client);
+                    let explained = self.client.explained(undelivered, self.topics.keys());
                     PublishError::NotPublished(Box::new(explained))
                 }
             },
@@ -235,7 +235,7 @@ impl KafkaPublisher {
         }
     }
 
-    /// The topics that were written to, in quotes; the one that keeps progress comes last.
+    /// Returns the topics that were written to, in quotes; the topic of progress comes last.
     fn topic_names(&self) -> Vec<String> {
         let mut names: Vec<&String> = self.topics.keys().collect();
         names.sort_unstable_by_key(|name| (*name == PROGRESS_TOPIC, *name));
@@ -260,8 +260,8 @@ impl KafkaPublisher {
         }
     }
 
-    /// Returns the error of a failure after which the client cannot be used. Whether the
-    /// transaction was committed is decided when the publisher is opened again.
+    /// Returns the error of a failure after which the client cannot be used. The progress that is
+    /// read when the publisher is opened again shows if the transaction was committed.
     fn end(&mut self, cause: impl Into<Cause>) -> PublishError {
         let is_fenced = self.client.fatal_error().is_some_and(errors::is_fencing);
         if is_fenced && !self.may_be_timed_out() {
@@ -275,8 +275,9 @@ impl KafkaPublisher {
         PublishError::MayHaveHappened(cause.into())
     }
 
-    /// Returns whether the brokers may have aborted the transaction at its time-out. They then refuse its publisher as if
-    /// a newer holder of the id had fenced it. Opening the publisher again decides which of the two it was.
+    /// Returns `true` if the brokers may have aborted the transaction at its time-out. They then
+    /// refuse its publisher as if a newer holder of the id had fenced it. Opening the publisher
+    /// again shows which of the two happened.
     fn may_be_timed_out(&self) -> bool {
         let oldest = self.timeout - self.timeout / 3;
         self.begun_at
@@ -368,7 +369,8 @@ impl KafkaPublisher {
                 self.state = State::Spent;
                 return Err(PublishError::Refused(refusal));
             }
-            return Err(self.maybe(undelivered.explained(&self.client)));
+            let explained = self.client.explained(undelivered, self.topics.keys());
+            return Err(self.maybe(explained));
         }
 
         if code != Code::RD_KAFKA_RESP_ERR_NO_ERROR {
@@ -392,7 +394,8 @@ impl KafkaPublisher {
         }
     }
 
-    /// Without transactions, some records may be published and others not.
+    /// Returns the error of a failed commit without transactions: some records may be published and
+    /// others not.
     fn maybe(&mut self, cause: impl Into<Cause>) -> PublishError {
         self.state = State::Spent;
         if let Some(refusal) = self.fatal_refusal() {

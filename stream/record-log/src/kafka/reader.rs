@@ -6,14 +6,15 @@
 //!
 //! The end of a partition is an event in its queue. librdkafka sends one for each end that it
 //! reaches; its offset is the reader's position, after the markers of transactions and aborted
-//! records. The event has no date: `ends` requests one from the brokers. Nor does librdkafka notice that
-//! the topic was deleted and created again: `identity` does.
+//! records. The event has no date: `ends` requests one from the brokers. librdkafka does not detect
+//! that the topic was deleted and created again: `identity` does.
 
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString, c_char, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr::{self, NonNull};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::error::RDKafkaErrorCode;
@@ -26,6 +27,7 @@ use super::errors::{self, About};
 use super::identity::Identity;
 use super::settings::Settings;
 use super::{to_kafka, to_kafka_partition};
+use crate::refusal::throttled_reader;
 use crate::{Headers, LogError, LogTimeType, Offset, Polled, Reader, Record, Wake};
 
 pub(super) struct KafkaReader {
@@ -43,7 +45,7 @@ pub(super) struct KafkaReader {
 struct Cursor {
     queue: NonNull<sys::rd_kafka_queue_t>,
     next: Offset,
-    /// librdkafka has reported the end, and no record has come since.
+    /// `true` if librdkafka has reported the end, and no record has come since.
     at_end: bool,
     /// The newest answer about the log's end that is still ahead of the position.
     ahead: Option<Answer>,
@@ -233,6 +235,12 @@ impl Reader for KafkaReader {
         wake();
         self.wake = Some(wake);
     }
+
+    fn obstacle(&self, partition: u32) -> Option<Arc<str>> {
+        let leader = self.identity.leader(partition)?;
+        let throttled_ms = self.client.throttled_ms(leader)?;
+        Some(throttled_reader(leader, throttled_ms.unsigned_abs().into()).into())
+    }
 }
 
 impl Drop for KafkaReader {
@@ -266,8 +274,8 @@ struct Drain<'a> {
 impl Cursor {
     /// Passes at most `max` records of the queue to `each`, and returns their number.
     ///
-    /// The cheap way takes the whole queue under one lock. Meanwhile librdkafka sees an empty queue
-    /// and fetches more, so records that are put back because they exceed `max` would pile up
+    /// It is cheapest to take the whole queue under one lock. But librdkafka then sees an empty
+    /// queue and fetches more, so records that are put back because they exceed `max` would pile up
     /// without bound. A queue that is longer than `max` is therefore taken message by message.
     fn drain(&mut self, client: &Client, max: usize, each: &mut dyn FnMut(Record<'_>)) -> usize {
         let queue = self.queue.as_ptr();
@@ -332,7 +340,7 @@ impl Drain<'_> {
         }
     }
 
-    /// Returns whether more messages may follow.
+    /// Returns `true` if more messages may follow.
     fn take(&mut self, message: &sys::rd_kafka_message_t) -> bool {
         // Absolute offsets are never negative.
         let offset = message.offset.cast_unsigned();
@@ -445,8 +453,9 @@ impl Headers for MessageHeaders<'_> {
         }
 
         for index in 0.. {
-            let (mut name, mut value, mut length): (*const c_char, *const c_void, usize) =
-                (ptr::null(), ptr::null(), 0);
+            let mut name: *const c_char = ptr::null();
+            let mut value: *const c_void = ptr::null();
+            let mut length = 0_usize;
 
             // SAFETY: the headers live for as long as the message; the places to write to are on
             // this stack.

@@ -41,7 +41,7 @@ pub(super) struct Settings {
 /// The reason why a property cannot be used.
 #[derive(Debug, thiserror::Error)]
 enum Refused {
-    #[error("the property {0:?} is not yours to set: the record log's promises rest on it")]
+    #[error("the property {0:?} is not yours to set: the record log's guarantees depend on it")]
     Contract(String),
     #[error(
         "the property {0:?} needs TLS, which this build lacks: build with `--features record-log/tls`"
@@ -68,8 +68,13 @@ impl Settings {
         })
     }
 
-    /// Returns the properties of a client for administration. It logs nothing: every failure is the
-    /// result of a call.
+    /// Returns the brokers that the settings name.
+    pub(super) fn brokers(&self) -> &str {
+        &self.brokers
+    }
+
+    /// Returns the properties of a client for administration. It logs nothing, because calls return
+    /// all failures.
     pub(super) fn admin(&self) -> ClientConfig {
         let mut config = self.with(&[
             ("enable.auto.commit", "false"),
@@ -96,12 +101,14 @@ impl Settings {
             ("isolation.level", "read_committed"),
             ("max.partition.fetch.bytes", "393216"),
             ("queued.max.messages.kbytes", &queued_kib),
+            // librdkafka's default is a minute; a frozen leader is replaced much sooner.
+            ("socket.timeout.ms", "10000"),
         ])
     }
 
     /// Returns the properties of a member of a group. A member that dies loses its partitions after
-    /// its session of 10 s; one that lives and does nothing, after five minutes. Partitions move one by one
-    /// (cooperative), so a member keeps those that do not move.
+    /// its session of 10 s; one that lives and does not poll, after five minutes. Partitions move
+    /// one by one (cooperative), so a member keeps those that do not move.
     pub(super) fn member(&self, group: &str) -> ClientConfig {
         self.with(&[
             ("auto.offset.reset", "latest"),
@@ -168,7 +175,7 @@ impl Settings {
     }
 }
 
-/// Returns whether a property needs TLS. SASL PLAIN over plain text does not.
+/// Returns `true` if a property needs TLS. SASL PLAIN over plain text does not.
 fn needs_tls(name: &str, value: &str) -> bool {
     let value = value.to_ascii_lowercase();
     match name {
@@ -192,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_contract_rests_on_is_refused_by_name() {
+    fn properties_of_the_contract_are_refused_by_name() {
         assert!(
             refusal("isolation.level", "read_uncommitted")
                 .contains("\"isolation.level\" is not yours to set")
@@ -211,6 +218,7 @@ mod tests {
         let properties = [("fetch.wait.max.ms".to_owned(), "500".to_owned())];
         let settings = Settings::new("localhost:1", &properties).unwrap();
         assert_eq!(settings.reader(4).get("fetch.wait.max.ms"), Some("500"));
+        assert_eq!(settings.reader(4).get("socket.timeout.ms"), Some("10000"));
 
         assert_eq!(
             settings.reader(4).get("queued.max.messages.kbytes"),

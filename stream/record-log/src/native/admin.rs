@@ -4,6 +4,7 @@ mod groups;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::api::{Api, CREATE_TOPICS, Code, DESCRIBE_CONFIGS, LIST_OFFSETS};
 use super::cluster::{CALL_LIMIT, Cluster, Topic};
@@ -11,24 +12,25 @@ use super::codec::{Input, Malformed, Output};
 use super::errors::log_error;
 use super::to_kafka_partition;
 use super::wire::{Connection, WireError};
+use crate::created::await_listed;
 use crate::kafka::admin::description;
 use crate::kafka::{COMPACTED_SEGMENT_BYTES, COMPACTED_SEGMENT_MS};
 use crate::{Cleanup, LogError, Offset, OffsetRange, TopicDescription, TopicSpec};
 
-/// The pause between requests for a topic that was just created.
-const ASK_INTERVAL: std::time::Duration = std::time::Duration::from_millis(20);
-/// The timestamps that stand for a partition's ends.
+/// The quota of creations, in partitions a second.
+const CREATION_QUOTA: &str = "controller_mutation_rate";
+/// The timestamps that request the two ends of a partition.
 const OLDEST: i64 = -2;
 const NEWEST: i64 = -1;
 
-/// The end that a request is for.
+/// The end that is requested.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Isolation {
     ReadCommitted,
     ReadUncommitted,
 }
 
-/// Whether topics are created, or the brokers only check that they could be.
+/// The effect of a request: topics are created, or brokers only check that they could be.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Creating {
     Done,
@@ -44,7 +46,7 @@ impl Admin {
         Self { cluster }
     }
 
-    /// The topic with a leader for each partition.
+    /// Returns the topic, once each partition has a leader.
     pub fn topic(&self, name: &str) -> Result<Topic, LogError> {
         self.cluster
             .patiently(|| self.cluster.led_topic(name))
@@ -96,19 +98,20 @@ impl Admin {
         }
 
         self.create(&missing, Creating::Done)?;
-        missing
-            .iter()
-            .try_for_each(|spec| self.wait_for_topic(&spec.name))
+        let runtime = self.cluster.runtime();
+        missing.iter().try_for_each(|spec| {
+            await_listed(&**runtime, &spec.name, |topic| self.partitions(topic))
+        })
     }
 
-    /// Returns whether the topic could be created, without creating it.
+    /// Checks that the topic could be created, without creating it.
     pub fn try_create(&self, spec: &TopicSpec) -> Result<(), LogError> {
         self.create(&[spec], Creating::Tried)
     }
 
     fn create(&self, specs: &[&TopicSpec], creating: Creating) -> Result<(), LogError> {
         let create = |connection: &mut Connection| {
-            let created = connection.call(
+            let (throttled, created) = connection.call(
                 CREATE_TOPICS,
                 self.cluster.request_limit(),
                 |output| ask_create(output, specs, creating),
@@ -118,6 +121,14 @@ impl Admin {
             for (name, code) in created {
                 match code {
                     Code::NONE | Code::TOPIC_ALREADY_EXISTS => {}
+                    Code::THROTTLING_QUOTA_EXCEEDED => {
+                        return Err(WireError::Throttled {
+                            broker: connection.broker().clone(),
+                            request: CREATE_TOPICS.name,
+                            throttled,
+                            quota: CREATION_QUOTA,
+                        });
+                    }
                     code => {
                         let subject = format!("topic {name:?}");
                         return Err(connection.refused(CREATE_TOPICS, subject, code));
@@ -133,25 +144,12 @@ impl Admin {
     }
 
     /// Waits until the brokers list a topic that was just created, and the leaders of its partitions.
-    fn wait_for_topic(&self, name: &str) -> Result<(), LogError> {
-        let runtime = self.cluster.runtime();
-        let deadline = runtime.now() + CALL_LIMIT;
-        loop {
-            match self.partitions(name) {
-                Err(LogError::UnknownTopic(_)) if runtime.now() < deadline => {
-                    runtime.sleep(ASK_INTERVAL);
-                }
-                found => return found.map(|_| ()),
-            }
-        }
-    }
-
-    /// The ends are the last stable offsets.
+    /// Returns the ranges of offsets. The ends are the last stable offsets.
     pub fn offsets(&self, topic: &str) -> Result<Vec<OffsetRange>, LogError> {
         self.ranges(topic, Isolation::ReadCommitted)
     }
 
-    /// The ends are those of all that is written, committed or not.
+    /// Returns the ranges of offsets. The ends are those of all written records, committed or not.
     pub fn written(&self, topic: &str) -> Result<Vec<OffsetRange>, LogError> {
         self.ranges(topic, Isolation::ReadUncommitted)
     }
@@ -172,7 +170,7 @@ impl Admin {
             .collect())
     }
 
-    /// One end of each partition, in one request to each leader.
+    /// Requests one end of each partition, with one request to each leader.
     fn list(
         &self,
         name: &str,
@@ -277,11 +275,11 @@ fn read_described(input: &mut Input<'_>) -> Result<(Code, HashMap<String, String
     Ok((code, settings.into_iter().flatten().collect()))
 }
 
-/// A setting with its value, if it has one that is shown.
+/// Reads a setting. Returns its name and value, if brokers show the value.
 fn read_setting(input: &mut Input<'_>) -> Result<Option<(String, String)>, Malformed> {
     let name = input.string()?.to_owned();
     let value = input.nullable_string()?.map(str::to_owned);
-    // Whether it is read-only, where it comes from, whether it is a secret.
+    // Three bytes: is read-only, source, is sensitive.
     input.take(3)?;
 
     input.array(|synonym| {
@@ -297,7 +295,7 @@ fn read_setting(input: &mut Input<'_>) -> Result<Option<(String, String)>, Malfo
     Ok(value.map(|value| (name, value)))
 }
 
-/// Topics whose records are stamped by the broker, with as many replicas as the brokers default to.
+/// Writes a request for topics whose records are stamped by the broker, with the brokers' default number of replicas.
 fn ask_create(output: &mut Output<'_>, specs: &[&TopicSpec], creating: Creating) {
     output.array(specs.iter(), |output, spec| {
         output.string(&spec.name);
@@ -347,8 +345,9 @@ fn topic_settings(spec: &TopicSpec) -> Vec<(&'static str, String)> {
     settings
 }
 
-fn read_created(input: &mut Input<'_>) -> Result<Vec<(String, Code)>, Malformed> {
-    input.i32()?;
+/// The time for which the broker throttles the client, and the outcome for each topic.
+fn read_created(input: &mut Input<'_>) -> Result<(Duration, Vec<(String, Code)>), Malformed> {
+    let throttled_ms = u64::try_from(input.i32()?).unwrap_or(0);
     let created = input.array(|topic| {
         let name = topic.string()?.to_owned();
         let code = Code(topic.i16()?);
@@ -368,10 +367,11 @@ fn read_created(input: &mut Input<'_>) -> Result<Vec<(String, Code)>, Malformed>
     })?;
 
     input.skip_tags()?;
-    Ok(created)
+    Ok((Duration::from_millis(throttled_ms), created))
 }
 
-/// Asks for the ends of all that is written, committed or not, of partitions with the epochs of their leaders.
+/// Writes a request for the ends of all written records, committed or not, of partitions with the epochs of their
+/// leaders.
 pub(super) fn ask_written_ends(output: &mut Output<'_>, topic: &str, partitions: &[(i32, i32)]) {
     ask_list(output, Isolation::ReadUncommitted);
     ask_listed(output, topic, partitions, NEWEST);
@@ -392,7 +392,7 @@ fn ask_listed(output: &mut Output<'_>, topic: &str, partitions: &[(i32, i32)], w
     output.no_tags();
 }
 
-/// An array of one topic with an array of its partitions.
+/// Writes an array of one topic with an array of its partitions.
 fn one_topic<T>(
     output: &mut Output<'_>,
     topic: &str,
@@ -406,7 +406,7 @@ fn one_topic<T>(
     output.no_tags();
 }
 
-/// The partitions of the topics in an answer, all together: each request is for one topic.
+/// Reads the partitions in an answer. They are of one topic, because each request is for one topic.
 fn read_topics(
     input: &mut Input<'_>,
     mut partition: impl FnMut(&mut Input<'_>) -> Result<Found, Malformed>,

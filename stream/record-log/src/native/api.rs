@@ -1,7 +1,7 @@
 //! The requests that this client sends, each in one version, and the errors that brokers answer with.
 //!
-//! One version each keeps the codec small: those chosen are understood by Kafka 3.7 to 4.1, and a broker that does not
-//! offer one is refused in words when its connection opens.
+//! One version of each request keeps the codec small. Kafka 3.7 to 4.1 understand the chosen versions. A broker that
+//! does not offer one is refused with a sentence when its connection opens.
 
 use std::fmt;
 
@@ -24,29 +24,30 @@ const fn api(key: i16, version: i16, name: &'static str) -> Api {
     }
 }
 
-/// Under the first protocol of transactions: each partition is added by a request of its own.
+/// Produce under the first protocol of transactions: each partition is added by a request of its own.
 pub(super) const PRODUCE_1: Api = api(0, 9, "Produce");
-/// Under the second one (KIP-890): a batch adds its partition.
+/// Produce under the second protocol of transactions (KIP-890): a batch adds its partition.
 pub(super) const PRODUCE_2: Api = api(0, 12, "Produce");
-/// With topic ids (KIP-516), sessions (KIP-227) and leader epochs (KIP-320).
+/// Fetch with topic ids (KIP-516), sessions (KIP-227) and leader epochs (KIP-320).
 pub(super) const FETCH: Api = api(1, 13, "Fetch");
 pub(super) const LIST_OFFSETS: Api = api(2, 6, "ListOffsets");
 pub(super) const METADATA: Api = api(3, 12, "Metadata");
 pub(super) const OFFSET_COMMIT: Api = api(8, 8, "OffsetCommit");
 pub(super) const OFFSET_FETCH: Api = api(9, 7, "OffsetFetch");
 pub(super) const FIND_COORDINATOR: Api = api(10, 3, "FindCoordinator");
-/// Its header and its body kept their old form.
+/// The handshake's header and body have their old form, which is not flexible.
 pub(super) const SASL_HANDSHAKE: Api = Api {
     is_flexible: false,
     ..api(17, 1, "SaslHandshake")
 };
 pub(super) const API_VERSIONS: Api = api(18, 3, "ApiVersions");
-pub(super) const CREATE_TOPICS: Api = api(19, 5, "CreateTopics");
-/// With the epoch that the publisher has (KIP-360).
+/// CreateTopics that brokers refuse while a quota is used up; before, they created the topics and then fell silent (KIP-599).
+pub(super) const CREATE_TOPICS: Api = api(19, 6, "CreateTopics");
+/// InitProducerId with the epoch that the publisher has (KIP-360).
 pub(super) const INIT_PRODUCER_ID: Api = api(22, 4, "InitProducerId");
 pub(super) const ADD_PARTITIONS: Api = api(24, 3, "AddPartitionsToTxn");
 pub(super) const END_TXN_1: Api = api(26, 3, "EndTxn");
-/// Its answer has the epoch of the next transaction (KIP-890).
+/// EndTxn whose answer has the epoch of the next transaction (KIP-890).
 pub(super) const END_TXN_2: Api = api(26, 5, "EndTxn");
 pub(super) const DESCRIBE_CONFIGS: Api = api(32, 4, "DescribeConfigs");
 pub(super) const SASL_AUTHENTICATE: Api = api(36, 2, "SaslAuthenticate");
@@ -131,6 +132,7 @@ codes! {
     OFFSET_NOT_AVAILABLE = 78
     INVALID_RECORD = 87
     UNSTABLE_OFFSET_COMMIT = 88
+    THROTTLING_QUOTA_EXCEEDED = 89
     PRODUCER_FENCED = 90
     UNKNOWN_TOPIC_ID = 100
     INCONSISTENT_TOPIC_ID = 103
@@ -139,7 +141,8 @@ codes! {
 }
 
 impl Code {
-    /// The same request may succeed a moment later, perhaps at another broker: leaders and coordinators move.
+    /// Returns `true` if the same request may succeed a moment later, perhaps at another broker: leaders and
+    /// coordinators move.
     pub fn is_passing(self) -> bool {
         matches!(
             self,
@@ -167,7 +170,7 @@ impl Code {
         )
     }
 
-    /// Too few replicas are in sync. This lasts for as long as their brokers are away.
+    /// Returns `true` if too few replicas are in sync. This lasts until their brokers are back.
     pub fn is_short_of_replicas(self) -> bool {
         matches!(
             self,
@@ -175,7 +178,7 @@ impl Code {
         )
     }
 
-    /// The error that this code is, or nothing.
+    /// Returns this code as an error, unless it is the code of success.
     pub fn check(self) -> Result<(), Self> {
         if self == Self::NONE {
             Ok(())

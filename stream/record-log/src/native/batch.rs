@@ -1,4 +1,4 @@
-//! Record batches of format 2, as they lie in the log, in fetched answers and in produced requests.
+//! Record batches of format 2, as the log, answers to Fetch and Produce requests contain them.
 //!
 //! ```text
 //! base offset i64 │ length i32 │ leader epoch i32 │ magic i8 = 2 │ CRC-32C u32 │      the rest is under the checksum
@@ -10,7 +10,7 @@
 //! writes batches; `walk` goes over all batches of a fetched partition and leaves out aborted records.
 //!
 //! Invariants: no byte sequence makes the decoders panic, loop without end, or allocate more than
-//! [`UNPACKED_LIMIT`]; a batch that cannot be read is an error that names its offset, and never passed over.
+//! [`UNPACKED_LIMIT`]; a batch that cannot be read is an error that names its offset, and is never skipped.
 
 pub(super) mod build;
 pub(super) mod compression;
@@ -30,7 +30,7 @@ const PREFIX_BYTES: usize = 12;
 /// The place of the checksum, and the place where the bytes that it covers begin.
 const CRC_AT: usize = 17;
 const COVERED_FROM: usize = 21;
-/// More than this a batch may not unpack to. Brokers take 1 MiB by default.
+/// The largest unpacked size of a batch. Brokers accept 1 MiB by default.
 pub(super) const UNPACKED_LIMIT: usize = 256 << 20;
 
 const COMPRESSION_MASK: i16 = 0b111;
@@ -75,19 +75,19 @@ pub(super) struct Batch<'a> {
     bytes: &'a [u8],
 }
 
-/// The start of some batches.
+/// The result of reading the batch at the beginning of some bytes.
 #[derive(Clone, Debug)]
 pub(super) enum Next<'a> {
     /// A whole batch, and its length.
     Whole(Batch<'a>, usize),
-    /// A batch whose end was not fetched, with so many bytes in all; none when not even its length was fetched.
+    /// A batch whose end was not fetched, with its whole length in bytes; none if not even its length was fetched.
     Cut(Option<usize>),
     /// A batch at this offset that cannot be read.
     Bad(i64, BatchError),
 }
 
 impl Next<'_> {
-    /// Reads the batch that `bytes` begin with. Its checksum is not compared.
+    /// Reads the batch at the beginning of `bytes`. Its checksum is not compared.
     pub fn read(bytes: &[u8]) -> Next<'_> {
         let mut input = Input::new(bytes);
         let (Ok(base_offset), Ok(length)) = (input.i64(), input.i32()) else {
@@ -179,7 +179,7 @@ impl Header {
         self.attributes & COMPRESSION_MASK
     }
 
-    /// Returns whether producers or the broker set the times of the batch's records.
+    /// Returns the clock that set the times of the batch's records: the producer's or the broker's.
     #[inline]
     pub fn time_type(&self) -> LogTimeType {
         if self.attributes & LOG_APPEND_TIME != 0 {
@@ -200,7 +200,7 @@ impl Header {
 }
 
 impl<'a> Batch<'a> {
-    /// Compares the checksum, which covers all that follows it.
+    /// Compares the checksum, which covers all bytes that follow it.
     pub fn check(&self) -> Result<(), BatchError> {
         let computed = checksum(&self.bytes[COVERED_FROM..]);
         if computed == self.header.crc {
@@ -213,7 +213,7 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// The records as they were sent, compressed or not.
+    /// Returns the records as they were sent, compressed or not.
     pub fn payload(&self) -> &'a [u8] {
         &self.bytes[HEADER_BYTES..]
     }

@@ -1,7 +1,7 @@
 //! The brokers of a cluster: their addresses, the leaders of partitions, and connections for rare requests.
 //!
 //! Any broker answers with the cluster's metadata. The leader of a partition and the coordinator of a group are looked
-//! up when they are needed, and again when a broker answers that it is not the one.
+//! up when they are needed, and again when a broker answers that it is not that leader or coordinator.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,25 +11,27 @@ use super::api::{Code, FIND_COORDINATOR, METADATA};
 use super::codec::{Input, Malformed, Output};
 use super::fault::{Certificate, TlsRefusal};
 use super::network::Address;
+use super::waiting::Waiting;
 use super::wire::{Access, Connection, WireError};
 use crate::runtime::Runtime;
 
 /// The time limit of a call.
 pub(super) const CALL_LIMIT: Duration = Duration::from_secs(10);
-/// The pauses between tries while brokers are only finding their feet.
+/// The pauses between tries while brokers are starting or electing leaders.
 const LEAST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
-/// The brokers that are known, and idle connections to them.
+/// The known brokers, and idle connections to them.
 pub(super) struct Cluster {
     access: Arc<Access>,
-    /// Those that the settings name, for the time when no other is known.
+    /// The brokers that the settings name. They are used while no others are known.
     bootstrap: Vec<Address>,
     known: Mutex<Known>,
     idle: Mutex<HashMap<Address, Connection>>,
-    /// The time of each broker's last failure, unless it has answered since. Requests that any broker can answer go to these
-    /// last: a frozen broker takes as long as a call may wait.
+    /// The time of each broker's last failure, unless it has answered since. Requests that any broker can answer go to
+    /// these last, because a frozen broker uses up the whole time limit of a call.
     failed: Mutex<HashMap<Address, Instant>>,
+    waiting: Waiting,
 }
 
 #[derive(Default)]
@@ -41,9 +43,9 @@ struct Known {
 /// A topic as the cluster describes it.
 #[derive(Clone, Debug)]
 pub(super) struct Topic {
-    /// Another one if the topic was deleted and created again.
+    /// The topic's id, which differs if the topic was deleted and created again.
     pub id: [u8; 16],
-    /// By partition.
+    /// The leaders, by partition.
     pub leaders: Vec<Leader>,
 }
 
@@ -56,7 +58,7 @@ pub(super) struct Leader {
     pub epoch: i32,
 }
 
-/// A group or a transactional id: it has a coordinator.
+/// The kinds of things that have a coordinator: groups and transactional ids.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Coordinates {
     Group,
@@ -80,25 +82,26 @@ impl Cluster {
             known: Mutex::default(),
             idle: Mutex::default(),
             failed: Mutex::default(),
+            waiting: Waiting::default(),
         }
     }
 
-    /// The time limit of a request.
+    /// Returns the time limit of a request.
     pub fn request_limit(&self) -> Duration {
         self.access.request_limit
     }
 
-    /// Its clocks and threads.
+    /// Returns the clocks and threads.
     pub fn runtime(&self) -> &Arc<dyn Runtime> {
         &self.access.runtime
     }
 
-    /// A connection for a thread of its own.
+    /// Opens a connection for a thread of its own.
     pub fn connect(&self, address: &Address) -> Result<Connection, WireError> {
         Connection::open(&self.access, address)
     }
 
-    /// Shakes hands with a broker, and returns what is known of its certificate; none without TLS.
+    /// Performs a TLS handshake with a broker, and returns the properties of its certificate; none without TLS.
     pub fn examine(
         &self,
         address: &Address,
@@ -131,7 +134,7 @@ impl Cluster {
         self.keep(connection, outcome)
     }
 
-    /// Keeps the connection for the next call unless it broke.
+    /// Keeps the connection for the next call unless it failed.
     fn keep<T>(
         &self,
         connection: Connection,
@@ -143,7 +146,7 @@ impl Cluster {
         outcome
     }
 
-    /// Runs `call` on a connection to the broker of that id.
+    /// Runs `call` on a connection to the broker with this id.
     pub fn at_node<T>(
         &self,
         node: i32,
@@ -203,7 +206,7 @@ impl Cluster {
         candidates
     }
 
-    /// Notes that a broker could not be reached or did not answer. Returns whether the error is of that kind.
+    /// Notes that a broker could not be reached or did not answer. Returns `true` if the error is of that kind.
     pub fn note_failed(&self, error: &WireError) -> bool {
         let (WireError::Connect { broker, .. }
         | WireError::Lost { broker, .. }
@@ -216,7 +219,7 @@ impl Cluster {
         true
     }
 
-    /// The topic as the cluster describes it now; none when there is no such topic.
+    /// Returns the topic as the cluster describes it now; none if there is no such topic.
     pub fn topic(&self, name: &str) -> Result<Option<Topic>, WireError> {
         let (code, topic) = self.at_any(|connection| {
             let answer = connection.call(
@@ -243,7 +246,7 @@ impl Cluster {
         Ok((code == Code::NONE).then_some(topic))
     }
 
-    /// The addresses that the brokers give themselves, as the broker at `address` names them.
+    /// Returns the advertised addresses of the brokers, from the metadata of the broker at `address`.
     pub fn members(&self, address: &Address) -> Result<Vec<Address>, WireError> {
         let members = self.at(address, |connection| {
             connection.call(
@@ -256,7 +259,7 @@ impl Cluster {
         Ok(members.brokers.into_values().collect())
     }
 
-    /// The topic, once each of its partitions has a leader; none when there is no such topic.
+    /// Returns the topic, once each of its partitions has a leader; none if there is no such topic.
     pub fn led_topic(&self, name: &str) -> Result<Option<Topic>, WireError> {
         let Some(topic) = self.topic(name)? else {
             return Ok(None);
@@ -296,20 +299,34 @@ impl Cluster {
         })
     }
 
-    /// Repeats the call while that can help, within [`CALL_LIMIT`].
+    /// Repeats the call within [`CALL_LIMIT`], as long as its error is transient.
     pub fn patiently<T>(&self, call: impl Fn() -> Result<T, WireError>) -> Result<T, WireError> {
         let runtime = self.runtime();
-        let deadline = runtime.now() + CALL_LIMIT;
+        let begun = runtime.now();
+        let deadline = begun + CALL_LIMIT;
+        let in_progress = self.waiting.begin(begun);
+
         let mut pause = LEAST_PAUSE;
         loop {
-            match call() {
-                Err(error) if error.is_passing() && runtime.now() + pause < deadline => {
-                    runtime.sleep(pause);
-                    pause = (pause * 2).min(LONGEST_PAUSE);
-                }
+            let error = match call() {
+                Err(error) if error.is_passing() => error,
                 outcome => return outcome,
+            };
+            let wait = pause.max(error.throttled());
+            if runtime.now() + wait >= deadline {
+                return Err(error);
             }
+
+            in_progress.failed(&error);
+            runtime.sleep(wait);
+            pause = (pause * 2).min(LONGEST_PAUSE);
         }
+    }
+
+    /// Returns why a call waits; none if none takes long.
+    pub fn obstacle(&self) -> Option<String> {
+        let address = self.candidates().into_iter().next();
+        self.waiting.reason(self.runtime().now(), address.as_ref())
     }
 }
 
@@ -422,7 +439,7 @@ mod tests {
     use crate::native::publisher::Patience;
     use crate::native::wire::WireError;
 
-    /// No broker can be reached. Notes the ports that were tried.
+    /// A network on which no broker can be reached. It notes the ports that were tried.
     #[derive(Clone, Default)]
     struct Away(Arc<Mutex<Vec<u16>>>);
 

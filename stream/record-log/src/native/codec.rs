@@ -1,12 +1,12 @@
 //! The primitive types of the Kafka protocol: integers, varints, strings, arrays and tagged fields.
 //!
-//! All messages of this client are of *flexible* versions (KIP-482): lengths are unsigned varints, one more than the
-//! length so that 0 means null, and each structure ends with tagged fields that older readers pass over.
+//! All messages of this client are of *flexible* versions (KIP-482): lengths are unsigned varints of the length plus
+//! one, so that 0 means null, and each structure ends with tagged fields that older readers skip.
 //!
-//! Invariants: an [`Input`] never panics, never reads beyond its bytes, and an array that claims more elements
-//! than there are bytes left is refused before anything is allocated for it.
+//! Invariants: an [`Input`] never panics, never reads beyond its bytes, and an array whose length exceeds the bytes
+//! that are left is refused before memory is allocated for it.
 
-/// Bytes that break the protocol. It names the expected value.
+/// The error for bytes that break the protocol, with a description of the fault.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("{0}")]
 pub(super) struct Malformed(pub &'static str);
@@ -73,21 +73,21 @@ impl<'a> Input<'a> {
         Ok(self.i8()? != 0)
     }
 
-    /// An unsigned varint of 32 bits.
+    /// Reads an unsigned varint of 32 bits.
     #[inline]
     pub fn unsigned(&mut self) -> Result<u32, Malformed> {
         let value = self.varint(5)?;
         u32::try_from(value).map_err(|_| Malformed("a varint is wider than 32 bits"))
     }
 
-    /// A zigzag varint of 32 bits, as record batches use them.
+    /// Reads a zigzag varint of 32 bits, as record batches contain them.
     #[inline]
     pub fn signed(&mut self) -> Result<i32, Malformed> {
         let raw = self.unsigned()?;
         Ok((raw >> 1).cast_signed() ^ -(raw & 1).cast_signed())
     }
 
-    /// A zigzag varint of 64 bits.
+    /// Reads a zigzag varint of 64 bits.
     #[inline]
     pub fn signed_long(&mut self) -> Result<i64, Malformed> {
         let raw = self.varint(10)?;
@@ -96,7 +96,7 @@ impl<'a> Input<'a> {
 
     #[inline]
     fn varint(&mut self, widest: usize) -> Result<u64, Malformed> {
-        // Nearly all are of one byte, or of two: the lengths of records and their distances.
+        // Nearly all varints have one byte, or two: lengths of records and differences of offsets and times.
         match *self.rest {
             [only @ ..0x80, ref rest @ ..] => {
                 self.rest = rest;
@@ -106,34 +106,15 @@ impl<'a> Input<'a> {
                 self.rest = rest;
                 Ok(u64::from(first & 0x7f) | u64::from(second) << 7)
             }
-            _ => self.long_varint(widest),
+            _ => {
+                let (value, rest) = long_varint(self.rest, widest)?;
+                self.rest = rest;
+                Ok(value)
+            }
         }
     }
 
-    fn long_varint(&mut self, widest: usize) -> Result<u64, Malformed> {
-        let mut value = 0_u64;
-        for (place, byte) in self.rest.iter().take(widest).enumerate() {
-            let bits = u64::from(byte & 0x7f);
-            // Of the tenth byte of a 64-bit varint, one bit is left.
-            if place == 9 && bits > 1 {
-                return Err(Malformed("a varint is wider than 64 bits"));
-            }
-
-            value |= bits << (7 * place);
-            if byte & 0x80 == 0 {
-                self.rest = &self.rest[place + 1..];
-                return Ok(value);
-            }
-        }
-
-        if self.rest.len() < widest {
-            Err(ENDS_EARLY)
-        } else {
-            Err(Malformed("a varint does not end"))
-        }
-    }
-
-    /// A compact, nullable sequence of bytes.
+    /// Reads a compact, nullable sequence of bytes.
     pub fn nullable_bytes(&mut self) -> Result<Option<&'a [u8]>, Malformed> {
         match self.unsigned()? {
             0 => Ok(None),
@@ -152,11 +133,11 @@ impl<'a> Input<'a> {
 
     pub fn string(&mut self) -> Result<&'a str, Malformed> {
         self.nullable_string()?
-            .ok_or(Malformed("a string is null that may not be"))
+            .ok_or(Malformed("a string that must not be null is null"))
     }
 
-    /// A compact array; null counts as empty. `element` must consume at least one byte, which everything in the
-    /// protocol does, so that a claimed length is bounded by the bytes that are there.
+    /// Reads a compact array; null counts as empty. `element` must consume at least one byte, as every element of the
+    /// protocol does, so that the bytes that are left bound the length.
     pub fn array<T>(
         &mut self,
         mut element: impl FnMut(&mut Self) -> Result<T, Malformed>,
@@ -176,12 +157,12 @@ impl<'a> Input<'a> {
         Ok(elements)
     }
 
-    /// Passes over the tagged fields that end a structure.
+    /// Skips the tagged fields that end a structure.
     pub fn skip_tags(&mut self) -> Result<(), Malformed> {
         self.tags(|_, _| Ok(()))
     }
 
-    /// Hands each tagged field to `each`.
+    /// Passes each tagged field to `each`.
     pub fn tags(
         &mut self,
         mut each: impl FnMut(u32, Input<'a>) -> Result<(), Malformed>,
@@ -195,7 +176,33 @@ impl<'a> Input<'a> {
     }
 }
 
-/// Bytes of a request in the making.
+/// Reads a varint of any length, and returns the bytes behind it. The cursor is not a parameter, so that it can stay in
+/// registers in the usual case of short varints.
+#[cold]
+#[inline(never)]
+fn long_varint(bytes: &[u8], widest: usize) -> Result<(u64, &[u8]), Malformed> {
+    let mut value = 0_u64;
+    for (place, byte) in bytes.iter().take(widest).enumerate() {
+        let bits = u64::from(byte & 0x7f);
+        // The tenth byte of a 64-bit varint has one bit.
+        if place == 9 && bits > 1 {
+            return Err(Malformed("a varint is wider than 64 bits"));
+        }
+
+        value |= bits << (7 * place);
+        if byte & 0x80 == 0 {
+            return Ok((value, &bytes[place + 1..]));
+        }
+    }
+
+    if bytes.len() < widest {
+        Err(ENDS_EARLY)
+    } else {
+        Err(Malformed("a varint does not end"))
+    }
+}
+
+/// The bytes of a request that is being written.
 pub(super) struct Output<'a>(pub &'a mut Vec<u8>);
 
 impl Output<'_> {
@@ -223,9 +230,21 @@ impl Output<'_> {
     }
 
     #[inline]
-    fn varint(&mut self, mut value: u64) {
+    fn varint(&mut self, value: u64) {
+        // As in reading, nearly all varints have one byte, or two.
+        match value {
+            ..0x80 => self.0.push(value as u8),
+            0x80..0x4000 => self
+                .0
+                .extend_from_slice(&[value as u8 | 0x80, (value >> 7) as u8]),
+            _ => self.long_varint(value),
+        }
+    }
+
+    #[cold]
+    fn long_varint(&mut self, mut value: u64) {
         while value >= 0x80 {
-            self.0.push((value & 0x7f) as u8 | 0x80);
+            self.0.push(value as u8 | 0x80);
             value >>= 7;
         }
         self.0.push(value as u8);
@@ -247,7 +266,7 @@ impl Output<'_> {
         self.raw(bytes);
     }
 
-    /// The length of an array, a string or bytes, as flexible versions write it.
+    /// Writes the length of an array, a string or bytes, in the form of flexible versions.
     pub fn length(&mut self, length: usize) {
         self.unsigned(u32::try_from(length + 1).unwrap_or(u32::MAX));
     }
@@ -261,7 +280,7 @@ impl Output<'_> {
         elements.for_each(|item| element(self, item));
     }
 
-    /// The end of a structure without tagged fields.
+    /// Writes the end of a structure without tagged fields.
     pub fn no_tags(&mut self) {
         self.0.push(0);
     }
@@ -302,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn every_short_varint_comes_back_and_ends_early_without_its_last_byte() {
+    fn every_short_varint_is_read_back_and_needs_its_last_byte() {
         for value in (0..70_000).chain([u32::MAX]) {
             let mut bytes = Vec::new();
             Output(&mut bytes).unsigned(value);

@@ -1,22 +1,35 @@
-//! The errors of requests: those that pass, those that are refusals, and the sentence of each refusal.
+//! The errors of requests: which are transient, which are refusals, and the sentence of each refusal.
+
+use std::time::Duration;
 
 use super::api::{CREATE_TOPICS, Code, DESCRIBE_CONFIGS, FETCH, OFFSET_COMMIT};
 use super::wire::WireError;
+use crate::refusal::END_NOT_WRITTEN;
 use crate::{LogError, Refusal};
 
 impl WireError {
-    /// A later try may succeed: brokers restart, and leaders move.
+    /// Returns `true` if a later try may succeed: brokers restart, and leaders move.
     pub fn is_passing(&self) -> bool {
         match self {
-            Self::Connect { .. } | Self::Lost { .. } | Self::Silent { .. } | Self::NoLeader(_) => {
-                true
-            }
+            Self::Connect { .. }
+            | Self::Lost { .. }
+            | Self::Silent { .. }
+            | Self::Throttled { .. }
+            | Self::NoLeader(_) => true,
             Self::Refused { code, .. } => code.is_passing(),
             Self::Denied { .. } | Self::Malformed { .. } | Self::Unsupported { .. } => false,
         }
     }
 
-    /// The refusal that this error is, if a right, a login or a setting of the connection must change.
+    /// Returns the time before which a broker refuses another try.
+    pub fn throttled(&self) -> Duration {
+        match self {
+            Self::Throttled { throttled, .. } => *throttled,
+            _ => Duration::ZERO,
+        }
+    }
+
+    /// Returns the refusal behind this error, if a right, a login or a setting of the connection must change.
     pub fn refusal(&self) -> Option<Refusal> {
         match self {
             Self::Denied { .. } => Some(Refusal::new(self.to_string())),
@@ -31,7 +44,7 @@ impl WireError {
     }
 }
 
-/// An error that a retry cannot mend is never [`LogError::Unavailable`], because that is retried.
+/// Converts an error. One that a retry cannot remedy never becomes [`LogError::Unavailable`], because that is retried.
 pub(super) fn log_error(error: WireError) -> LogError {
     if let Some(refusal) = error.refusal() {
         LogError::Refused(refusal)
@@ -42,7 +55,7 @@ pub(super) fn log_error(error: WireError) -> LogError {
     }
 }
 
-/// The sentence of a missing right. The subject is a topic, a group, a transactional id, or the cluster.
+/// Returns the refusal for a missing right. The subject is a topic, a group, a transactional id, or the cluster.
 pub(super) fn denied(request: &str, subject: &str, code: Code) -> Refusal {
     Refusal::new(format!(
         "{} on {subject} is denied to this principal: grant it",
@@ -70,7 +83,20 @@ fn right(request: &str, code: Code) -> &'static str {
 }
 
 impl Code {
-    /// The principal lacks a right.
+    /// Returns the cause and the remedy of a transient code, for the end of a sentence; an empty text if none is
+    /// needed.
+    pub fn explained(self) -> String {
+        let remedy = if self.is_short_of_replicas() {
+            "fewer of its replicas are in sync than its min.insync.replicas: start the brokers that are away"
+        } else if self == Self::CONCURRENT_TRANSACTIONS {
+            END_NOT_WRITTEN
+        } else {
+            return String::new();
+        };
+        format!(": {remedy}")
+    }
+
+    /// Returns `true` if the principal lacks a right.
     pub fn is_denial(self) -> bool {
         matches!(
             self,

@@ -1,4 +1,5 @@
-//! A Kafka examined step by step, so that a person sees the step that fails: names, TCP, TLS, login, requests, rights.
+//! An examination of a Kafka step by step, so that a person sees the step that fails: names, TCP, TLS, login, requests,
+//! rights.
 //!
 //! Each step repeats those before it on a connection of its own. Nothing is published, created or committed.
 
@@ -37,7 +38,7 @@ const NEEDED: [Api; 10] = [
     DESCRIBE_CONFIGS,
 ];
 
-/// How long one step of a connection may take.
+/// The time limit of one step of a connection.
 const STEP_LIMIT: Duration = Duration::from_secs(5);
 
 /// The address of a broker.
@@ -52,7 +53,7 @@ pub struct BrokerAddress {
 /// A broker's offer.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Offer {
-    /// The requests that are needed and not offered, each with its version.
+    /// The requests that the client needs and the broker does not offer, each with its version.
     pub missing: Vec<String>,
     /// The finalized level of `transaction.version`; 0 if the cluster has none.
     pub transaction_version: i16,
@@ -77,7 +78,7 @@ struct Connecting {
 }
 
 impl Examination {
-    /// Prepares an examination. Properties that only librdkafka has are left out of it.
+    /// Prepares an examination. Properties that only librdkafka has are not examined.
     ///
     /// # Errors
     /// [`LogError::Settings`] if an address or a property cannot be used.
@@ -118,8 +119,7 @@ impl Examination {
         progress::topic()
     }
 
-    /// Returns the topic on which earlier versions kept progress. Publishers that have none look whether it
-    /// exists.
+    /// Returns the topic on which earlier versions kept progress. Publishers without progress check if it exists.
     pub fn former_progress_topic() -> &'static str {
         OFFSETS_TOPIC
     }
@@ -144,12 +144,12 @@ impl Examination {
         self.connection.mechanism
     }
 
-    /// Returns the source of the tokens that the login is by (`sasl.oauthbearer.token.source`); none without one.
+    /// Returns the source of the login's tokens (`sasl.oauthbearer.token.source`); none if it is not set.
     pub fn token_source(&self) -> Option<&'static str> {
         self.connection.token_source
     }
 
-    /// Returns how long a transaction may live.
+    /// Returns the time-out of transactions.
     pub fn transaction_timeout(&self) -> Duration {
         self.transaction_timeout
     }
@@ -186,8 +186,8 @@ impl Examination {
         self.cluster.examine(&broker.inner(), STEP_LIMIT)
     }
 
-    /// Logs in at a broker, if the settings have a login, and reads the addresses that the brokers of the cluster give
-    /// themselves.
+    /// Logs in at a broker, if the settings have a login, and returns the advertised addresses of the cluster's
+    /// brokers.
     ///
     /// # Errors
     /// [`LogError`]; [`LogError::Refused`] names the login or the protocol that does not fit.
@@ -213,7 +213,7 @@ impl Examination {
         self.cluster.at(&broker.inner(), read).map_err(log_error)
     }
 
-    /// Checks whether a topic could be created, without creating it.
+    /// Checks that a topic could be created, without creating it.
     ///
     /// # Errors
     /// [`LogError`] as [`RecordLog::ensure_topics`](crate::RecordLog::ensure_topics).

@@ -1,12 +1,11 @@
-//! The faults of TLS, by kind: for programs that name the owner of the wrong setting. The sentences are those of
-//! `tls`.
+//! The kinds of TLS faults, for programs that name the owner of the wrong setting. `tls` has the sentences.
 
 use rustls::{AlertDescription, CertificateError, Error as TlsError};
 
-/// What is known of a broker's certificate, whose chain and name were verified.
+/// The properties of a broker's certificate, whose chain and name were verified.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Certificate {
-    /// When it expires, in seconds since the Unix epoch; none if that is not known.
+    /// The time of its expiry, in seconds since the Unix epoch; none if that is not known.
     pub expires_at_s: Option<u64>,
 }
 
@@ -27,7 +26,7 @@ pub enum TlsFault {
     NothingInCommon,
     /// The listener does not encrypt.
     WithoutTls,
-    /// The handshake was not answered to its end.
+    /// The broker did not complete the handshake.
     Unanswered,
     /// Any other fault of the certificate or the protocol.
     Other,

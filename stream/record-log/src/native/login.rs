@@ -1,5 +1,4 @@
-//! The client's identity and its proof: the messages of SASL, without the requests that
-//! carry them.
+//! The client's identity and its proof: the messages of SASL, without the requests that contain them.
 //!
 //! Invariants: no secret is shown by `Debug` or in an error.
 
@@ -58,7 +57,7 @@ pub(super) enum Login {
     },
     /// A bearer token from a file, read anew for each login. The program that writes the file keeps it fresh.
     Token { file: PathBuf },
-    /// A bearer token of an issuer, a new one for each login.
+    /// A bearer token from an issuer, a new one for each login.
     Issued(TokenSource, Arc<dyn Issuer>),
 }
 
@@ -69,7 +68,7 @@ pub(super) struct Exchange<'a> {
 }
 
 enum State {
-    /// The broker's verdict is all that is missing.
+    /// Only the broker's verdict is missing.
     Waiting,
     ScramFirst(First),
     ScramProven(Box<Proven>),
@@ -82,9 +81,9 @@ enum State {
 pub(super) enum LoginError {
     #[error("does not prove that it has the credentials of {user:?}: {source}")]
     Scram { user: String, source: ScramError },
-    #[error("answered the login with bytes that are no text")]
+    #[error("answered the login with bytes that are not text")]
     NoText,
-    #[error("wants more messages than {0} takes")]
+    #[error("requests more messages than {0} has")]
     Endless(Mechanism),
     #[error(
         "cannot be given a token: the file {} of sasl.oauthbearer.token.file cannot be read: {source}",
@@ -127,7 +126,7 @@ impl fmt::Display for Mechanism {
 }
 
 impl LoginError {
-    /// A later login may succeed.
+    /// Returns `true` if a later login may succeed.
     pub fn is_passing(&self) -> bool {
         matches!(self, Self::Issuer(error) if error.is_passing)
     }
@@ -150,7 +149,7 @@ impl TokenSource {
         }
     }
 
-    /// Returns the login by this source's tokens. Only AWS has regions.
+    /// Returns the login with this source's tokens. Only AWS has regions.
     pub fn login(self, region: Option<&String>) -> Login {
         let issuer: Arc<dyn Issuer> = match (self, region) {
             (Self::Google, _) => Arc::new(Google::of_environment()),
@@ -173,7 +172,7 @@ impl Login {
         }
     }
 
-    /// The user that logs in; none with a token, which names its own.
+    /// Returns the user that logs in; none for a token, which contains its user.
     pub fn user(&self) -> Option<&str> {
         match self {
             Self::Password { user, .. } => Some(user),
@@ -181,7 +180,7 @@ impl Login {
         }
     }
 
-    /// The source of the tokens; none if the user has a password, or the token is in a file.
+    /// Returns the source of the tokens; none if the user has a password, or the token is in a file.
     pub fn token_source(&self) -> Option<&'static str> {
         match self {
             Self::Password { .. } | Self::Token { .. } => None,
@@ -203,7 +202,7 @@ impl Login {
         }
     }
 
-    /// Begins an exchange. Returns its first message with it.
+    /// Begins an exchange, and returns it with its first message.
     pub fn begin(&self) -> Result<(Exchange<'_>, Vec<u8>), LoginError> {
         let (state, message) = match self {
             Self::Password {
@@ -229,7 +228,7 @@ impl Login {
 }
 
 impl Exchange<'_> {
-    /// Reads the broker's answer. Returns the message to go on with; none when the login is complete.
+    /// Reads the broker's answer. Returns the next message; none when the login is complete.
     pub fn step(&mut self, answer: &[u8]) -> Result<Option<Vec<u8>>, LoginError> {
         let state = std::mem::replace(&mut self.state, State::Waiting);
         match (self.login, state) {
@@ -312,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn plain_says_all_in_one_message() {
+    fn plain_sends_all_in_one_message() {
         let login = login(Mechanism::Plain);
         let (mut exchange, message) = login.begin().unwrap();
         assert_eq!(message, b"\0alice\0open sesame");
@@ -352,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_read_anew_for_each_login() {
+    fn a_token_is_read_again_for_each_login() {
         let folder = tempfile::TempDir::new().unwrap();
         let file = folder.path().join("token");
         let login = Login::Token { file: file.clone() };

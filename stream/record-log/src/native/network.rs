@@ -1,4 +1,4 @@
-//! Streams of bytes to brokers: how they are opened, and why one cannot be had.
+//! Streams of bytes to brokers: how they are opened, and the reasons why one cannot be opened.
 
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
@@ -18,19 +18,19 @@ pub(super) struct Address {
 
 /// A stream of bytes to a broker.
 pub(super) trait Socket: Read + Write + Send {
-    /// Sets how long one read or write may wait.
+    /// Sets the time limit of one read or write.
     fn set_limit(&self, limit: Duration) -> io::Result<()>;
 }
 
-/// How connections are made: the seam for TLS and for simulated networks.
+/// Opens connections. TLS and simulated networks implement it.
 pub(super) trait Network: Send + Sync {
     /// Opens a stream to `address`, encrypted if the settings require it.
     ///
     /// # Errors
-    /// An error around a [`Denied`] if trying again cannot help.
+    /// An error that contains a [`Denied`] if trying again cannot help.
     fn connect(&self, address: &Address, limit: Duration) -> io::Result<Box<dyn Socket>>;
 
-    /// Shakes hands and nothing more. Returns what is known of the broker's certificate; none without TLS.
+    /// Performs only the handshake. Returns the properties of the broker's certificate; none without TLS.
     ///
     /// # Errors
     /// [`TlsRefusal`] with the kind of the fault.
@@ -42,7 +42,7 @@ pub(super) trait Network: Send + Sync {
         Ok(None)
     }
 
-    /// Returns why a listener ended a stream before its first answer, if this can be determined.
+    /// Returns the reason why a listener ended a stream before its first answer, if it can be determined.
     fn mismatch(&self, _address: &Address, _limit: Duration) -> Option<Denied> {
         None
     }
@@ -74,7 +74,7 @@ impl fmt::Display for Address {
 }
 
 impl Denied {
-    /// The denial inside an error, if it is one.
+    /// Returns the denial inside an error, if there is one.
     pub fn within(error: &io::Error) -> Option<&Self> {
         error.get_ref()?.downcast_ref()
     }
@@ -88,7 +88,7 @@ impl From<Denied> for io::Error {
 
 impl Socket for TcpStream {
     fn set_limit(&self, limit: Duration) -> io::Result<()> {
-        // A limit of zero would be refused as "none".
+        // The system refuses a limit of zero.
         let limit = Some(limit.max(Duration::from_millis(1)));
         self.set_read_timeout(limit)?;
         self.set_write_timeout(limit)

@@ -1,5 +1,5 @@
-//! Determines the protocol of a listener. A stream that a broker ends at once has two possible causes: the
-//! broker restarts, or it does not speak the client's protocol. A second stream shows which.
+//! Determines the protocol of a listener. If a broker ends a stream at once, either it restarts or it does not speak
+//! the client's protocol. A second stream shows which.
 
 use std::io::{self, Read, Write};
 use std::sync::Arc;
@@ -14,10 +14,10 @@ use super::network::{Address, Socket, SocketOptions, dial};
 const VERSIONS_REQUEST: [u8; 14] = [0, 0, 0, 10, 0, 18, 0, 0, 0, 0, 0, 1, 0xff, 0xff];
 /// The answer's length and correlation id.
 const ANSWER_HEAD: usize = 8;
-/// No broker's list of versions is longer.
+/// The longest answer that is accepted; no broker's list of versions is longer.
 const LONGEST_ANSWER: u32 = 1 << 20;
 
-/// Returns whether the listener answers Kafka's protocol without TLS.
+/// Returns `true` if the listener answers Kafka's protocol without TLS.
 pub(super) fn speaks_plaintext(address: &Address, limit: Duration) -> bool {
     let answer = first_bytes::<ANSWER_HEAD>(address, &VERSIONS_REQUEST, limit);
     answer.is_ok_and(|[a, b, c, d, correlation @ ..]| {
@@ -25,7 +25,7 @@ pub(super) fn speaks_plaintext(address: &Address, limit: Duration) -> bool {
     })
 }
 
-/// Returns whether the listener answers a TLS handshake, be it with an alert.
+/// Returns `true` if the listener answers a TLS handshake, even if only with an alert.
 pub(super) fn speaks_tls(address: &Address, limit: Duration) -> bool {
     const ALERT: u8 = 21;
     const HANDSHAKE: u8 = 22;
@@ -53,14 +53,14 @@ fn first_bytes<const N: usize>(
     Ok(answer)
 }
 
-/// The first message of a TLS handshake; none if the host has no name for TLS.
+/// Returns the first message of a TLS handshake; none if TLS cannot use the host's name.
 fn client_hello(host: &str) -> Option<Vec<u8>> {
     let name = ServerName::try_from(host.to_owned()).ok()?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .ok()?
-        // The handshake never gets so far that a certificate is looked at.
+        // The handshake ends before a certificate is verified.
         .with_root_certificates(RootCertStore::empty())
         .with_no_client_auth();
 

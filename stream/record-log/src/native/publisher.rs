@@ -1,4 +1,4 @@
-//! Publishing: records become batches as they are sent, and one transaction from commit to commit.
+//! Publishing: records become batches as they are sent; from one commit to the next they are one transaction.
 //!
 //! ```text
 //! idle ──send──▶ open ──commit──▶ idle
@@ -18,17 +18,18 @@
 //! Elsewhere partitions are added by a request of their own, and the epoch lasts.
 //!
 //! Invariants:
-//! - Under the first protocol, after a request without an answer nothing more is sent in its epoch but the
-//!   transaction's end. The next transaction has a new epoch, to which late requests do not belong.
+//! - Under the first protocol, after a request without an answer only the transaction's end is sent in its epoch. The
+//!   next transaction has a new epoch, so late requests are not part of it.
 //! - Records that may have reached a broker are sent again only under the same sequence numbers; the end of a
 //!   transaction, only in the same epoch.
-//! - A commit is known to have happened or not; or it [may have](PublishError::MayHaveHappened), and the publisher is
-//!   over.
-//! - Brokers that refuse the epoch mean a newer holder, unless the coordinator may have begun that epoch by itself: by an
-//!   end of the transaction that it did not answer, or at the transaction's time-out. The publisher is over then, and its
-//!   caller must know whether there is a newer holder before it opens another one.
-//! - A publisher never fences a newer holder of its id, but for the moment between the end of its own transaction and
-//!   the new epoch that the first protocol needs after a doubt.
+//! - If the outcome of a commit is unknown, the publisher returns that it [may have
+//!   happened](PublishError::MayHaveHappened), and cannot be used any more.
+//! - If brokers refuse the epoch, there is a newer holder, unless the coordinator may have begun that epoch itself: by
+//!   an end of the transaction that it did not answer, or at the transaction's time-out. In that case the publisher
+//!   cannot be used any more, and its caller must find out if there is a newer holder before it opens another
+//!   publisher.
+//! - A publisher does not fence a newer holder of its id, with one exception: the moment between the end of its own
+//!   transaction and the new epoch that the first protocol needs after a request without an answer.
 //!
 //! [KIP-890]: https://cwiki.apache.org/confluence/display/KAFKA/KIP-890
 
@@ -73,11 +74,11 @@ pub(super) struct Patience {
     pub call: Duration,
 }
 
-/// The share of a transaction's time, one part in this many, that is left for its end.
+/// The divisor of a transaction's time-out that gives the time reserved for its end.
 const LEFT_TO_END: u32 = 3;
 
 impl Default for Patience {
-    /// A call waits as long as a transaction may live.
+    /// Lets a call wait as long as a transaction may live.
     fn default() -> Self {
         Self {
             request: Duration::from_secs(5),
@@ -90,11 +91,11 @@ impl Default for Patience {
 #[derive(Debug)]
 enum Stop {
     Fenced,
-    /// It will never be done.
+    /// The step can never succeed.
     Refused(Refusal),
-    /// It was not done.
+    /// The step was not done.
     Failed(Cause),
-    /// A request was on its way when the broker went silent.
+    /// A request was sent and not answered, so its effect is unknown.
     Unknown(Cause),
     /// The topic that keeps the progress is gone. Opening the publisher again creates it.
     ProgressLost(Cause),
@@ -135,7 +136,7 @@ impl From<WireError> for Stop {
 /// The reason why nothing can be sent.
 #[derive(Debug, thiserror::Error)]
 enum Unusable {
-    #[error("the publisher is over: open it anew")]
+    #[error("the publisher cannot be used any more: open it again")]
     Over,
     #[error("a broker does not know the publisher's epoch any more, its coordinator does")]
     EpochForgotten,
@@ -150,7 +151,7 @@ enum Unusable {
 enum State {
     Idle,
     Open,
-    /// The transaction is to be aborted before anything else.
+    /// The transaction must be aborted before any other operation.
     Broken,
     Fenced,
     Over,
@@ -178,8 +179,8 @@ pub(super) struct Opening<'a> {
 }
 
 impl Opening<'_> {
-    /// Opens the publishers of all these ids, several on a thread each: fencing waits for the brokers. Their progress is to
-    /// be read after that.
+    /// Opens the publishers of all these ids. Several are opened on a thread each, because fencing waits for the
+    /// brokers. Their progress must be read after that.
     pub fn open_all(&self, ids: &[&str]) -> Result<Vec<NativePublisher>, LogError> {
         if let [id] = ids {
             return Ok(vec![NativePublisher::open(self, id)?]);
@@ -266,7 +267,7 @@ impl NativePublisher {
         self.time_limit.begin(self.sending.begun_at())
     }
 
-    /// Sees to it that records can be sent.
+    /// Makes sure that records can be sent.
     fn begin(&mut self) -> Result<(), PublishError> {
         if self.state == State::Broken {
             self.abort().map_err(|stop| self.failed(stop))?;
@@ -312,7 +313,7 @@ impl NativePublisher {
         match stop {
             Stop::Refused(refusal) => PublishError::Refused(refusal),
             Stop::Failed(cause) | Stop::Unknown(cause) => PublishError::NotPublished(cause),
-            // What was committed before is in doubt: it stood on that topic.
+            // The progress of earlier commits was on that topic, so it is in doubt.
             Stop::ProgressLost(cause) => {
                 self.state = State::Over;
                 PublishError::MayHaveHappened(cause)
@@ -330,7 +331,7 @@ impl NativePublisher {
         }
     }
 
-    /// Returns whether the coordinator may have begun another epoch without a newer holder: by an end of the broken
+    /// Returns `true` if the coordinator may have begun another epoch without a newer holder: by an end of the broken
     /// transaction whose answer was lost, or because it aborted the transaction at its time-out.
     fn may_be_outdated(&self) -> bool {
         let is_too_old = || self.time_limit.is_past(self.sending.begun_at());
@@ -355,7 +356,7 @@ impl NativePublisher {
         }
     }
 
-    /// Without transactions some records may stand there and others not.
+    /// Returns the error of a failed commit without transactions: some records may be published and others not.
     fn maybe(&mut self, stop: Stop) -> PublishError {
         self.state = State::Over;
         match stop {
@@ -376,7 +377,7 @@ impl NativePublisher {
             .push(record, &mut self.session, &self.time_limit)
         {
             Ok(()) => Ok(()),
-            // A record that is refused at once has sent nothing.
+            // A record that is refused before it is sent has no effect.
             Err(Stop::Refused(refusal)) if !self.is_transactional() => {
                 Err(PublishError::Refused(refusal))
             }

@@ -1,10 +1,10 @@
-//! Reading: partitions are fetched by threads of the reader's own, and walked in place by the caller of a poll.
+//! Reading: threads of the reader fetch partitions, and the caller of a poll walks the fetched bytes in place.
 //!
 //! - `fetch`: the request and its answer; `fetcher`: the thread that sends and receives, one for each broker;
 //!   `steward`: the thread that finds the leaders; `shared`: the state that they share with the reader; `follower`: reading
 //!   from a follower in the client's rack; `whole`: whole batches in fetched bytes; `frames`: memory.
-//! - A poll takes the fetched bytes of its partition, checks and unpacks one batch after another and hands its records
-//!   over where they lie. It never waits for a broker.
+//! - A poll takes the fetched bytes of its partition, checks and unpacks one batch after another, and passes on its
+//!   records without a copy. It never waits for a broker.
 //!
 //! Invariants: a batch that cannot be read stops its partition at that batch, poll after poll; an offset that a broker
 //! does not confirm is not an end; a reader's threads end soon after the reader.
@@ -29,7 +29,7 @@ use super::cluster::{Cluster, Topic};
 use super::to_kafka;
 use crate::{LogError, Offset, Polled, Reader, Record, Wake};
 
-/// The amounts that are fetched at once and that may wait: librdkafka's `fetch.…` properties.
+/// The limits of fetching, by librdkafka's `fetch.…` properties.
 #[derive(Clone, Debug)]
 pub(super) struct Fetching {
     /// The time for which a broker waits for records before it answers that there are none.
@@ -38,7 +38,7 @@ pub(super) struct Fetching {
     pub least_bytes: i32,
     /// The most bytes in one answer, unless a single batch is larger.
     pub answer_bytes: i32,
-    /// The number of bytes to request of each partition; if not set, the partitions' share of an answer.
+    /// The number of bytes to request of each partition; if not set, its share of an answer.
     pub partition_bytes: Option<i32>,
     /// The most fetched bytes that wait for the reader.
     pub waiting_bytes: usize,
@@ -72,7 +72,7 @@ struct Cursor {
     reading: Option<(Piecewise, Walk)>,
 }
 
-/// Reasons why a partition is not read that have no error of their own elsewhere.
+/// Reasons why a partition is not read, as far as no other error type has them.
 #[derive(Debug, thiserror::Error)]
 enum ReadError {
     #[error("partition {partition} of topic {topic:?}: {source}")]
@@ -161,7 +161,7 @@ impl Reader for NativeReader {
             let walked = cursor.walk(max - records, &mut self.scratch, &mut hand_over);
             match walked {
                 Ok(walked) => records += walked,
-                // Records before it are handed over first.
+                // The records before the failure are handed over first.
                 Err(_) if records > 0 => break,
                 Err(source) => return Err(unreadable(&self.shared, partition, source)),
             }
@@ -172,7 +172,7 @@ impl Reader for NativeReader {
 
     fn on_readable(&mut self, wake: Wake) {
         self.shared.set_wake(Arc::clone(&wake));
-        // Records that came before would not wake the caller.
+        // Records that came before this call would not wake the caller.
         wake();
     }
 
@@ -220,7 +220,8 @@ impl Cursor {
         walked
     }
 
-    /// An end at or below the position is this position's, unless something fetched is still to be handed over.
+    /// Returns the result of a poll. An end at or below the position confirms it, unless fetched records are still to
+    /// be handed over.
     fn polled(&self, records: usize, end: Option<End>) -> Polled {
         let confirmed = end.filter(|end| end.offset >= 0 && end.offset <= self.next);
         Polled {
@@ -260,7 +261,7 @@ fn unreadable(shared: &Shared, partition: u32, source: Unreadable) -> LogError {
 fn record<'a>(partition: u32, raw: &'a RawRecord<'a>) -> Record<'a> {
     Record {
         partition,
-        // Records below offset 0 were refused with their batch.
+        // Batches with negative offsets were refused.
         offset: raw.offset.cast_unsigned(),
         log_time_ms: u64::try_from(raw.time_ms).unwrap_or(0),
         log_time_type: raw.time_type,

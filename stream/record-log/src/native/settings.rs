@@ -1,6 +1,7 @@
 //! The client's settings, by the names that librdkafka gives them, so that a deployment can change clients.
 //!
-//! Properties without a meaning for this client are refused by name: one that is set and has no effect is a mistake.
+//! Properties without a meaning for this client are refused by name, because setting a property without effect is a
+//! mistake.
 
 mod files;
 mod security;
@@ -21,12 +22,12 @@ use crate::runtime::System;
 /// The default time limit of a request, and of opening a connection.
 const REQUEST_LIMIT: Duration = Duration::from_secs(10);
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
-/// Brokers keep the name of a client with each request.
+/// The longest name of a client. Brokers keep it with each request.
 const LONGEST_NAME: usize = 255;
-/// A request must fit into the frames that are accepted.
+/// The most bytes of an answer that may be set. The largest accepted frame must have room for it.
 const MOST_FETCHED: u64 = 64 << 20;
 
-/// A transaction that a killed publisher left open holds readers back for no longer.
+/// The default time-out of a transaction. One that a killed publisher left open holds readers back for this long.
 const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The addresses of the cluster, and the settings for connecting to it and fetching from it.
@@ -41,11 +42,11 @@ pub(super) struct Settings {
 /// The reason why the settings cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Refused {
-    #[error("{0:?} is no address of a broker; write host:port, several separated by commas")]
+    #[error("{0:?} is not an address of a broker; write host:port, several separated by commas")]
     Address(String),
     #[error("the native client has no property {0:?}; leave it out or use --client rdkafka")]
     Unknown(String),
-    #[error("the property {name:?} cannot be {value:?}; the native client takes {expected}")]
+    #[error("the property {name:?} cannot be {value:?}; the native client accepts {expected}")]
     Value {
         name: String,
         value: String,
@@ -138,12 +139,12 @@ impl Given {
             "socket.connection.setup.timeout.ms" => {
                 self.connect_limit = Some(millis(name, value, 10..=300_000)?);
             }
-            // Shorter ones end transactions that are only slow.
+            // A shorter time-out would end transactions that are only slow.
             "transaction.timeout.ms" => {
                 self.transaction_timeout = Some(millis(name, value, 1_000..=2_147_483_647)?);
             }
             "socket.keepalive.enable" => self.socket.keepalive = boolean(name, value)?,
-            // Small requests are sent at once, always.
+            // This client always sends small requests at once.
             "socket.nagle.disable" => match boolean(name, value)? {
                 true => {}
                 false => return Err(refused(name, value, "true")),
@@ -168,7 +169,7 @@ impl Given {
             "max.partition.fetch.bytes" | "fetch.message.max.bytes" => {
                 fetching.partition_bytes = Some(number(name, value, 1..=MOST_FETCHED)?);
             }
-            // Brokers name a replica in this rack, if they have a replica.selector.class.
+            // Brokers with a replica.selector.class name a replica in this rack.
             "client.rack" => value.clone_into(&mut fetching.rack),
             "queued.max.messages.kbytes" => {
                 let kib: u32 = number(name, value, 1..=2_097_151)?;
@@ -217,7 +218,7 @@ fn millis(
     number(name, value, range).map(Duration::from_millis)
 }
 
-/// The size of a buffer of the system; 0 leaves it to the system.
+/// Reads the size of a system's buffer; 0 leaves it to the system.
 fn buffer(name: &str, value: &str) -> Result<Option<usize>, Refused> {
     let bytes: usize = number(name, value, 0..=100_000_000)?;
     Ok((bytes > 0).then_some(bytes))
@@ -237,10 +238,10 @@ fn addresses(brokers: &str) -> Result<Vec<Address>, Refused> {
     Ok(brokers)
 }
 
-/// `host:port`, or `[address]:port` for IPv6; the port is 9092 if it is left out, as librdkafka has it.
+/// Reads `host:port`, or `[address]:port` for IPv6. The port is 9092 if it is left out, as in librdkafka.
 fn address(text: &str) -> Result<Address, Refused> {
     let refused = || Refused::Address(text.to_owned());
-    // librdkafka takes a listener's name in front.
+    // librdkafka accepts a listener's name in front.
     let text = text.rsplit_once("://").map_or(text, |(_, rest)| rest);
     let (host, port) = match text.strip_prefix('[') {
         Some(bracketed) => {

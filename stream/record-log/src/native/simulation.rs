@@ -4,7 +4,7 @@
 //! publications, a reader ──▶ the client of production ──▶ network ──▶ kafka: produce, fetch, coordinator, partition
 //!          │                         threads, time                                   │
 //!          │                               └──────── baton ────────┐                 │
-//!          └── what they were told ─────────────▶ oracle ◀─────────┴──── the logs ───┘
+//!          └── their results ──────────────────▶ oracle ◀─────────┴──── the logs ───┘
 //! ```
 //!
 //! - `baton`: one thread at a time, and a clock that moves only when all wait; `network`: streams and their faults.
@@ -12,8 +12,8 @@
 //!   `partition`, `coordinator`: the rules of Kafka for producers and transactions, under both protocols.
 //! - `publications`: lives of publishers with kills, and a reader beside them; `oracle`: the comparison with the logs.
 //!
-//! A seed decides a run: which task goes on, each delay, each fault. TLS, logins and the fencing of several ids at once
-//! are left out; they need no other requests.
+//! A seed decides a run: the task that goes on, each delay, each fault. TLS, logins and the fencing of several ids at
+//! once are left out; they use the same requests.
 //!
 //! `TIDEMARK_TEST_SEED` sets the first seed, and `TIDEMARK_TEST_SCHEDULES` the number of schedules. A schedule that fails
 //! prints how to repeat it.
@@ -48,7 +48,7 @@ use crate::native::cluster::lock;
 
 /// The number of schedules without `TIDEMARK_TEST_SCHEDULES`.
 const SCHEDULES: u64 = 300;
-/// A run waits for its own threads most of the time, so several go on at a time.
+/// The number of runs at a time. A run mostly waits for its own threads.
 const AT_A_TIME: usize = 8;
 
 /// Prints how to repeat a schedule that fails.
@@ -75,7 +75,7 @@ fn number(variable: &str, otherwise: u64) -> u64 {
     std::env::var(variable).map_or(otherwise, |text| text.parse().unwrap())
 }
 
-/// What happened in all schedules together.
+/// The counts of all schedules together.
 #[derive(Debug, Default)]
 struct Met {
     schedules: u64,
@@ -122,7 +122,7 @@ fn no_row_is_lost_doubled_or_torn_on_any_simulated_schedule() {
         }
     });
 
-    // Brokers and a network without faults would show nothing.
+    // Brokers and a network without faults would test nothing.
     let met = lock(&met);
     if count >= SCHEDULES {
         for fault in FAULTS {

@@ -1,4 +1,5 @@
-//! TLS (RFC 8446, RFC 5246) by rustls: its configuration from the settings, and its errors in terms of those settings.
+//! TLS (RFC 8446, RFC 5246) by rustls: the configuration that follows from the settings, and errors that name the
+//! settings.
 //!
 //! The broker's certificate is always verified, and its name unless `ssl.endpoint.identification.algorithm=none`. The
 //! name that the client connects by is sent with the handshake (SNI), so that a broker with several certificates can
@@ -27,7 +28,7 @@ pub(super) struct Identity {
     pub authorities: RootCertStore,
     /// The client's own certificate and its key.
     pub own: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
-    /// The certificate must be for the name that the client connects by.
+    /// The check that the certificate is for the name that the client connects by.
     pub names: Names,
 }
 
@@ -46,7 +47,7 @@ pub(super) struct Tls {
     options: SocketOptions,
 }
 
-/// Later than any certificate is valid.
+/// A time after the expiry of any certificate.
 const FAR_FUTURE: Duration = Duration::from_secs(100 * 366 * 24 * 60 * 60);
 
 /// The fault of a listener that does not encrypt.
@@ -56,13 +57,13 @@ const WITHOUT_TLS: &str = "answers without TLS, and security.protocol is set to 
 /// A verified stream.
 struct TlsSocket(StreamOwned<ClientConnection, TcpStream>);
 
-/// Verifies a certificate, and lets it have any name.
+/// Verifies a certificate, except for its name.
 #[derive(Debug)]
 struct AnyName(Arc<WebPkiServerVerifier>);
 
 impl Tls {
     /// # Errors
-    /// When the key does not fit the certificate, or no authority is trusted.
+    /// If the key does not fit the certificate, or no authority is trusted.
     pub fn new(identity: Identity, options: SocketOptions) -> Result<Self, TlsError> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let verifier = WebPkiServerVerifier::builder_with_provider(
@@ -93,7 +94,7 @@ impl Tls {
         })
     }
 
-    /// Connects, and has everything ready for the handshake.
+    /// Connects, and prepares the handshake.
     fn prepare(&self, address: &Address, limit: Duration) -> io::Result<TlsSocket> {
         let name = name_of(address)?;
         let session = ClientConnection::new(Arc::clone(&self.config), name);
@@ -103,8 +104,8 @@ impl Tls {
         Ok(TlsSocket(StreamOwned::new(session, tcp)))
     }
 
-    /// Returns when the verified certificate of a session expires. The verifier names that moment when it is given a
-    /// later one.
+    /// Returns the expiry of a session's verified certificate. The verifier's error contains it when it verifies the
+    /// certificate for a later time.
     fn certificate(&self, session: &ClientConnection, address: &Address) -> Option<Certificate> {
         let chain = session.peer_certificates()?;
         let (own, intermediates) = chain.split_first()?;
@@ -126,7 +127,7 @@ impl Tls {
     }
 }
 
-/// The name that the broker's certificate must be for.
+/// Returns the name that the broker's certificate must have.
 fn name_of(address: &Address) -> Result<ServerName<'static>, Denied> {
     ServerName::try_from(address.host.clone()).map_err(|_| {
         Denied(
@@ -221,7 +222,7 @@ impl Socket for TlsSocket {
 }
 
 impl Read for TlsSocket {
-    /// With TLS 1.3, a broker refuses the client's certificate after the handshake.
+    /// Reads from the stream. With TLS 1.3, a broker refuses the client's certificate only after the handshake.
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         self.0.read(into).map_err(explained)
     }
@@ -250,7 +251,7 @@ impl ServerCertVerifier for AnyName {
             self.0
                 .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
         match verified {
-            // The name is looked at last: all else was found good.
+            // The name is checked last, so everything else is valid.
             Err(TlsError::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
             )) => Ok(ServerCertVerified::assertion()),
@@ -281,7 +282,7 @@ impl ServerCertVerifier for AnyName {
     }
 }
 
-/// The other side does not seem to speak TLS, or went away.
+/// Returns `true` if the other side does not seem to speak TLS, or closed the connection.
 fn is_misunderstood(error: &io::Error) -> bool {
     match tls_error(error) {
         Some(error) => matches!(error, TlsError::InvalidMessage(_)),
@@ -301,7 +302,7 @@ fn tls_error(error: &io::Error) -> Option<&TlsError> {
     error.get_ref()?.downcast_ref()
 }
 
-/// The error in the words of the settings, if it is about them.
+/// Returns the error with the settings to change, if it is about them.
 fn explained(error: io::Error) -> io::Error {
     match tls_error(&error).and_then(reason) {
         Some(reason) => Denied(reason).into(),
@@ -309,7 +310,7 @@ fn explained(error: io::Error) -> io::Error {
     }
 }
 
-/// Returns why every handshake fails; none if another may succeed.
+/// Returns the reason why every handshake fails; none if another may succeed.
 fn reason(error: &TlsError) -> Option<String> {
     let reason = match error {
         TlsError::InvalidCertificate(error) => bad_certificate(error),
@@ -360,7 +361,7 @@ fn bad_certificate(error: &CertificateError) -> String {
     }
 }
 
-/// The names of a certificate, which come as in `DnsName("kafka-1")`.
+/// Returns the names of a certificate, which rustls gives in the form `DnsName("kafka-1")`.
 fn names_of(presented: &[String]) -> String {
     let name = |presented: &String| {
         let quoted = presented.split('"').nth(1);

@@ -5,8 +5,8 @@
 //! answer    length i32 │ correlation i32 │ tags │ body
 //! ```
 //!
-//! A broker answers the requests of a connection in their order, so requests can be pipelined, and an answer with
-//! another correlation than the oldest open request's is a broken connection. Each connection belongs to one thread.
+//! A broker answers the requests of a connection in their order, so requests can be pipelined. If an answer's
+//! correlation is not that of the oldest open request, the connection is broken. Each connection belongs to one thread.
 //!
 //! Invariants: a frame grows only as its bytes arrive and never beyond [`FRAME_LIMIT`]; after any error the
 //! connection is not used again; each error names the broker and the request.
@@ -24,11 +24,12 @@ use super::login::Login;
 use super::network::{Address, Denied, Network, Socket};
 use crate::runtime::Runtime;
 
-/// The largest answer that is accepted, as librdkafka's `receive.message.max.bytes` has it.
+/// The largest answer that is accepted: the default of librdkafka's `receive.message.max.bytes`.
 const FRAME_LIMIT: usize = 100_000_000;
 /// The most memory that is allocated for bytes that have not arrived.
 const GROWTH: usize = 1 << 20;
-/// The memory of a frame is a multiple of this, so that an answer a little larger than the last one moves nothing.
+/// The memory of a frame is a multiple of this, so that an answer a little larger than the last one fits without
+/// another allocation.
 const ROUNDED_TO: usize = 64 << 10;
 /// The name of this software in the brokers' metrics (KIP-511).
 const SOFTWARE: &str = "tidemark";
@@ -64,6 +65,17 @@ pub(super) enum WireError {
         request: &'static str,
         limit: Duration,
     },
+    /// The broker reads nothing on this connection for a while.
+    #[error(
+        "the broker {broker} throttles {request} of this client for {} ms: raise its quota {quota}",
+        throttled.as_millis()
+    )]
+    Throttled {
+        broker: Address,
+        request: &'static str,
+        throttled: Duration,
+        quota: &'static str,
+    },
     #[error("the broker {broker} answered {request} with bytes that cannot be read: {source}")]
     Malformed {
         broker: Address,
@@ -78,7 +90,7 @@ pub(super) enum WireError {
         request: &'static str,
         version: i16,
     },
-    #[error("the broker {broker} refused {request} for {subject}: {code}")]
+    #[error("the broker {broker} refused {request} for {subject}: {code}{}", code.explained())]
     Refused {
         broker: Address,
         request: &'static str,
@@ -91,7 +103,7 @@ pub(super) enum WireError {
     Denied { broker: Address, reason: Denied },
 }
 
-/// The bytes of an answer. The memory is used again by the next one.
+/// The bytes of an answer. The memory is used again for the next answer.
 #[derive(Default)]
 pub(super) struct Frame {
     bytes: Vec<u8>,
@@ -127,7 +139,7 @@ impl Frame {
         &self.bytes[..self.length]
     }
 
-    /// A frame that holds `bytes`.
+    /// Returns a frame with these bytes.
     #[cfg(test)]
     pub fn of(bytes: &[u8]) -> Self {
         Self {
@@ -197,7 +209,8 @@ impl Connection {
         Ok(connection)
     }
 
-    /// A broker that does not answer the first request may speak another protocol, which no second try would change.
+    /// Returns the refusal if a broker that does not answer the first request speaks another protocol, because a second
+    /// try would not help then.
     fn misunderstood(&self, error: WireError) -> WireError {
         // A silent broker is frozen or overloaded; a probe would double the wait.
         if !matches!(error, WireError::Lost { .. }) {
@@ -212,8 +225,8 @@ impl Connection {
         })
     }
 
-    /// Interprets `error` in place of the answer to the first request after the connection opened: a broker
-    /// that demands a login ends the connections of those that send other requests.
+    /// Interprets an error of the first request after the connection opened. A broker that demands a login ends a
+    /// connection on which another request comes first.
     pub fn undemanded(&self, error: WireError) -> WireError {
         let is_first = self.next_correlation == 2;
         if !is_first || self.access.login.is_some() || !matches!(error, WireError::Lost { .. }) {
@@ -285,7 +298,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Reads the answer to the oldest open request. Returns where its body begins in the frame.
+    /// Reads the answer to the oldest open request. Returns the place in the frame at which its body begins.
     pub fn receive(&mut self, limit: Duration, frame: &mut Frame) -> Result<usize, WireError> {
         let Some((correlation, api)) = self.open.pop_front() else {
             return Err(self.malformed(API_VERSIONS, Malformed("no request is open")));
@@ -350,13 +363,13 @@ impl Connection {
         }
     }
 
-    /// Returns whether the broker offers the request in the version that this client speaks.
+    /// Returns `true` if the broker offers the request in the version that this client uses.
     pub fn offers(&self, api: Api) -> bool {
         let mut ranges = self.versions.ranges.iter();
         ranges.any(|(key, least, most)| *key == api.key && (*least..=*most).contains(&api.version))
     }
 
-    /// The finalized level of the feature `transaction.version`; 0 if the cluster has none.
+    /// Returns the finalized level of the feature `transaction.version`; 0 if the cluster has none.
     pub fn transaction_version(&self) -> i16 {
         self.versions.transactions
     }
@@ -394,7 +407,7 @@ fn write_header(output: &mut Output<'_>, api: Api, correlation: i32, client_id: 
     }
 }
 
-/// Returns where the body begins.
+/// Reads the header of an answer. Returns the place at which the body begins.
 fn read_header(bytes: &[u8], api: Api, correlation: i32) -> Result<usize, Malformed> {
     let mut input = Input::new(bytes);
     if input.i32()? != correlation {
@@ -409,7 +422,7 @@ fn read_header(bytes: &[u8], api: Api, correlation: i32) -> Result<usize, Malfor
     Ok(bytes.len() - input.rest().len())
 }
 
-/// Reads all of `into`. A broker that sends a few bytes now and then gets until the deadline, and one wait more.
+/// Fills `into`. If a broker sends only a few bytes at a time, reading ends at the deadline, or one wait after it.
 fn read_exact(
     socket: &mut dyn Socket,
     into: &mut [u8],
@@ -438,7 +451,7 @@ fn ask_versions(output: &mut Output<'_>) {
 }
 
 impl Versions {
-    /// An old broker answers in the first version of the answer, which begins with the same code.
+    /// Reads the broker's offer. An old broker answers in the first version, which begins with the same code.
     fn read(input: &mut Input<'_>) -> Result<Self, Malformed> {
         if Code(input.i16()?) != Code::NONE {
             return Err(Malformed("it is a broker older than Kafka 2.4"));

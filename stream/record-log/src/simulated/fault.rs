@@ -92,7 +92,7 @@ pub enum Fault {
     None,
     /// It fails without an effect. A commit returns that nothing was published.
     Unavailable,
-    /// It is refused for good, as if a right were missing.
+    /// It is refused permanently, as if a right were missing.
     Refused,
     /// It has its effect, and fails. A commit returns that it may have happened.
     LoseReply,

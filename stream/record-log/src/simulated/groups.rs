@@ -1,5 +1,5 @@
-//! Groups of the simulated broker: members in the order in which they joined share the partitions in
-//! turn, from the moment at which one joins or leaves.
+//! Groups of the simulated broker. Partitions are dealt in turn to the members in the order in
+//! which they joined, anew whenever one joins or leaves.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -42,7 +42,7 @@ impl Groups {
         });
     }
 
-    /// Returns the partitions of a member; none if it is no member any more.
+    /// Returns the partitions of a member; none if it is not a member any more.
     pub(super) fn owned(
         &self,
         place: &(String, String),

@@ -1,7 +1,7 @@
 //! A member of a group on a simulated log.
 //!
-//! A member learns of a change by its next call, as a member of Kafka that was paused does. So two
-//! members may own a partition for a moment, and a consumer that does not take this is found out.
+//! A member receives a change at its next call, as a paused member of a Kafka group does. So two
+//! members may own a partition for a moment, and tests find consumers that do not tolerate this.
 
 use super::SimulatedLog;
 use super::fault::Call;
@@ -35,7 +35,7 @@ impl SimulatedMembership {
         })
     }
 
-    /// Returns the partitions of this member. One that was expelled joins again, as the last.
+    /// Returns the partitions of this member. An expelled member joins again, as the last one.
     fn find(&mut self, store: &mut Store) -> Result<(Owned, bool), LogError> {
         let partitions = store.topic(&self.topic)?.partitions();
         let place = (self.group.clone(), self.topic.clone());

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::store::StoredRecord;
+use super::store::{Partition, StoredRecord};
 use super::{Call, SimulatedLog};
 use crate::wakes::Registration;
 use crate::{LogError, Offset, Polled, Reader, Record, Wake};
@@ -45,55 +45,57 @@ impl SimulatedReader {
                     .partition_mut(partition)
                     .ok_or_else(unknown)?;
 
-                let nothing = Polled {
-                    records: 0,
-                    next_offset: from,
-                    end_as_of_ms: None,
-                };
-
-                if kept.is_silent() || kept.held_from.is_some_and(|held| held <= from) {
-                    return Ok((Vec::new(), nothing));
-                }
-
-                // Behind an open transaction nothing is readable, and no end is known.
-                let max = kept.held_from.map_or(max, |held| {
-                    max.min(usize::try_from(held - from).unwrap_or(usize::MAX))
-                });
-                let is_held = kept.held_from.is_some();
-
-                let out_of_range = || LogError::OffsetOutOfRange {
+                read(kept, from, max, as_of_ms).ok_or_else(|| LogError::OffsetOutOfRange {
                     topic: self.topic.clone(),
                     partition,
                     offset: from,
-                };
-                let (records, end) = kept.read(from, max).ok_or_else(out_of_range)?;
-
-                let is_whole = records.len() < max
-                    || records
-                        .last()
-                        .is_some_and(|record| record.offset + 1 == end);
-
-                let next_offset = if is_whole {
-                    end
-                } else {
-                    records.last().map_or(from, |record| record.offset + 1)
-                };
-
-                let next_offset = kept
-                    .held_from
-                    .map_or(next_offset, |held| next_offset.min(held));
-
-                Ok((
-                    records.to_vec(),
-                    Polled {
-                        records: records.len(),
-                        next_offset,
-                        end_as_of_ms: (next_offset == end && !is_held).then_some(as_of_ms),
-                    },
-                ))
+                })
             },
         )
     }
+}
+
+/// Returns up to `max` committed records from an offset on, and the outcome of the poll. Returns
+/// none if the partition does not have the offset.
+fn read(
+    kept: &mut Partition,
+    from: Offset,
+    max: usize,
+    as_of_ms: u64,
+) -> Option<(Vec<StoredRecord>, Polled)> {
+    if kept.is_silent() || kept.held_from.is_some_and(|held| held <= from) {
+        let nothing = Polled {
+            records: 0,
+            next_offset: from,
+            end_as_of_ms: None,
+        };
+        return Some((Vec::new(), nothing));
+    }
+
+    // Behind an open transaction nothing is readable, and no end is confirmed.
+    let max = kept.held_from.map_or(max, |held| {
+        max.min(usize::try_from(held - from).unwrap_or(usize::MAX))
+    });
+    let (records, end) = kept.read(from, max)?;
+
+    let behind_last = records.last().map(|record| record.offset + 1);
+    let is_whole = records.len() < max || behind_last == Some(end);
+    let next_offset = if is_whole {
+        end
+    } else {
+        behind_last.unwrap_or(from)
+    };
+    let next_offset = kept
+        .held_from
+        .map_or(next_offset, |held| next_offset.min(held));
+
+    let is_end = next_offset == end && kept.held_from.is_none();
+    let polled = Polled {
+        records: records.len(),
+        next_offset,
+        end_as_of_ms: is_end.then_some(as_of_ms),
+    };
+    Some((records.to_vec(), polled))
 }
 
 impl Reader for SimulatedReader {

@@ -190,7 +190,7 @@ impl Topic {
     }
 
     pub(super) fn partitions(&self) -> u32 {
-        u32::try_from(self.partitions.len()).expect("it was made from a u32")
+        u32::try_from(self.partitions.len()).expect("the number of partitions was a u32")
     }
 
     pub(super) fn ranges(&self) -> Vec<OffsetRange> {
@@ -263,7 +263,7 @@ impl Partition {
         self.end += 1;
     }
 
-    /// Leaves out so many offsets.
+    /// Leaves out this number of offsets.
     pub(super) fn skip(&mut self, offsets: u64) {
         self.end += offsets;
     }
@@ -283,7 +283,7 @@ impl Partition {
         self.records.retain(|record| record.offset != offset);
     }
 
-    /// Counts a poll, and returns whether it returns nothing.
+    /// Counts a poll. Returns `true` if the poll must return nothing.
     pub(super) fn is_silent(&mut self) -> bool {
         let is_silent = self.silent_polls > 0;
         self.silent_polls = self.silent_polls.saturating_sub(1);

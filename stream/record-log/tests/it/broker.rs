@@ -1,4 +1,4 @@
-//! Brokers of a test's own: to be configured, restarted and ended, in the versions of Kafka that users have.
+//! Brokers that a test starts, configures, restarts and ends, in the versions of Kafka that users have.
 //!
 //! Their jars are in the folders that `TIDEMARK_TEST_KAFKA_JARS` names (separated as in `PATH`), or in the harness's
 //! cache. Where `TIDEMARK_TEST_BROKERS` is not set, or there are no jars of the version, such tests are skipped loudly.
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use record_log::{Cleanup, LogSettings, RecordLog, TopicSpec, open};
 use tempfile::TempDir;
 
-/// How long a JVM may take on a busy machine.
+/// The time limit for the start of a JVM on a busy machine.
 pub const START_LIMIT: Duration = Duration::from_secs(300);
 /// The version that the other tests run on.
 pub const NEWEST: &str = "4.1.0";
@@ -30,7 +30,7 @@ pub enum Client {
 impl Client {
     pub const ALL: [Self; 2] = [Self::Librdkafka, Self::Native];
 
-    /// Opens the log of these brokers by this client.
+    /// Opens the log of these brokers with this client.
     pub fn open(self, brokers: &str, properties: &[(&str, &str)]) -> Arc<dyn RecordLog> {
         let brokers = brokers.to_owned();
         let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
@@ -50,7 +50,7 @@ impl Client {
     }
 }
 
-/// A broker that ends with this value. Its data stays until then.
+/// A broker. Dropping it ends the broker and deletes its data.
 pub struct Broker {
     pub folder: TempDir,
     pub jars: PathBuf,
@@ -59,8 +59,8 @@ pub struct Broker {
 }
 
 impl Broker {
-    /// Formats and starts a broker of this version with these settings, the first of whose ports is to be listened on.
-    /// It need not be ready yet when this returns. `format` are further arguments for formatting its folder.
+    /// Formats and starts a broker of this version with these settings. It listens on the first of the ports, and may
+    /// not be ready yet when this returns. `format` are further arguments for formatting its folder.
     pub fn start(
         version: &str,
         folder: TempDir,
@@ -74,7 +74,7 @@ impl Broker {
         Some(broker)
     }
 
-    /// As [`Broker::start`], and starts nothing.
+    /// As [`Broker::start`], without starting the broker.
     pub fn format(
         version: &str,
         folder: TempDir,
@@ -98,7 +98,7 @@ impl Broker {
         })
     }
 
-    /// A broker of this version without authentication.
+    /// Starts a broker of this version without authentication.
     pub fn open(version: &str, format: &[&str]) -> Option<Self> {
         let folder = TempDir::new().unwrap();
         let [port, controller] = free_ports();
@@ -118,7 +118,7 @@ log.dirs={}/log
         Self::start(version, folder, &settings, port, format)
     }
 
-    /// Its first address.
+    /// Returns its first address.
     pub fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }
@@ -139,7 +139,7 @@ log.dirs={}/log
         self.child = Some(child.unwrap());
     }
 
-    /// Ends it at once, as a machine does that loses its power.
+    /// Ends it at once, as a loss of power does.
     pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             child.kill().unwrap();
@@ -147,13 +147,13 @@ log.dirs={}/log
         }
     }
 
-    /// Ends it in good order: it hands over what it leads first.
+    /// Shuts it down: it first hands over the partitions that it leads.
     pub fn stop(&mut self) {
         self.signal("-TERM");
         self.child.take().unwrap().wait().unwrap();
     }
 
-    /// Has it do nothing, and keep its connections.
+    /// Stops its process without closing its connections.
     pub fn freeze(&self) {
         self.signal("-STOP");
     }
@@ -173,12 +173,12 @@ log.dirs={}/log
         run(java(&[&self.jars.join("*")], class).args(arguments));
     }
 
-    /// Classes of the test's own that settings of the broker may name.
+    /// Returns the folder of the test's classes, which settings of the broker may name.
     pub fn classes(&self) -> PathBuf {
         self.folder.path().join("classes")
     }
 
-    /// Waits for the listener: brokers listen before they can answer every request, and callers wait for the rest.
+    /// Waits for the listener. Brokers listen before they can answer every request, so callers must wait for that.
     pub fn await_listener(&mut self) {
         let deadline = Instant::now() + START_LIMIT;
         while TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_err() {
@@ -222,8 +222,8 @@ pub fn spec(name: &str, partitions: u32) -> TopicSpec {
     }
 }
 
-/// The folder of Kafka's jars of this version; none, with a line about the skipped test, if there is none or no broker
-/// is to be tested on.
+/// Returns the folder of Kafka's jars of this version. Returns none, and prints a line about the skipped test, if there
+/// is no folder or `TIDEMARK_TEST_BROKERS` is not set.
 fn jars(version: &str) -> Option<PathBuf> {
     let mut folders = named_folders().unwrap_or_else(cached_folders).into_iter();
     let found = folders.find(|folder| folder.join(format!("kafka_2.13-{version}.jar")).exists());
@@ -232,7 +232,7 @@ fn jars(version: &str) -> Option<PathBuf> {
     }
 
     let test = std::thread::current().name().unwrap_or_default().to_owned();
-    // Past the capture of the test harness: a skipped test must not look like one that passed.
+    // Written past the capture of the test harness: a skipped test must not look like one that passed.
     let skipped = format!(
         "SKIPPED: {test} (set TIDEMARK_TEST_BROKERS; name the jars of Kafka {version} in TIDEMARK_TEST_KAFKA_JARS, or fetch \
          them by `cargo verify --only provision`)\n"
@@ -247,14 +247,14 @@ fn named_folders() -> Option<Vec<PathBuf>> {
     for folder in &folders {
         assert!(
             folder.is_dir(),
-            "TIDEMARK_TEST_KAFKA_JARS names {}, which is no folder",
+            "TIDEMARK_TEST_KAFKA_JARS names {}, which is not a folder",
             folder.display()
         );
     }
     Some(folders)
 }
 
-/// Those in the harness's cache.
+/// Returns the folders of jars in the harness's cache.
 fn cached_folders() -> Vec<PathBuf> {
     let named = std::env::var_os("TIDEMARK_CACHE").map(PathBuf::from);
     let usual = || Some(Path::new(&std::env::var_os("HOME")?).join(".cache/tidemark"));
@@ -292,7 +292,7 @@ fn run(tool: &mut Command) {
     );
 }
 
-/// Ports that were free a moment ago.
+/// Returns ports that were free a moment ago.
 pub fn free_ports<const N: usize>() -> [u16; N] {
     let listeners = [(); N].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
     listeners.map(|listener| listener.local_addr().unwrap().port())

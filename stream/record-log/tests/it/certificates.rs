@@ -1,10 +1,10 @@
-//! Certificates of a test's own: an authority, and its certificates.
+//! Certificates that a test issues: an authority, and its certificates.
 
 use std::path::Path;
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
 
-/// The authority that a broker's certificates are from, and one that its clients do not trust.
+/// The authority of a broker's certificates, and one that its clients do not trust.
 pub struct Authorities {
     pub own: Issuer<'static, KeyPair>,
     pub foreign: Issuer<'static, KeyPair>,
@@ -38,7 +38,7 @@ fn authority(folder: &Path, name: &str) -> Issuer<'static, KeyPair> {
     Issuer::new(params, key)
 }
 
-/// Writes a certificate for `host` and its key, each alone and both together, as Kafka takes them.
+/// Writes a certificate for `host` and its key, each in a file and both in one, which is Kafka's form.
 pub fn issue(folder: &Path, issuer: &Issuer<'static, KeyPair>, name: &str, host: &str, until: i32) {
     let mut params = CertificateParams::new([host.to_owned()]).unwrap();
     params.not_before = date_time_ymd(2000, 1, 1);

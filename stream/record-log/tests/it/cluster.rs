@@ -1,4 +1,4 @@
-//! Three brokers of a test's own, whose leaders move.
+//! Three brokers that a test starts, and whose leaders move.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -10,12 +10,12 @@ use tempfile::TempDir;
 use crate::broker::{Broker, SMALL, free_ports};
 
 pub const NODES: usize = 3;
-/// A broker that is gone is noticed after this time.
+/// The time after which the cluster notices that a broker is gone.
 const SESSION: Duration = Duration::from_secs(3);
-/// More brokers at a time are too much for a small machine.
+/// Lets one cluster run at a time: more brokers are too much for a small machine.
 static TURN: Mutex<()> = Mutex::new(());
 
-/// Three brokers, each of which may be the controller, too. The order of nodes is that of their ids.
+/// Three brokers, each of which can be the controller, too. Nodes are in the order of their ids.
 pub struct Cluster {
     pub brokers: Vec<Broker>,
     pub addresses: String,
@@ -28,7 +28,7 @@ pub struct Cluster {
 pub struct Ports {
     pub client: u16,
     pub controller: u16,
-    /// Not listened on, unless a test has further settings for it.
+    /// A port for tests: the broker listens on it only if further settings name it.
     pub internal: u16,
 }
 
@@ -40,7 +40,7 @@ impl Cluster {
         further: impl Fn(usize, Ports) -> String + Sync,
     ) -> Option<Self> {
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-        // Drawn at once, or one could be drawn twice.
+        // All ports are drawn at once, because one could be drawn twice otherwise.
         let drawn: [u16; 3 * NODES] = free_ports();
         let ports = [0, 1, 2].map(|node| Ports {
             client: drawn[node],
@@ -54,7 +54,8 @@ impl Cluster {
             Broker::format(version, folder, &settings, port, format)
         };
 
-        // Formatting starts a JVM for each. Only this thread has the test's name, in case it is skipped.
+        // Formatting starts a JVM for each node. The first is formatted on this thread, because only it has the test's
+        // name for the line about a skipped test.
         let first = format_node(0)?;
         let mut brokers = std::thread::scope(|scope| {
             let format_node = &format_node;
@@ -82,7 +83,8 @@ impl Cluster {
         })
     }
 
-    /// The nodes that lead the topic's partitions, by partition, as another client sees them; none of a partition without a leader.
+    /// Returns the nodes that lead the topic's partitions, by partition, from another client; none for a partition
+    /// without a leader.
     pub fn leaders(&self, topic: &str) -> Vec<Option<usize>> {
         let found = self
             .witness

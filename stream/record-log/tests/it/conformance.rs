@@ -1,4 +1,4 @@
-//! The promises of every record log, tested on each of them.
+//! The contract of every record log, tested on each of them.
 
 mod publishing;
 mod reading;
@@ -36,17 +36,17 @@ macro_rules! on_every_log {
 on_every_log! {
     records_of_a_partition_are_read_in_the_order_they_were_sent
     a_commit_publishes_to_all_partitions_and_topics_together
-    what_a_dropped_publisher_left_uncommitted_is_never_read
+    uncommitted_records_of_a_dropped_publisher_are_never_read
     progress_is_read_back_by_the_next_holder
     progress_is_bytes_up_to_a_limit
     publishers_opened_together_have_each_their_own_progress
     a_commit_without_records_still_carries_its_progress
     the_earlier_holder_is_fenced_and_nothing_of_it_is_read
     an_at_least_once_publisher_publishes_and_keeps_its_progress
-    the_end_is_known_and_lies_where_the_log_says
-    an_end_is_dated_before_it_was_asked_for_and_dated_anew
-    what_comes_after_a_dated_end_was_appended_after_its_date
-    a_reader_starts_at_its_offset_and_polls_no_more_than_asked
+    the_end_is_the_one_that_the_log_returns
+    an_end_is_dated_before_its_request_and_dated_again
+    records_after_a_dated_end_were_appended_after_its_date
+    a_reader_starts_at_its_offset_and_polls_at_most_the_maximum
     a_position_beyond_the_end_is_out_of_range
     an_unknown_topic_or_partition_is_named
     tombstones_empty_values_and_headers_come_back_as_sent

@@ -1,4 +1,4 @@
-//! The promises of the embedded log alone: it persists, survives a kill, locks its folder, deletes and compacts.
+//! Tests of the embedded log alone: it persists, survives a kill, locks its folder, deletes and compacts.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
@@ -15,7 +15,7 @@ use tempfile::TempDir;
 
 use crate::subject::{all, assert_values, open_embedded, publish, record, transactional};
 
-/// The folder of the log of [`what_was_committed_survives_a_kill`]'s child process.
+/// The folder of the log of [`committed_records_survive_a_kill`]'s child process.
 const CHILD_FOLDER: &str = "TIDEMARK_TEST_CHILD_FOLDER";
 const BATCH: u64 = 100;
 
@@ -106,9 +106,10 @@ fn a_file_that_is_no_log_is_refused() {
     ));
 }
 
-/// The child prints each progress after its commit; every printed one is there after the kill, and nothing in part.
+/// The child prints each progress after its commit. After the kill every printed one is there, and no commit is there
+/// in part.
 #[test]
-fn what_was_committed_survives_a_kill() {
+fn committed_records_survive_a_kill() {
     let folder = TempDir::new().unwrap();
     for _ in 0..3 {
         let mut child = spawn_publisher(folder.path());
@@ -146,7 +147,7 @@ fn spawn_publisher(folder: &Path) -> Child {
         .unwrap()
 }
 
-/// The body of the child process; without its folder in the environment there is nothing to do.
+/// The body of the child process. It does nothing unless the environment names its folder.
 #[test]
 fn child_publishes_until_it_is_killed() {
     let Some(folder) = std::env::var_os(CHILD_FOLDER) else {
@@ -174,7 +175,7 @@ fn child_publishes_until_it_is_killed() {
     }
 }
 
-/// A log whose clock the test sets.
+/// Returns a log whose clock the test sets.
 fn at_own_time(folder: &Path) -> (EmbeddedLog, Arc<AtomicU64>) {
     let clock_ms = Arc::new(AtomicU64::new(1_000_000));
     let clock = Arc::clone(&clock_ms);
@@ -185,7 +186,7 @@ fn at_own_time(folder: &Path) -> (EmbeddedLog, Arc<AtomicU64>) {
 }
 
 #[test]
-fn records_older_than_the_retention_are_deleted_and_their_readers_told() {
+fn records_beyond_the_retention_are_deleted_and_reported() {
     let folder = TempDir::new().unwrap();
     let (log, clock_ms) = at_own_time(folder.path());
     log.ensure_topics(&[spec("orders", 1, Cleanup::Delete, Duration::from_secs(60))])
@@ -274,7 +275,7 @@ fn compaction_keeps_the_newest_of_each_key_in_its_place() {
 }
 
 #[test]
-fn a_topic_of_an_earlier_version_is_kept_as_the_program_now_wants_it() {
+fn a_topic_of_an_earlier_version_gets_the_new_retention() {
     let folder = TempDir::new().unwrap();
     let day = Duration::from_secs(86_400);
     let week = Duration::from_secs(7 * 86_400);

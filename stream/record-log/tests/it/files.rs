@@ -1,5 +1,4 @@
-//! The promises of a topic that is read from files; all other topics are those of the log
-//! beside it.
+//! Tests of a topic that is read from files. All other topics are those of the log beside it.
 
 use std::fs;
 use std::path::Path;
@@ -43,8 +42,8 @@ fn open_beside(
     FilesLog::open(&settings, TOPIC, rest)
 }
 
-/// Reads a partition in polls of at most `max` records: the offset and value of each record, and the
-/// offset at which it ends.
+/// Reads a partition in polls of at most `max` records. Returns the offset and value of each record, and the offset of
+/// the end.
 fn read(
     log: &FilesLog,
     partition: u32,
@@ -149,7 +148,7 @@ fn a_header_is_no_record_whether_or_not_reading_begins_at_it() {
 }
 
 #[test]
-fn the_topic_is_what_the_files_held_when_they_were_opened() {
+fn the_topic_has_the_content_of_the_files_when_opened() {
     let folder = folder(&[("a", b"1\n2")]);
     let file = folder.path().join("a");
     let log = open(&file, false).unwrap();
@@ -185,11 +184,11 @@ fn a_line_may_be_as_long_as_the_limit_and_no_longer() {
 }
 
 #[test]
-fn what_cannot_be_read_as_lines_is_refused_by_name() {
+fn files_that_are_not_lines_are_refused_by_name() {
     let with_folder = folder(&[("a", b"1\n")]);
     fs::create_dir(with_folder.path().join("2026")).unwrap();
     let error = message(open(with_folder.path(), false));
-    assert!(error.contains("2026 is no regular file"), "{error}");
+    assert!(error.contains("2026 is not a regular file"), "{error}");
 
     for name in ["orders.ndjson.gz", "orders.ZST"] {
         let compressed = folder(&[(name, b"1\n")]);

@@ -1,4 +1,4 @@
-//! The promises of a topic that is generated; all other topics are those of the log beside it.
+//! Tests of a topic that is generated. All other topics are those of the log beside it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -39,7 +39,7 @@ fn open(settings: GeneratorSettings) -> Result<GeneratorLog, LogError> {
     )
 }
 
-/// Polls once: offset, number and value of each record.
+/// Polls once. Returns the offset, number and value of each record, and the result of the poll.
 fn poll(reader: &mut dyn Reader, partition: u32, max: usize) -> (Vec<(Offset, u64, u64)>, Polled) {
     let number = |bytes: Option<&[u8]>| {
         std::str::from_utf8(bytes.unwrap())
@@ -97,7 +97,7 @@ fn a_topic_has_the_same_records_in_any_number_of_partitions() {
 }
 
 #[test]
-fn a_reader_that_begins_anywhere_reads_what_another_one_read_there() {
+fn readers_from_any_offset_read_the_same_records() {
     let log = open(settings(3, Some(31), None)).unwrap();
     let mut reader = log.reader(TOPIC, &[(1, 0)]).unwrap();
     let (whole, _) = poll(reader.as_mut(), 1, 100);
@@ -112,7 +112,7 @@ fn a_reader_that_begins_anywhere_reads_what_another_one_read_there() {
             loop {
                 let (more, polled) = poll(reader.as_mut(), 1, max);
                 records.extend(more);
-                // An end is confirmed with the last record, and not before.
+                // The end is confirmed with the last record, not before.
                 assert_eq!(polled.is_at_end(), records.len() == rest.len());
                 if polled.is_at_end() {
                     break;
@@ -159,10 +159,10 @@ fn records_of_a_rate_are_readable_in_time_and_confirm_no_end() {
     let mut reader = log.reader(TOPIC, &[(0, 0)]).unwrap();
     let (waker, woken) = channel();
     reader.on_readable(Arc::new(move || {
-        // Nobody listens when the test has ended.
+        // There is no receiver after the test has ended.
         let _ = waker.send(());
     }));
-    // The first wake-up is at once, and others follow by themselves.
+    // The first wake-up is at once, and further ones follow without a poll.
     for _ in 0..3 {
         woken.recv_timeout(Duration::from_secs(60)).unwrap();
     }
@@ -189,7 +189,7 @@ fn a_rate_with_an_end_confirms_it_when_all_is_read() {
 }
 
 #[test]
-fn settings_without_a_record_are_refused_and_other_topics_are_those_beside() {
+fn settings_without_a_record_are_refused() {
     for (settings, reason) in [
         (settings(0, Some(1), None), "at least 1 partition"),
         (settings(1, None, None), "needs a rate"),

@@ -1,6 +1,7 @@
-//! The refusals of a Kafka with authentication and authorization to either client: by name, and at once.
+//! Refusals of a Kafka with authentication and authorization: both clients return them at once, with the name of the
+//! right.
 //!
-//! The broker is this test's own: SASL PLAIN over plain text, and Kafka's authorizer.
+//! The test starts its own broker, with SASL PLAIN over plain text and Kafka's authorizer.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -19,7 +20,7 @@ use crate::subject::{publish, record};
 const LOGIN: &str = "org.apache.kafka.common.security.plain.PlainLoginModule";
 
 #[test]
-fn what_is_denied_is_named_and_never_unavailable() {
+fn a_missing_right_is_named_and_never_unavailable() {
     let Some(guarded) = Guarded::start() else {
         return;
     };
@@ -28,7 +29,7 @@ fn what_is_denied_is_named_and_never_unavailable() {
     create_when_ready(&*admin, &["orders", "results"]);
     publish(&*admin, "orders", 0, &[b"an order"]);
 
-    // The progress topic comes to be with the first publisher.
+    // The first publisher creates the progress topic.
     admin
         .publisher("first", Delivery::Transactional)
         .unwrap()
@@ -36,7 +37,7 @@ fn what_is_denied_is_named_and_never_unavailable() {
         .unwrap();
     grant(&guarded);
 
-    // Each part waits for brokers' answers most of the time.
+    // Each part mostly waits for brokers' answers, so they run at the same time.
     let parts: [fn(&Guarded, Client); 4] = [
         denied_reading,
         denied_sharing,
@@ -56,7 +57,7 @@ fn what_is_denied_is_named_and_never_unavailable() {
     rights_that_are_taken_away(&guarded);
 }
 
-/// Gives each user all rights but the one that its name lacks.
+/// Gives each user all rights except the one that its name is about.
 fn grant(guarded: &Guarded) {
     // Earlier versions kept progress in the last one: a publisher without progress looks for it.
     let topics = [
@@ -83,7 +84,7 @@ fn grant(guarded: &Guarded) {
     guarded.allow(&["mute"], &["Describe", "Write"], &ids);
 }
 
-/// A member that may not join its group names it. The client of our own has no groups.
+/// The error of a member that may not join its group names the group. The native client has no groups.
 fn denied_sharing(guarded: &Guarded, client: Client) {
     let blind = guarded.log(client, "blind", "blind-secret");
     let mut member = blind.join("a-group", "orders").unwrap();
@@ -164,7 +165,7 @@ fn denied_publishing(guarded: &Guarded, client: Client) {
         "WRITE on transactional id \"nameless\" is denied",
     );
 
-    // Nothing at all may be written: the broker gives this producer no id.
+    // This user may write nothing: the broker gives its producer no id.
     let writeless = guarded.log(client, "writeless", "writeless-secret");
     let denied = writeless
         .publisher("writeless", Delivery::AtLeastOnce)
@@ -179,7 +180,7 @@ fn denied_publishing(guarded: &Guarded, client: Client) {
     );
 }
 
-/// A caller that the broker does not have, and one with a wrong password: every call reports it.
+/// Checks that every call of an unknown user, and of one with a wrong password, reports this.
 fn unknown_callers(guarded: &Guarded, client: Client) {
     let wrong = match client {
         Client::Librdkafka => "Kafka does not accept this user name or password (SASL)",
@@ -214,7 +215,7 @@ fn unknown_callers(guarded: &Guarded, client: Client) {
     }
 }
 
-/// A reader and a publisher of each client that live when their rights end.
+/// Takes the rights away from an open reader and an open publisher of each client.
 fn rights_that_are_taken_away(guarded: &Guarded) {
     let both = ["--topic", "orders", "--topic", "results"];
     let kept = ["--topic", PROGRESS_TOPIC, "--topic", "tidemark-progress"];

@@ -1,4 +1,4 @@
-//! The promises of the logs on Kafka alone.
+//! Tests of both logs on Kafka.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use crate::subject::{
     all, assert_values, poll_until, publish, record, topic, transactional, unique,
 };
 
-/// Runs a check on the log by librdkafka and on the one by our own client.
+/// Runs a check on the log with librdkafka and on the one with the native client.
 fn on_both_clients(check: fn(&dyn RecordLog)) {
     let subjects = [crate::subject::kafka(), crate::subject::native()];
     for subject in subjects.into_iter().flatten() {
@@ -28,7 +28,7 @@ fn on_both_clients(check: fn(&dyn RecordLog)) {
 }
 
 #[test]
-fn a_position_that_retention_deleted_is_told_and_never_skipped() {
+fn a_deleted_position_is_an_error_and_never_skipped() {
     let Some(subject) = crate::subject::kafka() else {
         return;
     };
@@ -96,7 +96,7 @@ fn the_end_lies_behind_aborted_records_and_markers() {
         earlier.send(record(&topic, 0, b"aborted")).unwrap();
     }
 
-    // Long enough in the buffer to be sent, so that there is something to abort.
+    // The record is sent before the abort, so that there is something to abort.
     let deadline = std::time::Instant::now() + Duration::from_secs(30);
     while high_watermark(&topic) < 102 {
         assert!(
@@ -106,7 +106,7 @@ fn the_end_lies_behind_aborted_records_and_markers() {
     }
 
     let end_while_open = log.offsets(&topic).unwrap()[0].end;
-    // Records behind an open transaction are not readable, and may be committed: such an end does not count.
+    // Records behind an open transaction are not readable and may be committed, so its end does not count.
     let mut waiting = log.reader(&topic, &[(0, 0)]).unwrap();
     let before_end = std::time::Instant::now() + Duration::from_secs(2);
     let mut read = 0;
@@ -177,8 +177,8 @@ fn a_transaction_that_is_aborted_at_once_costs_no_record() {
     on_both_clients(abort_at_once);
 }
 
-/// Aborts transactions sooner or later after they begin: their partition is added before, meanwhile, or not at all, because the
-/// last commit is still being written.
+/// Aborts transactions after different times. By then their partition was added, is being added, or could not be added
+/// because the last commit is still being written.
 fn abort_at_once(log: &dyn RecordLog) {
     let topic = topic(log, 1);
     let id = unique("aborting");
@@ -190,7 +190,7 @@ fn abort_at_once(log: &dyn RecordLog) {
             let sent = publisher.send(record(&topic, 0, value.as_bytes()));
             match sent.and_then(|()| publisher.commit(&of_number(number))) {
                 Ok(()) => break,
-                // The abort failed for good. Nothing of this transaction may be published.
+                // The abort failed permanently. No record of this transaction may be published.
                 Err(PublishError::MayHaveHappened(_)) => {
                     publisher = transactional(log, &id);
                     let before = (number > 1).then(|| of_number(number - 1));
@@ -215,7 +215,7 @@ fn abort_at_once(log: &dyn RecordLog) {
     assert_values(log, &topic, 0, &values);
 }
 
-/// A producer with a transaction that holds a record on the partition, and that only the brokers end.
+/// Returns a producer with an open transaction that has a record on the partition. Only the brokers end it.
 fn open_transaction(topic: &str, partition: u32) -> BaseProducer {
     let producer: BaseProducer = ClientConfig::new()
         .set(
@@ -257,7 +257,7 @@ fn bound_records_and_batches(log: &dyn RecordLog) {
         "{refused}"
     );
 
-    // Bytes that do not compress fill batches of their whole size.
+    // Bytes that do not compress give batches of the full size.
     let values: Vec<Vec<u8>> = (0..200_u32).map(|n| noise(n, 1_000)).collect();
     for value in &values {
         publisher.send(record(&topic, 0, value)).unwrap();
@@ -284,7 +284,7 @@ fn bound_records_and_batches(log: &dyn RecordLog) {
     assert_eq!(transactional(log, &unique("other")).progress(), None);
 }
 
-/// Bytes that no codec makes smaller.
+/// Returns bytes that no codec makes smaller.
 fn noise(seed: u32, length: usize) -> Vec<u8> {
     let mut state = u64::from(seed) + 1;
     let mut next = || {
@@ -328,7 +328,7 @@ fn refuse_an_unknown_topic(log: &dyn RecordLog) {
     );
 }
 
-/// The end of all that was written, committed or not.
+/// Returns the end of all written records, committed or not.
 fn high_watermark(topic: &str) -> i64 {
     use rdkafka::consumer::{BaseConsumer, Consumer};
 
@@ -355,7 +355,7 @@ fn brokers_that_are_away_are_unavailable_to_every_call() {
 }
 
 #[test]
-fn a_property_that_is_unknown_or_not_the_callers_is_refused_at_once() {
+fn an_unknown_or_reserved_property_is_refused_at_once() {
     let refused = |name: &str| {
         KafkaLog::new("127.0.0.1:9", &[(name.to_owned(), "1".to_owned())])
             .err()
@@ -382,7 +382,7 @@ const ODD_TIMES: [i64; 6] = [
 ];
 
 #[test]
-fn odd_times_of_producers_are_read_as_they_are_or_replaced_by_the_broker() {
+fn odd_times_of_producers_are_kept_or_replaced() {
     let Some(subject) = crate::subject::kafka() else {
         return;
     };
@@ -422,7 +422,7 @@ fn odd_times_of_producers_are_read_as_they_are_or_replaced_by_the_broker() {
     }
 }
 
-/// Creates a topic of one partition that takes any time.
+/// Creates a topic of one partition that accepts any time.
 fn create_stamped(topic: &str, timestamp_type: &str) {
     let brokers = std::env::var("TIDEMARK_TEST_BROKERS").unwrap();
     let admin: AdminClient<DefaultClientContext> = ClientConfig::new()

@@ -1,11 +1,12 @@
-//! Three brokers, of which each ends and comes back while transactions go on: leaders, coordinators and the controller move.
+//! Transactions on three brokers, each of which fails and comes back: leaders, coordinators and the controller move.
 //!
-//! A publisher and a reader of the native client go on all the time. In the end, librdkafka reads the committed records: each
-//! transaction must be there once, whole, and in its order, and nothing of those that were abandoned. The reader must have seen
-//! the same.
+//! A publisher and a reader of the native client go on all the time. At the end librdkafka reads the committed records.
+//! Each transaction must be there once, whole, and in its order, and no record of an abandoned one. The reader must
+//! have received the same records.
 //!
-//! librdkafka only opens publishers here. As the publisher of transactions it passed five runs of six, and ended the process in
-//! one, by the assertion `rk->rk_eos.txn_req_cnt > 0` of its handler of AddPartitionsToTxn (2.12.1, `rdkafka_txnmgr.c:1007`).
+//! librdkafka only opens publishers here. As the publisher of transactions it passed five runs of six; in the sixth it
+//! ended the process by the assertion `rk->rk_eos.txn_req_cnt > 0` of its handler of AddPartitionsToTxn (2.12.1,
+//! `rdkafka_txnmgr.c:1007`).
 
 use std::collections::BTreeMap;
 use std::panic::resume_unwind;
@@ -27,21 +28,21 @@ use crate::subject::record;
 
 const PARTITIONS: u32 = 3;
 const TOPIC_PREFIX: &str = "moved";
-/// How many transactions each publisher commits, and each reader reads, between two troubles.
+/// The number of transactions that each publisher commits, and each reader reads, between two troubles.
 const BETWEEN: u64 = 10;
-/// Before one transaction in so many, another is abandoned.
+/// Before one transaction in this number, another one is abandoned.
 const ABANDONED_ONE_IN: u64 = 10;
-/// A broker that does not answer for so long is given up.
+/// The time without an answer after which a client gives up a broker.
 const SILENCE_MS: &str = "4000";
 /// The publishers' pace.
 const PACE: Duration = Duration::from_millis(10);
-/// Publishers that are opened and publish nothing, by the last part of their ids.
+/// The publishers that are opened and publish nothing: the last parts of their ids.
 const OTHERS: [u8; 6] = [0, 1, 2, 3, 4, 5];
-/// The interval of looks at what goes on.
+/// The interval at which conditions are checked.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
-/// Longer than leaders take to move on a busy machine.
+/// A time limit that is longer than leaders take to move on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(90);
-/// It is so large that most of its records are sent before.
+/// The number of records of an abandoned transaction, so large that most of them are sent before it ends.
 const ABANDONED_RECORDS: usize = 9;
 const LARGE_BYTES: usize = 300 << 10;
 
@@ -50,7 +51,7 @@ fn leaders_move_and_brokers_return_and_nothing_is_lost() {
     assert_nothing_is_lost(NEWEST);
 }
 
-/// Its transactions have the first protocol.
+/// Kafka 3.9 has the first protocol of transactions.
 #[test]
 fn leaders_move_on_kafka_3_9_and_nothing_is_lost() {
     assert_nothing_is_lost("3.9.1");
@@ -73,7 +74,7 @@ fn assert_nothing_is_lost(version: &str) {
     lives.iter().for_each(Life::compare);
 }
 
-/// Has all threads end when the test fails: the scope waits for them.
+/// Ends all threads when the test fails, because the scope waits for them.
 struct Stopping<'a>(&'a [Life]);
 
 impl Drop for Stopping<'_> {
@@ -112,7 +113,7 @@ impl Trouble {
     }
 }
 
-/// Each broker is away once, and leads again afterwards: the controller sees to that.
+/// Makes each broker fail once. Afterwards the controller lets it lead again.
 fn trouble(cluster: &mut Cluster, lives: &[Life], opening: &Life) {
     let open_others = || lives.iter().chain([opening]).for_each(Life::open_others);
     await_all(lives, 1);
@@ -129,7 +130,7 @@ fn trouble(cluster: &mut Cluster, lives: &[Life], opening: &Life) {
     }
 }
 
-/// Waits until each publisher has committed so many transactions more, and each reader has read them.
+/// Waits until each publisher has committed `more` further transactions, and each reader has read them.
 fn await_all(lives: &[Life], more: u64) {
     for life in lives {
         let committed = life.committed.load(Ordering::SeqCst) + more;
@@ -181,7 +182,7 @@ fn join(threads: [ScopedJoinHandle<'_, ()>; 2]) {
     }
 }
 
-/// A publisher and a reader of one client, and the topic that is theirs.
+/// A publisher and a reader of one client, and their topic.
 struct Life {
     client: Client,
     log: Arc<dyn RecordLog>,
@@ -190,7 +191,7 @@ struct Life {
     noise: String,
     /// The number of the newest transaction that is committed.
     committed: AtomicU64,
-    /// The number of the newest transaction that the reader has read all of.
+    /// The number of the newest transaction that the reader has read completely.
     read: AtomicU64,
     is_stopped: AtomicBool,
 }
@@ -247,8 +248,8 @@ impl Life {
         self.is_stopped.load(Ordering::SeqCst)
     }
 
-    /// Plays the job's part: sends unpublished records again. After a commit that may have happened, the progress of a new
-    /// publisher decides.
+    /// Publishes as the job does: sends unpublished records again, and after a commit that may have happened takes the
+    /// outcome from the progress of a new publisher.
     fn publish(&self) {
         let _stopping = Stopping(from_ref(self));
         let mut publisher = self.open();
@@ -288,7 +289,7 @@ impl Life {
         }
     }
 
-    /// Opens publishers whose progress lies in partitions that each of the brokers led: their leaders must be found again.
+    /// Opens publishers whose progress is in partitions of all brokers, so that their leaders must be found again.
     fn open_others(&self) {
         let ids = OTHERS.map(|other| format!("{}-{other}", self.topic));
         let ids = ids.each_ref().map(String::as_str);
@@ -312,7 +313,8 @@ impl Life {
         publisher.commit(&of_number(number))
     }
 
-    /// Sends records that are never committed: the publisher ends, and the brokers abort its transaction when it is opened anew.
+    /// Sends records that are never committed. The publisher is dropped, and the brokers abort its transaction when it
+    /// is opened again.
     fn abandon(&self, mut publisher: Box<dyn Publisher>) {
         for partition in (0..PARTITIONS).cycle().take(ABANDONED_RECORDS) {
             match publisher.send(record(&self.topic, partition, self.noise.as_bytes())) {
@@ -419,7 +421,7 @@ fn value(number: u64, partition: u32) -> String {
     format!("{number}/{partition}")
 }
 
-/// A text that no codec makes much smaller.
+/// Returns a text that no codec makes much smaller.
 pub fn noise(seed: u64) -> String {
     let mut state = seed + 1;
     let mut next = || {

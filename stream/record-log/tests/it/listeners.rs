@@ -1,4 +1,4 @@
-//! The listeners of a broker of a test's own: each has a name, a protocol and a port.
+//! The listeners of a test's broker: each has a name, a protocol and a port.
 //!
 //! The first listener is open: no client logs in, and the broker uses it for itself. A test adds the settings of the
 //! others, for example a keystore for each.
@@ -10,7 +10,7 @@ use crate::broker::{SMALL, free_ports};
 /// The login module of SCRAM, whose users are in the broker's metadata.
 pub const SCRAM_LOGIN: &str = "org.apache.kafka.common.security.scram.ScramLoginModule required;";
 
-/// Listeners on ports that were free a moment ago.
+/// Listeners, on ports that were free a moment ago.
 pub struct Listeners<const N: usize> {
     protocols: [(&'static str, &'static str); N],
     ports: [u16; N],
@@ -25,7 +25,7 @@ impl<const N: usize> Listeners<N> {
         }
     }
 
-    /// The port of the open listener.
+    /// Returns the port of the open listener.
     pub fn open_port(&self) -> u16 {
         self.ports[0]
     }
@@ -44,7 +44,7 @@ impl<const N: usize> Listeners<N> {
         names.position(|name| *name == listener).unwrap()
     }
 
-    /// The settings of a broker with these listeners, and with its data in `folder`.
+    /// Returns the settings of a broker with these listeners, and with its data in `folder`.
     pub fn settings(&self, folder: &Path) -> String {
         let [controller] = free_ports();
         let (open, _) = self.protocols[0];
@@ -77,7 +77,7 @@ log.dirs={folder}/log
     }
 }
 
-/// The settings by which a listener shows this certificate.
+/// Returns the settings by which a listener presents this certificate.
 pub fn keystore(folder: &Path, listener: &str, certificate: &str) -> String {
     format!(
         "listener.name.{listener}.ssl.keystore.type=PEM
@@ -87,7 +87,8 @@ listener.name.{listener}.ssl.keystore.location={}/{certificate}.both
     )
 }
 
-/// The arguments that add users to a broker when its folder is formatted. A user's password is the name and `-secret`.
+/// Returns the arguments that add users to a broker when its folder is formatted. A user's password is its name and
+/// `-secret`.
 pub fn scram_users(mechanisms: &[&str], users: &[&str]) -> Vec<String> {
     let mut arguments = Vec::new();
     for mechanism in mechanisms {

@@ -1,4 +1,4 @@
-//! One conformance suite for every record log, and the promises of single ones.
+//! One conformance suite for every record log, and tests of single logs.
 //!
 //! The suite runs on Apache Kafka when `TIDEMARK_TEST_BROKERS` names brokers, and prints a line when it is skipped.
 
@@ -15,12 +15,15 @@ mod guarded;
 mod kafka;
 mod leaders;
 mod listeners;
+mod lost_topic;
 mod membership;
 mod native;
+mod quota;
 mod racks;
 mod secured;
 mod simulated;
 mod subject;
+mod throttle;
 mod tidy;
 mod timed_out;
 mod versions;

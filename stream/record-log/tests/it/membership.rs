@@ -8,11 +8,11 @@ use record_log::{LogError, Membership, Owned, RecordLog, Signal};
 
 use crate::subject::{Subject, kafka, native, publish, simulated, topic, unique};
 
-/// Longer than any assignment takes that comes: a session of Kafka's is 10 s.
+/// A time limit that is longer than any assignment takes. A session in Kafka is 10 s.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// The pause between two calls: each of them shows the group that its member works.
+/// The pause between two calls. Each call shows the group that its member is alive.
 const CALL_AGAIN: Duration = Duration::from_millis(50);
-/// The topic and the group of a member in a process of its own.
+/// The variable with the topic and the group of a member in a process of its own.
 const MEMBER: &str = "RECORD_LOG_TEST_MEMBER";
 
 fn subjects() -> impl Iterator<Item = Subject> {
@@ -32,7 +32,7 @@ fn owned(member: &mut dyn Membership) -> BTreeSet<u32> {
     }
 }
 
-/// Calls all members until `is_settled` takes the partitions that they own, in their order.
+/// Calls all members until `is_settled` returns `true` for the partitions that they own, in the order of the members.
 fn settle(
     members: &mut [Box<dyn Membership>],
     signal: &Signal,
@@ -52,7 +52,7 @@ fn settle(
     }
 }
 
-/// Returns whether each partition has one owner, and no member owns two more than another.
+/// Returns `true` if each partition has one owner, and no member owns two more than another.
 fn are_fair(shares: &[BTreeSet<u32>], partitions: u32) -> bool {
     let all: Vec<u32> = shares.iter().flatten().copied().collect();
     let distinct: BTreeSet<u32> = all.iter().copied().collect();
@@ -94,7 +94,8 @@ fn no_partition_has_two_owners_while_members_that_live_join() {
     let mut members = vec![join(log, &group, &topic, &signal)];
     settle(&mut members, &signal, |shares| are_fair(shares, 6));
 
-    // A member is called one after another, so two owners would show in one round.
+    // The members are called one after another, so two owners of a partition would show within one
+    // round.
     for _ in 0..2 {
         members.push(join(log, &group, &topic, &signal));
         settle(&mut members, &signal, |shares| {
@@ -195,7 +196,7 @@ impl Drop for Process {
     }
 }
 
-/// Is a member until the process is killed.
+/// Stays a member until the process is killed.
 fn be_a_member(log: &dyn RecordLog, place: &str) -> ! {
     let mut place = place.split(' ');
     let group = place.next().unwrap();

@@ -1,4 +1,4 @@
-//! The promises of the log on Kafka by our own client alone.
+//! Tests of the log on Kafka with the native client alone.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ fn brokers() -> String {
     std::env::var("TIDEMARK_TEST_BROKERS").unwrap()
 }
 
-/// Polls until the reader fails, and returns how.
+/// Polls until the reader fails, and returns the error.
 fn failure(reader: &mut dyn Reader, partition: u32) -> LogError {
     let signal = Signal::default();
     reader.on_readable(signal.wake());
@@ -70,7 +70,7 @@ fn every_compression_of_other_producers_is_read() {
 }
 
 #[test]
-fn a_position_that_retention_deleted_is_told_each_time() {
+fn a_deleted_position_is_an_error_at_each_poll() {
     let Some(subject) = crate::subject::native() else {
         return;
     };
@@ -92,7 +92,7 @@ fn a_position_that_retention_deleted_is_told_each_time() {
 }
 
 #[test]
-fn a_topic_that_was_created_anew_is_not_read_as_the_old_one() {
+fn a_recreated_topic_is_not_read_as_the_old_one() {
     let Some(subject) = crate::subject::native() else {
         return;
     };
@@ -112,7 +112,7 @@ fn a_topic_that_was_created_anew_is_not_read_as_the_old_one() {
         .unwrap();
     block_on(admin.delete_topics(&[&name], &AdminOptions::new())).unwrap();
 
-    // Until it is there again, there is none.
+    // Until the topic is created again, there is none.
     let error = failure(&mut *reader, 0);
     assert!(
         matches!(&error, LogError::UnknownTopic(named) if *named == name),
@@ -160,7 +160,7 @@ fn many_partitions_are_read_by_one_reader() {
     let from: Vec<(u32, u64)> = (0..PARTITIONS).map(|partition| (partition, 0)).collect();
     let mut reader = log.reader(&topic, &from).unwrap();
 
-    // In an order that leaves the fetched records of the others waiting.
+    // The order lets the fetched records of the other partitions wait.
     for partition in (0..PARTITIONS).rev() {
         let mut records = Vec::new();
         poll_until(&mut *reader, partition, &mut records, |_, records| {
@@ -196,7 +196,7 @@ fn other_clients_read_what_was_published_byte_for_byte() {
             })
             .unwrap();
 
-        // Transactions of all sizes, the smallest not packed.
+        // Transactions of all sizes. The smallest are not packed.
         if n % 1_000 < 3 {
             publisher.commit(b"1").unwrap();
         }
@@ -206,7 +206,7 @@ fn other_clients_read_what_was_published_byte_for_byte() {
     assert!(read_by_librdkafka(&topic, expected.len()) == expected);
 }
 
-/// A record as both sides compare it.
+/// A record in the form in which both sides are compared.
 #[derive(Debug, Eq, PartialEq)]
 struct Made {
     key: Option<Vec<u8>>,
@@ -214,7 +214,7 @@ struct Made {
     headers: Vec<(String, Vec<u8>)>,
 }
 
-/// Keys, values and headers that are absent, empty, short and long: some packable, some not.
+/// Returns a record. Keys, values and headers are absent, empty, short or long; some are compressible, some not.
 fn made(n: usize) -> Made {
     let noise = |length: usize| -> Vec<u8> {
         let mut state = n as u64 + 1;

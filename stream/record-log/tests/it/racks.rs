@@ -1,5 +1,5 @@
-//! The native client reads from a follower in its rack (KIP-392): the bytes come from there, the follower may freeze or die, and
-//! no end is dated that only the follower believes in.
+//! The native client reads from a follower in its rack (KIP-392). The bytes come from there, the follower may freeze or
+//! die, and no end is dated by the follower alone.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -20,12 +20,12 @@ use crate::leaders::{Trouble, await_until, noise};
 const TOPIC: &str = "followed";
 /// The number of records that are published before each trouble. Each is a batch of its own.
 const RECORDS: u64 = 8;
-/// A broker that does not answer for so long is given up.
+/// The time without an answer after which a client gives up a broker.
 const SILENCE_MS: &str = "3000";
-/// Longer than a replica that is away takes to leave those in sync, on a busy machine.
+/// A time limit that is longer than an absent replica takes to leave those in sync, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// A proxy in front of a broker that counts the bytes which clients receive.
+/// A proxy in front of a broker. It counts the bytes that clients receive.
 struct Proxy {
     listener: TcpListener,
     received_bytes: AtomicU64,
@@ -116,7 +116,7 @@ fn a_follower_in_the_rack_is_read_until_it_freezes_or_dies() {
     }
 }
 
-/// Each node is a rack. Clients connect by its proxy, and other brokers without it.
+/// Returns the settings of a node. Each node is a rack. Clients connect through its proxy, other brokers directly.
 fn settings(node: usize, ports: Ports, proxy: u16) -> String {
     let Ports {
         client,
@@ -134,7 +134,7 @@ listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,INTERNAL
     )
 }
 
-/// Publishes records of these numbers by another client, and returns a moment at which they were committed.
+/// Publishes records with these numbers by another client, and returns a moment at which they were committed.
 fn publish(cluster: &Cluster, numbers: Range<u64>) -> u64 {
     let producer: BaseProducer = ClientConfig::new()
         .set("bootstrap.servers", &cluster.addresses)
@@ -199,7 +199,7 @@ impl Followed {
         }
     }
 
-    /// A record that is published meanwhile is read, and no end is dated that does not count it.
+    /// Checks that a record that is published meanwhile is read, and that no end below it is dated after it.
     fn go_on(&mut self, cluster: &Cluster) {
         let reader = &mut *self.reader;
         let published = self.published;

@@ -1,7 +1,6 @@
-//! TLS and SASL of our own client: matching settings read, and mismatches are named.
+//! TLS and SASL of the native client: with matching settings records are read, and mismatches are named.
 //!
-//! The broker is this test's own. Each of its listeners is secured in another way, by certificates that the test
-//! issues.
+//! The test starts its own broker. Each listener is secured in another way, with certificates that the test issues.
 
 use std::path::Path;
 use std::slice::from_ref;
@@ -82,7 +81,7 @@ fn certificates_are_verified(secured: &Secured) {
 
     let wrong_authority = "from an authority that this client does not trust: set ssl.ca.location";
     secured.assert_refused("TLS", from_ref(&foreign), &[wrong_authority]);
-    // The setting leaves out the comparison of names, and nothing else.
+    // The setting turns off only the comparison of names.
     secured.assert_refused("TLS", &[foreign, any_name.clone()], &[wrong_authority]);
     secured.assert_refused(
         "EXPIRED",
@@ -129,13 +128,13 @@ fn logins_that_do_not_fit_are_named(secured: &Secured) {
     let scram = login("SCRAM-SHA-512", "alice", "alice-secret");
     secured.assert_refused("LOGIN", &scram, &offered);
 
-    // It expired a minute ago.
+    // The token expired a minute ago.
     secured.write_token(-60);
     let token = ["OAUTHBEARER", "token", "write a fresh one"];
     secured.assert_refused("BOTH", &secured.bearer(), &token);
 }
 
-/// Each protocol on the port of another.
+/// Connects with each protocol to the port of another one.
 fn misunderstandings_are_named(secured: &Secured) {
     let trusted = ("ssl.ca.location", secured.file("ca.pem"));
     let login = login("PLAIN", "alice", "alice-secret");
@@ -148,8 +147,8 @@ fn misunderstandings_are_named(secured: &Secured) {
         ("BOTH", "plaintext", &[], "speaks TLS"),
         ("OPEN", "ssl", from_ref(&trusted), "answers without TLS"),
         ("LOGIN", "sasl_ssl", &both, "answers without TLS"),
-        ("OPEN", "sasl_plaintext", &login, "takes no login"),
-        ("TLS", "sasl_ssl", &both, "takes no login"),
+        ("OPEN", "sasl_plaintext", &login, "accepts no login"),
+        ("TLS", "sasl_ssl", &both, "accepts no login"),
         ("LOGIN", "plaintext", &[], "demands a login by PLAIN"),
         ("BOTH", "ssl", from_ref(&trusted), "demands a login by"),
     ] {
@@ -158,7 +157,7 @@ fn misunderstandings_are_named(secured: &Secured) {
     }
 }
 
-/// A broker ends connections whose session has expired, and a reader would see that.
+/// Checks that sessions are renewed: a broker ends connections whose session has expired, and a reader would see that.
 fn sessions_are_renewed(secured: &Secured) {
     let log = secured.log("BOTH", "sasl_ssl", &secured.scram("alice", "alice-secret"));
     let published = topic(&*log, 1);
@@ -254,7 +253,7 @@ impl Secured {
         Some(Self { broker, listeners })
     }
 
-    /// Publishes the records that are read in all ways.
+    /// Publishes the records that are read on all listeners.
     fn await_broker(&self) {
         let log = self.log("OPEN", "plaintext", &[]);
         create_when_ready(&*log, &["orders"]);
@@ -262,7 +261,7 @@ impl Secured {
         assert_values(&*log, "orders", 0, &["a", "b", "c"]);
     }
 
-    /// The records, and the marker of their transaction.
+    /// Returns the end of the records and the marker of their transaction.
     fn end(&self) -> u64 {
         4
     }
@@ -293,12 +292,12 @@ impl Secured {
         open(&settings).unwrap()
     }
 
-    /// As [`Secured::log`], by the protocol that the listener speaks.
+    /// As [`Secured::log`], with the listener's protocol.
     fn fitting(&self, listener: &str, properties: &[(&str, String)]) -> Arc<dyn RecordLog> {
         self.log(listener, self.listeners.protocol(listener), properties)
     }
 
-    /// Every operation of a log succeeds on this listener.
+    /// Checks that every operation of a log succeeds on this listener.
     fn assert_read(&self, listener: &str, properties: &[(&str, String)]) {
         let log = self.fitting(listener, properties);
         assert_eq!(log.partitions("orders").unwrap(), 1);
@@ -320,7 +319,7 @@ impl Secured {
         self.assert_refusal(&*log, listener, named);
     }
 
-    /// Each call is refused for good, in one sentence that names the broker and this, and no secret.
+    /// Checks that each call is refused permanently, in one sentence that names the broker and `named`, and no secret.
     #[track_caller]
     fn assert_refusal(&self, log: &dyn RecordLog, listener: &str, named: &[&str]) {
         for call in ["partitions", "reader", "publisher", "committed"] {
@@ -355,7 +354,8 @@ impl Secured {
         ]
     }
 
-    /// A token without a signature, which the broker takes in its default settings, for so many seconds from now.
+    /// Writes a token without a signature, which the broker accepts with its default settings. It expires in
+    /// `life_seconds`.
     fn write_token(&self, life_seconds: i64) {
         let now = i64::try_from(now_ms() / 1_000).unwrap();
         let issued = now.min(now + life_seconds) - 60;

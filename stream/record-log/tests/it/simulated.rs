@@ -1,4 +1,4 @@
-//! The promise of the simulated log alone: faults where the plan wants them.
+//! Tests of the simulated log alone: faults occur where the plan has them.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use record_log::{LogError, LogTimeType, PublishError, RecordLog};
 
 use crate::subject::{assert_values, publish, record, topic, transactional};
 
-/// Another process, at whose commits the fault happens.
+/// Returns another process, at whose commits the fault occurs.
 fn failing_at_commit(log: &SimulatedLog, fault: Fault) -> SimulatedLog {
     log.process(move |call| {
         if matches!(call, Call::Commit { .. }) {
@@ -30,7 +30,7 @@ fn commit_with(log: &SimulatedLog, topic: &str, fault: Fault) -> Result<(), Publ
 }
 
 #[test]
-fn an_unavailable_log_publishes_nothing_and_says_so() {
+fn an_unavailable_log_publishes_nothing_and_fails() {
     let log = SimulatedLog::default();
     let topic = topic(&log, 1);
     assert!(matches!(
@@ -98,7 +98,7 @@ fn polls_and_questions_fail_as_planned() {
 }
 
 #[test]
-fn what_is_refused_is_named_and_not_transient() {
+fn a_refusal_is_named_and_not_transient() {
     let log = SimulatedLog::default();
     let topic = topic(&log, 1);
     let process = log.process(|call| match call {
@@ -202,7 +202,7 @@ fn expired_offsets_and_new_partitions_are_seen() {
 }
 
 #[test]
-fn what_an_open_transaction_holds_back_is_not_committed() {
+fn records_behind_an_open_transaction_are_not_committed() {
     let log = SimulatedLog::default();
     let topic = topic(&log, 1);
     publish(&log, &topic, 0, &[b"x", b"y"]);

@@ -13,7 +13,7 @@ use record_log::{
 };
 use tempfile::TempDir;
 
-/// Longer than anything takes that works.
+/// A time limit that is longer than any working operation.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The pause before another poll for an end: its confirmation wakes no reader.
@@ -66,7 +66,7 @@ pub fn kafka() -> Option<Subject> {
     })
 }
 
-/// As [`kafka`], by the client of our own.
+/// As [`kafka`], with the native client.
 pub fn native() -> Option<Subject> {
     on_kafka(|brokers| LogSettings::NativeKafka {
         brokers,
@@ -77,7 +77,7 @@ pub fn native() -> Option<Subject> {
 fn on_kafka(settings: impl FnOnce(String) -> LogSettings) -> Option<Subject> {
     let Ok(brokers) = std::env::var("TIDEMARK_TEST_BROKERS") else {
         let test = std::thread::current().name().unwrap_or_default().to_owned();
-        // Past the capture of the test harness: a skipped test must not look like one that passed.
+        // Written past the capture of the test harness: a skipped test must not look like one that passed.
         let _ = std::io::Write::write_all(
             &mut std::io::stderr(),
             format!("SKIPPED: {test} (set TIDEMARK_TEST_BROKERS)\n").as_bytes(),
@@ -124,7 +124,7 @@ pub fn transactional(log: &dyn RecordLog, id: &str) -> Box<dyn Publisher> {
     log.publisher(id, Delivery::Transactional).unwrap()
 }
 
-/// A record of `topic` with a value only.
+/// Returns a record of `topic` with only a value.
 pub fn record<'a>(topic: &'a str, partition: u32, value: &'a [u8]) -> NewRecord<'a> {
     NewRecord {
         topic,
@@ -153,7 +153,7 @@ pub fn read_to_end(reader: &mut dyn Reader, partition: u32) -> (Vec<Read>, Polle
     (records, polled)
 }
 
-/// Polls, woken by the reader or after a moment, until `is_enough`.
+/// Polls, when the reader wakes it or after a pause, until `is_enough`.
 pub fn poll_until(
     reader: &mut dyn Reader,
     partition: u32,
@@ -187,8 +187,8 @@ pub fn poll_until(
     }
 }
 
-/// Everything that a partition holds, once there are so many records: brokers mark the end of a transaction a moment
-/// after its commit returned.
+/// Returns all records of a partition, once there are at least `at_least`: brokers mark the end of a transaction a
+/// moment after its commit has returned.
 pub fn all(log: &dyn RecordLog, topic: &str, partition: u32, at_least: usize) -> Vec<Read> {
     let start = log.offsets(topic).unwrap()[partition as usize].start;
     let mut records = Vec::new();

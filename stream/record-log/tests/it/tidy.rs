@@ -1,8 +1,8 @@
-//! What must stay out of the native client's files.
+//! Checks for names that must stay out of the native client's files.
 
 use std::path::{Path, PathBuf};
 
-/// What comes in by the traits `Runtime` and `Network`, so that a simulation decides it.
+/// The names of what comes through the traits `Runtime` and `Network`, so that a simulation decides it.
 const OUTSIDE: [&str; 14] = [
     "Instant::now",
     "SystemTime::now",
@@ -20,8 +20,8 @@ const OUTSIDE: [&str; 14] = [
     "to_socket_addrs",
 ];
 
-/// Files that carry a trait out, or that a simulation leaves out: streams of bytes, TLS, logins, the examination of a
-/// listener, and the threads by which several publishers are opened at once.
+/// Files that implement a trait, or that the simulation leaves out: streams of bytes, TLS, logins, the examination of a
+/// listener, and the threads that open several publishers at once.
 const EDGES: [&str; 6] = [
     "examination.rs",
     "login.rs",
@@ -75,12 +75,12 @@ fn the_native_client_takes_time_threads_and_streams_by_traits() {
     }
 
     edges.sort();
-    assert_eq!(edges, EDGES, "an edge that is none any more");
+    assert_eq!(edges, EDGES, "a file of EDGES uses no such name any more");
 }
 
-/// Several publishers are opened by threads of a scope. Nothing else in that file knows a thread or a clock.
+/// Several publishers are opened by threads of a scope. No other code in that file uses a thread or a clock.
 #[test]
-fn a_publisher_knows_no_clock() {
+fn a_publisher_uses_no_clock() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/native/publisher.rs");
     let text = std::fs::read_to_string(file).unwrap();
     for outside in OUTSIDE

@@ -1,6 +1,6 @@
-//! A publisher whose transaction was older than its time-out when its process went on. The brokers have aborted it, and
-//! refuse the publisher, under some protocols in the words that they have for one with a newer holder. That does not end it
-//! for good: opened anew, it goes on where it was.
+//! A publisher whose transaction is older than its time-out when its process goes on. The brokers have aborted it, and
+//! refuse the publisher. Under some protocols the error is that for a newer holder. The refusal is not permanent: after
+//! it is opened again, the publisher continues from its progress.
 
 use std::time::{Duration, Instant};
 
@@ -10,17 +10,17 @@ use crate::broker::{Broker, Client, NEWEST, create_when_ready};
 
 /// A transaction may live for 15 s, and the broker looks for older ones every 10 s.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// More than a publisher keeps back.
+/// The number of records: more than a publisher holds back.
 const RECORDS: u64 = 40;
 const RECORD_BYTES: usize = 200_000;
 
 #[test]
-fn a_transaction_that_timed_out_is_not_taken_for_a_newer_holder() {
+fn a_time_out_of_a_transaction_is_not_fencing() {
     assert_goes_on(&[]);
 }
 
 #[test]
-fn a_transaction_that_timed_out_is_not_taken_for_a_newer_holder_under_the_first_protocol() {
+fn a_time_out_is_not_fencing_under_the_first_protocol() {
     assert_goes_on(&["--feature", "transaction.version=1"]);
 }
 
@@ -53,7 +53,7 @@ fn goes_on(client: Client, log: &dyn RecordLog, topic: &str) {
         std::thread::sleep(Duration::from_millis(50));
     }
 
-    // A client that has not noticed it yet may fail once in another way.
+    // A client that has not detected this yet may first fail with another error.
     let ended = loop {
         match publisher.commit(b"after") {
             Err(PublishError::NotPublished(_)) => assert!(begun.elapsed() < PATIENCE),

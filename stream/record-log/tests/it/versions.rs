@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::broker::{Broker, Client, NEWEST, create_when_ready};
 use crate::conformance::CHECKS;
 
-/// How many checks run at a time: each waits for the broker most of the time.
+/// The number of checks at a time: each mostly waits for the broker.
 const AT_A_TIME: usize = 6;
 
 #[test]
@@ -21,7 +21,7 @@ fn kafka_3_9_keeps_every_promise() {
 }
 
 #[test]
-fn kafka_4_1_with_the_first_protocol_of_transactions_keeps_every_promise() {
+fn kafka_4_1_with_the_first_protocol_conforms() {
     assert_conforms(NEWEST, &["--feature", "transaction.version=1"]);
 }
 

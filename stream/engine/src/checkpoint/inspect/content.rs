@@ -1,9 +1,9 @@
 //! Writes the content of a checkpoint as NDJSON: a line for the checkpoint, one for each entry, and a last one
 //! with the counts.
 //!
-//! Parts are read one after the other, and entries are decoded one by one, so the memory is that of one part. A
-//! checkpoint is a list of panes that closed: a key has several entries for a pane if its events arrived at
-//! several panes, or if several workers' parts have some. Their aggregates merged are the key's in the pane.
+//! Parts are read one after the other, and entries are decoded one by one, so memory is needed for one part only. A
+//! checkpoint is a list of panes that closed: a key has several entries for a pane if its events arrived at several
+//! panes, or if several workers' parts have some. Their merged aggregates are the key's aggregate in the pane.
 
 use std::io::Write;
 
@@ -197,8 +197,8 @@ fn line_of<K: Key, A: Aggregate>(
     described
 }
 
-/// Returns the JSON of a key or an aggregate. What JSON cannot express, such as a map whose keys are no texts, is
-/// a text as programs print it.
+/// Returns the JSON of a key or an aggregate. A value that JSON cannot express, such as a map
+/// whose keys are not texts, becomes its debug text.
 fn value_of<T: Serialize + std::fmt::Debug>(value: &T) -> Value {
     serde_json::to_value(value).unwrap_or_else(|_| format!("{value:?}").into())
 }

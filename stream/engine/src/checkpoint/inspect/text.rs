@@ -52,7 +52,7 @@ pub fn copy(copied: &Copied) -> String {
         );
     }
     format!(
-        "copied checkpoint {id} of job {job:?} to job {to_job:?} ({content}); its results begin with what closes or is \
+        "copied checkpoint {id} of job {job:?} to job {to_job:?} ({content}); it publishes the windows that close or are \
          corrected from {} on\n",
         instant(copied.boundary_ms)
     )
@@ -246,9 +246,8 @@ fn count(number: usize, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
-/// Formats rows in columns as wide as their widest cells. All columns are aligned to the left:
-/// numbers would be easier to compare aligned to the right, and names are easier to find on the
-/// left, but all are short.
+/// Formats rows in columns as wide as their widest cells. All columns are aligned to the left.
+/// Numbers would be easier to compare on the right, but all cells are short.
 fn table<const N: usize>(rows: impl IntoIterator<Item = [String; N]>) -> String {
     let rows: Vec<[String; N]> = rows.into_iter().collect();
     let width = |column: usize| {

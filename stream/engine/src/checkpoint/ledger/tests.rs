@@ -133,7 +133,7 @@ fn a_cut_holds_for_every_boundary_of_its_crossing() {
 }
 
 #[test]
-fn parts_are_named_for_as_long_as_an_uncommitted_row_can_depend_on_them() {
+fn parts_are_named_while_an_uncommitted_row_may_need_them() {
     let mut ledger = ledger();
     ledger.record_crossing(crossing(0, 0, 10, 1, &[]));
     ledger.record_part(part("a", 0, 0));
@@ -301,7 +301,7 @@ fn an_idle_job_writes_nothing() {
 }
 
 #[test]
-fn a_part_that_reaches_beyond_the_boundary_is_named_before_and_after() {
+fn a_part_across_the_boundary_is_named_before_and_after() {
     let mut ledger = ledger();
     ledger.record_crossing(crossing(0, 0, 30, 9, &[]));
     ledger.record_part(part("a", 0, 20));

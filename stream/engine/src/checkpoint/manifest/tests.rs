@@ -116,7 +116,7 @@ fn a_shorter_reach_of_stages_is_kept_and_a_longer_one_is_named() {
 }
 
 #[test]
-fn a_pane_settles_with_its_window_its_session_or_what_stages_derive() {
+fn a_pane_settles_with_its_window_session_or_derived_rows() {
     let second = Duration::from_secs(1);
     let tumbling = Fingerprint::new("orders", &Windows::tumbling(second * 60).unwrap());
     assert_eq!(tumbling.settles_within_ms(), 60_000);

@@ -1,7 +1,8 @@
 //! The manifest that an attempt starts from: the adopted one, or an empty one.
 //!
 //! The manifest is compared with the progress that the publishers have committed. If they have committed more than it can
-//! repeat, or if progress is lost, history branches off on a new line, and the results that are not known are replaced.
+//! repeat, or if progress is lost, history branches off on a new line, and results whose commit is uncertain are
+//! replaced.
 //!
 //! Plain functions: they read and write no store.
 
@@ -106,17 +107,21 @@ pub fn reconcile(
 
 /// Returns whether some publisher has committed, or may have, and carries no progress.
 fn is_progress_lost(adopted: &Manifest, carried: &Carried) -> bool {
-    let (publishers, slots) = (adopted.publishers_kept, adopted.slots_kept);
+    let publishers = adopted.publishers_kept;
     if publishers > 0 {
         return carried.without.iter().any(|number| *number < publishers);
     }
+
+    let slots = adopted.slots_kept;
     if slots > 0 {
         return !carried.progress.has_former_slots(slots);
     }
+
     if adopted.copied_from.is_some() {
         // The checkpoint is another job's, and this job has not committed yet.
         return false;
     }
+
     // An earlier version wrote the manifest: it committed once its first checkpoint was durable.
     adopted.boundary > 0 && carried.progress.furthest().is_none()
 }

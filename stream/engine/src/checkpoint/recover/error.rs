@@ -34,7 +34,7 @@ pub enum RecoverError {
     NoneWhole {
         /// The number of checkpoints.
         count: usize,
-        /// What is wrong with the newest.
+        /// The flaw of the newest.
         newest: Box<Flaw>,
     },
     /// Results were committed, but there is no checkpoint.
@@ -64,7 +64,7 @@ pub enum RecoverError {
     Unreadable(Box<Flaw>),
 }
 
-/// What is wrong with a checkpoint.
+/// The reason why a checkpoint cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Flaw {
     /// Its manifest cannot be used.
@@ -75,7 +75,7 @@ pub enum Flaw {
     Part {
         /// The part's name.
         name: String,
-        /// What is wrong with it.
+        /// The reason.
         source: PartError,
     },
     /// One of its objects cannot be read.
@@ -86,7 +86,7 @@ pub enum Flaw {
     Elsewhere {
         /// The process.
         process: u16,
-        /// What it found.
+        /// The damage that it found.
         reason: String,
     },
 }

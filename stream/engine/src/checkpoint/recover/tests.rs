@@ -56,7 +56,7 @@ async fn found(whole: &[(u64, u64)], damaged: &[(u64, u64)]) -> (EventTimeMs, Ve
 }
 
 #[tokio::test]
-async fn manifests_that_are_passed_over_tell_up_to_where_results_may_have_been_committed() {
+async fn skipped_manifests_show_which_results_may_be_committed() {
     let branch = |from, until| {
         vec![Branch {
             line: 1,
@@ -136,7 +136,7 @@ fn a_publisher_without_the_progress_that_it_committed_is_a_branch() {
 }
 
 #[test]
-fn a_publisher_whose_progress_is_older_than_the_manifest_knows_is_a_branch_once() {
+fn progress_older_than_the_manifest_is_a_branch_once() {
     let found = |known: &[(u32, u64)], found: &[(u32, u64)]| {
         let adopted = Manifest {
             publishers_kept: 2,
@@ -197,7 +197,7 @@ fn a_former_slot_without_the_progress_that_it_committed_is_a_branch() {
 }
 
 #[test]
-fn progress_beyond_the_checkpoint_is_a_branch_and_without_any_checkpoint_an_error() {
+fn progress_beyond_the_checkpoint_is_a_branch_or_an_error() {
     let progress = |line, before| Some(Progress { line, before }.number());
     let branches = |adopted, furthest| {
         reconcile(adopted, &carried(furthest), None)

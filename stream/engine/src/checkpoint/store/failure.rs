@@ -5,7 +5,7 @@ use std::io;
 /// The consequence of an error for the next try.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Failure {
-    /// The store did not answer, or wants a later try.
+    /// The store did not answer, or may succeed later.
     Unavailable,
     /// The store refuses the credentials, or the right to do this.
     Forbidden,

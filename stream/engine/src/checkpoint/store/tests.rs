@@ -21,7 +21,7 @@ async fn two_claims_never_get_the_same_attempt() {
 }
 
 #[tokio::test]
-async fn an_object_is_created_once_and_the_same_content_again_is_no_conflict() {
+async fn an_object_is_created_once_or_again_with_the_same_content() {
     let store = store();
     store.create_part("a", b"one".to_vec()).await.unwrap();
     store.create_part("a", b"one".to_vec()).await.unwrap();

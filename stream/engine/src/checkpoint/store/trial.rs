@@ -1,5 +1,5 @@
-//! The needs of checkpoints of an object store, tried with objects of its own: create-only writes, reads, listings,
-//! deletions, and a clock that agrees with this machine's.
+//! A trial of an object store for the needs of checkpoints: create-only writes, reads, listings, deletions, and a clock
+//! that agrees with this machine's. It uses objects of its own.
 //!
 //! Only the store's client retries, and the whole trial ends within [`LIMIT`].
 
@@ -12,7 +12,7 @@ use object_store::{ObjectStoreExt, PutMode, PutOptions};
 
 use super::CheckpointStore;
 
-/// How long the whole trial may take.
+/// The time limit of the whole trial.
 const LIMIT: Duration = Duration::from_secs(20);
 
 /// The findings of a trial of a store that does all that checkpoints need.
@@ -28,7 +28,7 @@ const LIMIT: Duration = Duration::from_secs(20);
 /// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct StoreTrial {
-    /// How far the store's clock is ahead of this machine's in milliseconds; negative if it is behind.
+    /// The milliseconds by which the store's clock is ahead of this machine's; negative if it is behind.
     pub ahead_ms: i64,
 }
 
@@ -51,7 +51,7 @@ pub enum StoreFault {
         source: object_store::Error,
     },
     /// A create-only write replaces an existing object.
-    #[error("the store overwrites {object}, although it was to create it only if it did not exist")]
+    #[error("the store overwrites {object}, although the write was create-only")]
     Overwrites {
         /// The object.
         object: String,
@@ -164,7 +164,7 @@ impl CheckpointStore {
             return Err(StoreFault::Overwrites { object });
         }
         if content != first {
-            return Err(read("its content is another".to_owned()));
+            return Err(read("its content is different".to_owned()));
         }
 
         let listed: Vec<_> = self

@@ -15,7 +15,7 @@ use crate::cluster::{ClusterError, Members};
 
 /// The time limit for a caller to prove its identity and send its first message.
 const GREETING_WITHIN: Duration = Duration::from_secs(5);
-/// The number of callers that may do so at once; further callers wait.
+/// The number of callers that are greeted at once; further callers wait.
 const GREETINGS: usize = 64;
 /// The delay before a call is tried or accepted again.
 pub const CALL_EVERY: Duration = Duration::from_millis(50);

@@ -191,7 +191,7 @@ impl<'a> Lead<'a> {
     }
 }
 
-/// Returns why a process cannot take part, if it cannot.
+/// Returns the reason why a process cannot take part, if there is one.
 fn refusal(members: &Members, process: u16, own: &Terms, theirs: &Terms) -> Option<String> {
     if process == 0 || usize::from(process) >= members.processes() {
         return Some(format!(

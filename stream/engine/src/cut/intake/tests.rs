@@ -1,5 +1,6 @@
 //! Tests of the decisions about records and of the cuts.
 
+mod arrivals;
 mod ceilings;
 
 use std::time::Duration;
@@ -89,7 +90,7 @@ fn a_log_whose_clock_is_years_ahead_moves_time_as_any_other() {
             "{ahead_ms}"
         );
 
-        // Quiet for longer than a partition may be that holds others back.
+        // The partition is quiet for longer than a partition that holds back others may be.
         intake.at_end(0, 5_000);
         assert!(!intake.claim(|_| true).is_active(), "{ahead_ms}");
 
@@ -152,7 +153,7 @@ fn a_restart_knows_the_ids_of_what_the_checkpoint_has_counted() {
 }
 
 #[test]
-fn a_record_is_too_late_whose_windows_begin_before_what_is_remembered() {
+fn a_record_is_too_late_if_its_windows_begin_before_the_memory() {
     let ms = Duration::from_millis;
     let windows = Windows::sliding(ms(30), ms(10)).unwrap();
     let mut intake =
@@ -301,7 +302,7 @@ fn what_the_checkpoint_holds_is_not_counted_again() {
 }
 
 #[test]
-fn side_outputs_below_the_cut_are_published_if_they_were_pending_and_are_not_yet() {
+fn pending_side_outputs_below_the_cut_are_published_once() {
     let mut published = SideProgress {
         published: 3,
         ..SideProgress::default()
@@ -392,7 +393,7 @@ fn a_copy_of_what_an_earlier_attempt_published_as_late_is_counted_once() {
     };
     let id = 7;
 
-    // The source asks in one of two ways.
+    // The source decides by one of two functions.
     for asks_first in [true, false] {
         let mut intake = intake(0, start.clone()).holding_ids_within(1_000);
         let mut decide = |offset| {

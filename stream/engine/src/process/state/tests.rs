@@ -124,7 +124,7 @@ fn close(keys: &mut KeyStates<Quiet>, events: &[Logged], from: u64, until: u64) 
         else {
             return closed;
         };
-        let entries = crate::panes::merged(arriving.remove(&pane).unwrap_or_default());
+        let entries = crate::closing::merged(arriving.remove(&pane).unwrap_or_default());
         closed.push(ClosedPane {
             arrival: pane,
             entries: keys.close(pane, &entries),
@@ -144,7 +144,7 @@ fn events(random: &mut SmallRng) -> Vec<Logged> {
 }
 
 #[test]
-fn what_is_emitted_is_what_a_plain_program_emits_wherever_a_life_ends() {
+fn a_process_function_emits_as_a_plain_program_despite_deaths() {
     for seed in 1..=200 {
         let mut random = SmallRng::seed_from_u64(seed);
         let events = events(&mut random);
@@ -203,7 +203,7 @@ fn a_key_without_state_and_timers_is_forgotten_and_stays_so() {
     closed.iter().for_each(|pane| keys.restore(pane, 60));
     assert!(keys.keys.is_empty());
 
-    // Restored of a merged part alone, when the pane at which it was cleared is no longer in a part.
+    // Restored from a merged part alone, when the pane at which it was cleared is no longer in a part.
     let mut keys = KeyStates::new(plan(20, 100));
     keys.restore(&closed[0], 200);
     assert!(keys.keys.is_empty());

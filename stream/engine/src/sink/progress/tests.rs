@@ -46,7 +46,7 @@ fn progress_reads_back_as_it_was_written_and_is_small() {
 }
 
 #[test]
-fn progress_of_earlier_versions_is_a_slot_s_number_and_of_later_ones_refused() {
+fn earlier_progress_is_read_and_that_of_later_versions_refused() {
     let number = number(1, 81);
     let of = |bytes: &[u8]| PublisherProgress::from_bytes("counts-sink-3", bytes);
     let bytes = number.to_be_bytes();

@@ -1,4 +1,4 @@
-//! What transactions commit and note, on a simulated log.
+//! The rows and notes that transactions commit, on a simulated log.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -70,18 +70,18 @@ fn a_worker_notes_what_it_has_committed_and_not_what_others_have() {
     let log = log();
     let writer = RowWriter::of(&pipeline());
     let mut first = transactions(&log, SinkProgress::default());
-    first.commit(&batch(60_000), &writer).unwrap();
+    first.commit(&batch(60_000), &writer, &|| {}).unwrap();
     let committed = first.furthest();
     assert!(committed.is_some());
 
     // Another attempt finds this progress, and repeats the same rows.
     let found = first.progress.clone();
     let mut next = transactions(&log, found);
-    next.commit(&batch(60_000), &writer).unwrap();
+    next.commit(&batch(60_000), &writer, &|| {}).unwrap();
     assert_eq!(log.records("counts").len(), 1, "nothing is repeated");
     assert_eq!(next.furthest(), None, "nothing was committed by this one");
 
-    next.commit(&batch(120_000), &writer).unwrap();
+    next.commit(&batch(120_000), &writer, &|| {}).unwrap();
     assert_eq!(log.records("counts").len(), 2);
     assert!(next.furthest() > committed);
 }

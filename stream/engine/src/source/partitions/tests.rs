@@ -59,7 +59,7 @@ fn log(times: [&[u64]; 2]) -> SimulatedLog {
     })
 }
 
-/// Returns partitions that count events, read from where they start, behind a boundary.
+/// Returns partitions that count events, read from their starts, behind a boundary.
 fn partitions(
     log: &SimulatedLog,
     boundary: EventTimeMs,
@@ -75,7 +75,7 @@ fn partitions(
             .parse()
             .unwrap();
 
-        if admission.admit(time)? {
+        if admission.admit(time, None)? {
             admission.add(1, Count(1));
         }
 
@@ -119,7 +119,7 @@ fn partitions(
 }
 
 #[test]
-fn a_partition_that_a_restart_waits_for_is_read_however_much_the_others_hold_open() {
+fn a_restart_reads_an_awaited_partition_despite_open_panes() {
     let log = log([&[100, 110, 120, 130, 140], &[10, 200]]);
     let newest = Some(Newest {
         event_ms: 200,
@@ -207,7 +207,7 @@ fn from_the_beginning() -> [(u32, Start); 2] {
 }
 
 #[test]
-fn an_anchor_is_the_last_record_that_was_read_with_its_time_in_the_log() {
+fn an_anchor_is_the_last_record_read_with_its_log_time() {
     let (log, _) = empty_log();
     append(&log, 1, &TIMES);
     let mut partitions = partitions(&log, 0, from_the_beginning(), false);
@@ -222,7 +222,8 @@ fn an_anchor_is_the_last_record_that_was_read_with_its_time_in_the_log() {
     assert_eq!(anchors, [None, Some(last)]);
 }
 
-/// Returns the partition that is another one than the checkpoint's, whose partition 1 has this anchor.
+/// Returns the partition that differs from the checkpoint's, if one does. The checkpoint has this anchor in partition
+/// 1.
 fn foreign(log: &SimulatedLog, log_time_ms: u64, may_lose_anchors: bool) -> Option<u32> {
     let anchor = Anchor {
         offset: 0,
@@ -275,7 +276,7 @@ fn one_record_with_a_producer_s_time_decides_who_sets_the_times() {
 }
 
 #[test]
-fn a_partition_is_heard_by_records_and_later_ends_or_when_it_is_not_to_be_read() {
+fn a_partition_answers_by_records_later_ends_or_its_own_end() {
     let (log, clock_ms) = empty_log();
     append(&log, 0, &TIMES);
     let partitions = partitions(&log, 0, from_the_beginning(), false);
@@ -334,7 +335,7 @@ impl Reader for Throttled {
 }
 
 #[test]
-fn a_partition_has_an_obstacle_until_it_makes_progress_or_is_not_to_be_read() {
+fn a_partition_has_an_obstacle_until_progress_or_its_end() {
     let (log, _) = empty_log();
     append(&log, 1, &TIMES);
     let mut partitions = partitions(&log, 0, from_the_beginning(), false);

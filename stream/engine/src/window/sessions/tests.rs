@@ -134,7 +134,7 @@ fn rows_stay_valid_until_the_session_that_absorbs_them_closes() {
 }
 
 #[test]
-fn a_session_is_cut_at_the_limit_and_forgotten_when_nothing_can_correct_it() {
+fn a_session_is_cut_at_the_limit_and_forgotten_when_final() {
     let mut state = state();
     assert_eq!(close(&mut state, 50, &[(1, 54)]), []);
     assert_eq!(close(&mut state, 55, &[(1, 58)]), [(54, 58, 2, 0, false)]);

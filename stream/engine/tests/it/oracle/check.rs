@@ -104,7 +104,7 @@ impl World {
         self.check_results(false);
     }
 
-    /// Does the same for a job that may have sent records to side outputs more than once.
+    /// Compares all committed results of a job that may have sent records to side outputs more than once.
     ///
     /// # Panics
     /// If they differ.

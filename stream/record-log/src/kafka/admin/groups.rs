@@ -64,7 +64,8 @@ impl Admin {
         self.call(group, |client| client.commit(&positions, CommitMode::Sync))
     }
 
-    /// Calls a client of the group. It is kept, unless it was refused: it gives the reason only once.
+    /// Calls a client of the group. It is kept for the next call unless it was refused, because it
+    /// returns the reason of a refusal only once.
     fn call<T>(
         &self,
         group: &str,

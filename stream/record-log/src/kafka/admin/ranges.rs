@@ -48,8 +48,8 @@ impl Admin {
         Ok((start.cast_unsigned(), end.cast_unsigned()))
     }
 
-    /// Interprets a failure to get the range of a partition that exists. librdkafka calls a partition without a leader
-    /// unknown, and leaders move.
+    /// Interprets a failure to get the range of a partition that exists. librdkafka returns that a
+    /// partition is unknown if it has no leader, which is transient.
     fn no_range(&self, error: KafkaError, topic: &str) -> LogError {
         match error.rdkafka_error_code() {
             Some(RDKafkaErrorCode::UnknownPartition) => LogError::Unavailable(error.into()),

@@ -1,4 +1,4 @@
-//! The positions of groups, which their coordinators keep.
+//! Positions of groups, which the groups' coordinators keep.
 
 use super::{Admin, Found, all_found, one_topic, read_topics};
 use crate::native::api::{Api, Code, OFFSET_COMMIT, OFFSET_FETCH};
@@ -32,7 +32,7 @@ impl Admin {
             Ok(found)
         })?;
 
-        // -1 stands for none.
+        // An offset of -1 means that there is no position.
         let positions = fetched.into_iter().filter(|found| found.offset >= 0);
         let position = |found: Found| {
             (
@@ -82,7 +82,7 @@ fn all_taken(
     let of_group = found.iter().find_map(|found| {
         let subject = match found.code {
             Code::GROUP_AUTHORIZATION_FAILED => format!("group {group:?}"),
-            // Positions of a group that has members are taken from these alone.
+            // A group that has members accepts positions only from these.
             Code::UNKNOWN_MEMBER_ID => {
                 format!(
                     "group {group:?} (another application is a member of it: rename one of the two)"

@@ -27,7 +27,7 @@ pub(crate) struct Parts<'a> {
     pub headers: &'a [(&'a str, &'a [u8])],
 }
 
-/// Records of a partition that become one batch. Its memory is used again by the next one.
+/// Records of a partition that become one batch. The memory is used again for the next batch.
 #[derive(Debug, Default)]
 pub(crate) struct Builder {
     plain: Vec<u8>,
@@ -45,12 +45,12 @@ impl Builder {
         self.count
     }
 
-    /// The time of the first record, if there is one.
+    /// Returns the time of the first record, if there is one.
     pub fn base_time_ms(&self) -> Option<i64> {
         (self.count > 0).then_some(self.base_time_ms)
     }
 
-    /// The bytes of the records, unpacked.
+    /// Returns the size of the records in bytes, unpacked.
     pub fn len(&self) -> usize {
         self.plain.len()
     }
@@ -87,7 +87,7 @@ impl Builder {
         self.count += 1;
     }
 
-    /// Forgets the records.
+    /// Drops the records.
     pub fn clear(&mut self) {
         self.plain.clear();
         self.count = 0;
@@ -125,7 +125,8 @@ impl Builder {
         let mut output = Output(into);
         output.i64(0);
 
-        // The length and the checksum are filled in when all is written; the leader's epoch is the broker's to write.
+        // The length and the checksum are filled in when everything else is written; the broker writes the leader's
+        // epoch.
         output.i32(0);
         output.i32(-1);
         output.i8(2);
@@ -151,7 +152,7 @@ fn sign(batch: &mut [u8]) {
 }
 
 // It is called twice for each record.
-#[inline]
+#[inline(always)]
 fn write_bytes(output: &mut Output<'_>, bytes: Option<&[u8]>) {
     match bytes {
         Some(bytes) => {
@@ -177,7 +178,13 @@ fn bytes_width(bytes: Option<&[u8]>) -> usize {
 }
 
 /// Returns the number of bytes that a number takes as a zigzag varint.
+#[inline]
 fn width(value: i64) -> usize {
     let zigzag = (value << 1 ^ value >> 63).cast_unsigned();
-    (70 - (zigzag | 1).leading_zeros() as usize) / 7
+    match zigzag {
+        // Nearly all numbers are that short.
+        ..0x80 => 1,
+        0x80..0x4000 => 2,
+        _ => (70 - zigzag.leading_zeros() as usize) / 7,
+    }
 }

@@ -1,7 +1,7 @@
 //! Packing and unpacking the records of a batch: gzip, snappy, lz4 and zstd.
 //!
 //! Snappy has two framings: raw blocks, which librdkafka and others write, and the blocks of the Java library `xerial`,
-//! which begin with a magic of their own.
+//! which begin with magic bytes of their own.
 
 use std::io::Read;
 
@@ -9,7 +9,7 @@ use super::{BatchError, UNPACKED_LIMIT, lz4};
 use crate::native::codec::Input;
 
 const XERIAL_MAGIC: &[u8] = b"\x82SNAPPY\0";
-/// The magic, a version and the oldest compatible version.
+/// The size of the magic, a version and the oldest compatible version.
 const XERIAL_HEADER_BYTES: usize = 16;
 
 /// The codes of the attributes.
@@ -19,7 +19,7 @@ pub(crate) const SNAPPY: i16 = 2;
 pub(crate) const LZ4: i16 = 3;
 pub(crate) const ZSTD: i16 = 4;
 
-/// Memory that batches are unpacked into, one after another. It is not cleared in between.
+/// Memory into which batches are unpacked, one after another. It is not cleared in between.
 #[derive(Debug, Default)]
 pub(crate) struct Unpacked {
     memory: Vec<u8>,
@@ -27,7 +27,7 @@ pub(crate) struct Unpacked {
 }
 
 impl Unpacked {
-    /// The batch that was unpacked last.
+    /// Returns the batch that was unpacked last.
     pub fn bytes(&self) -> &[u8] {
         &self.memory[..self.length]
     }
@@ -80,7 +80,7 @@ fn unpack_any(
             read_all(decoder, into, limit)
         }
         other => Err(BatchError::Packed(format!(
-            "no compression has the code {other}"
+            "the compression code {other} is unknown"
         ))),
     }
 }
@@ -114,7 +114,7 @@ fn unpack_snappy(packed: &[u8], into: &mut Vec<u8>, limit: usize) -> Result<(), 
 }
 
 fn unpack_snappy_block(block: &[u8], into: &mut Vec<u8>, limit: usize) -> Result<(), BatchError> {
-    // The length is a claim. A byte of snappy unpacks to less than 32.
+    // The length is not trusted: a byte of snappy unpacks to fewer than 32.
     let claimed = snap::raw::decompress_len(block).map_err(|error| packed_badly(&error))?;
     if claimed > block.len().saturating_mul(32) {
         return Err(BatchError::Packed(format!(

@@ -1,13 +1,14 @@
-//! lz4 frames ([format]), by its blocks: without the copies that a frame's reader and writer make.
+//! lz4 frames ([format]), packed and unpacked block by block, without the copies that `lz4_flex`'s reader and writer of
+//! frames make.
 //!
 //! ```text
 //! magic 04 22 4d 18 │ flags 60: version 1, independent blocks, no checksums │ greatest block │ checksum of the two │
 //! (length u32, little-endian, its highest bit set if the block is not packed │ block)… │ length 0
 //! ```
 //!
-//! [`unpack`] reads frames of this form, which this publisher, librdkafka and Java's clients write. It declines every
-//! other: `lz4_flex`'s reader of frames decides about those, and about all damaged bytes. So both accept the same.
-//! The checksums that the form leaves out are no loss: a batch has one of its own over all of it.
+//! [`unpack`] reads frames of this form, which this publisher, librdkafka and Java's clients write. It declines all
+//! other frames and all damaged bytes, which are then passed to `lz4_flex`'s reader of frames. So both accept the same
+//! bytes. The checksums that the form leaves out are not needed, because a batch has a checksum over all of its bytes.
 //!
 //! [format]: https://github.com/lz4/lz4/blob/dev/doc/lz4_Frame_format.md
 
@@ -15,7 +16,7 @@ use lz4_flex::block::{
     CompressTable, compress_into_with_table, decompress_into, get_maximum_output_size,
 };
 
-/// The heads of frames of the form, and the size of their greatest block.
+/// The heads of frames of this form, each with the size of the largest block.
 const HEADS: [([u8; 7], usize); 4] = [
     ([0x04, 0x22, 0x4d, 0x18, 0x60, 0x40, 0x82], 64 << 10),
     ([0x04, 0x22, 0x4d, 0x18, 0x60, 0x50, 0xfb], 256 << 10),
@@ -25,12 +26,13 @@ const HEADS: [([u8; 7], usize); 4] = [
 
 /// The bit of a block's length that marks a block that is not packed.
 const NOT_PACKED: u32 = 1 << 31;
-/// A byte of a packed block unpacks to this many at most.
+/// The most bytes that a byte of a packed block unpacks to.
 const MOST_BY_BYTE: usize = 255;
-/// The blocks that are written. They stay in the processor's cache, and their table has entries of 16 bits.
+/// The size of the blocks that are written. Such blocks stay in the processor's cache, and their table has entries of
+/// 16 bits.
 const BLOCK_BYTES: usize = u16::MAX as usize - 1;
 
-/// Packs frames. Its memory is used again by the next one.
+/// Packs frames. The memory is used again for the next frame.
 pub(crate) struct Packer {
     table: CompressTable,
     block: Vec<u8>,
@@ -127,7 +129,7 @@ mod tests {
     }
 
     fn by_blocks(frame: &[u8]) -> Option<Vec<u8>> {
-        // Bytes that a batch before left must not show.
+        // Bytes of an earlier batch must not show.
         let mut into = vec![0xaa; 100];
         let length = unpack(frame, &mut into, LIMIT)?;
         into.truncate(length);
@@ -150,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_packed_both_readers_unpack() {
+    fn both_readers_unpack_a_packed_frame() {
         let mut packer = Packer::default();
         for length in [0, 1, 20, 65_533, 65_534, 65_535, 65_536, 200_000, 1_000_000] {
             for plain in [text(length, 7), noise(length), vec![b'x'; length]] {
@@ -207,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_small_frame_takes_little_memory_whatever_its_head_claims() {
+    fn a_small_frame_takes_little_memory_for_any_head() {
         let mut frame = HEADS[3].0.to_vec();
         push_block(&[0x10, b'x'], 0, &mut frame);
         frame.extend_from_slice(&[0; 4]);
@@ -218,7 +220,7 @@ mod tests {
     }
 
     proptest! {
-        /// Bytes that are unpacked by blocks are unpacked to the same by the reader of frames.
+        /// Bytes that are unpacked block by block give the same result as the reader of frames.
         #[test]
         fn mutated_frames_are_declined_or_unpacked_alike(
             length in 0_usize..3_000,

@@ -9,7 +9,7 @@ use super::Header;
 use crate::native::codec::{Input, Malformed};
 use crate::{Headers, LogTimeType};
 
-/// A record where it lies.
+/// A record that borrows from the batch.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RawRecord<'a> {
     pub offset: i64,
@@ -24,7 +24,7 @@ pub(crate) struct RawRecord<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RawHeaders<'a>(&'a [u8]);
 
-/// A walk over the records of a batch, that can be left and gone on with by its place.
+/// A walk over the records of a batch. It can be interrupted, and continued from its place.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Records<'a> {
     header: Header,
@@ -42,7 +42,7 @@ pub(crate) struct Place {
 }
 
 impl<'a> Records<'a> {
-    /// The records in `unpacked`, from where an earlier walk was left.
+    /// Returns a walk over the records in `unpacked` from the place of an earlier walk.
     pub fn resume(header: Header, unpacked: &'a [u8], place: Place) -> Result<Self, Malformed> {
         let mut input = Input::new(unpacked);
         input.take(place.at_byte)?;
@@ -61,13 +61,13 @@ impl<'a> Records<'a> {
         }
     }
 
-    /// Returns whether the record read last is the last of the batch.
+    /// Returns `true` if the record read last is the last of the batch.
     pub fn is_at_last(&self) -> bool {
         self.place.read == self.header.records && self.input.is_empty()
     }
 
-    /// The next record; none behind the last.
-    #[inline]
+    /// Returns the next record; none behind the last. It is inlined so that no record is copied.
+    #[inline(always)]
     pub fn next(&mut self) -> Result<Option<RawRecord<'a>>, Malformed> {
         if self.place.read == self.header.records {
             return if self.input.is_empty() {
@@ -110,7 +110,7 @@ impl<'a> Records<'a> {
 impl<'a> RawHeaders<'a> {
     #[inline]
     fn check(self) -> Result<(), Malformed> {
-        // Most records have none.
+        // Most records have no headers.
         if let [0] = *self.0 {
             return Ok(());
         }
@@ -144,18 +144,21 @@ impl Headers for RawHeaders<'_> {
     }
 }
 
-/// A length; none for -1, which stands for null.
-#[inline]
+/// Reads a length; none for -1, which means null.
+#[inline(always)]
 fn length(input: &mut Input<'_>) -> Result<Option<usize>, Malformed> {
-    match input.signed()? {
-        -1 => Ok(None),
-        length => usize::try_from(length)
-            .map(Some)
-            .map_err(|_| Malformed("a length is negative")),
+    // A zigzag varint is even if the number is not negative. It is 1 for -1.
+    let zigzag = input.unsigned()?;
+    if zigzag % 2 == 0 {
+        Ok(Some((zigzag / 2) as usize))
+    } else if zigzag == 1 {
+        Ok(None)
+    } else {
+        Err(Malformed("a length is negative"))
     }
 }
 
-#[inline]
+#[inline(always)]
 fn bytes<'a>(input: &mut Input<'a>) -> Result<Option<&'a [u8]>, Malformed> {
     match length(input)? {
         Some(length) => input.take(length).map(Some),

@@ -37,7 +37,7 @@ fn transactional(id: i64) -> Producer {
     }
 }
 
-/// A batch of the values at `offset`.
+/// Returns a batch of the values at `offset`.
 fn batch(offset: i64, producer: Producer, values: &[&[u8]]) -> Vec<u8> {
     let mut builder = Builder::default();
     for value in values {
@@ -62,7 +62,7 @@ fn signed(mut bytes: Vec<u8>) -> Vec<u8> {
     bytes
 }
 
-/// All records from `from` on, `max` at a time.
+/// Returns all records from `from` on, `max` at a time.
 fn walk_all(
     bytes: &[u8],
     from: i64,
@@ -94,7 +94,7 @@ fn walk_all(
         let after = (made.len(), walk.next_offset, walk.is_done(bytes));
         assert_ne!(
             before, after,
-            "a run that goes nowhere goes nowhere for ever"
+            "a run that returns no record never returns one"
         );
     }
 
@@ -145,7 +145,7 @@ proptest! {
         prop_assert_eq!(walk_all(&bytes, base, &[], max), Ok((expected, end)));
     }
 
-    /// The checksum is made right again, so that the checks behind it are reached.
+    /// The checksum is corrected after each mutation, so that the checks behind it are reached.
     #[test]
     fn mutated_batches_are_read_or_refused_and_end(
         sizes in proptest::collection::vec(0_usize..300, 1..20),
@@ -166,7 +166,7 @@ proptest! {
         if bytes.len() > COVERED_FROM {
             bytes = signed(bytes);
         }
-        // At most one record a byte, and no panic. Nothing more is certain of such bytes.
+        // Of such bytes only this is certain: at most one record for each byte, and no panic.
         if let Ok((made, _)) = walk_all(&bytes, 0, &[], 3) {
             prop_assert!(made.len() <= bytes.len().max(sizes.len()));
         }
@@ -184,7 +184,7 @@ proptest! {
     }
 }
 
-/// One builder and one packer seal batch after batch, as a publisher's do: nothing of one may be left in the next.
+/// One builder and one packer seal batch after batch, as a publisher's do: no byte of one may be left in the next.
 #[test]
 fn a_builder_that_is_used_again_writes_the_same_bytes() {
     let values: Vec<Vec<u8>> = (0..40_u32)
@@ -229,7 +229,7 @@ fn a_builder_that_is_used_again_writes_the_same_bytes() {
 
 /// A topic's limit counts the bytes of a batch as it is sent: packing must never make it larger.
 #[test]
-fn what_packing_does_not_make_smaller_stays_plain() {
+fn incompressible_records_stay_plain() {
     for length in [10, 1_000, 5_000, 200_000] {
         let value = noise(length, length as usize);
         let plain = NewRecord {
@@ -254,7 +254,7 @@ fn what_packing_does_not_make_smaller_stays_plain() {
 }
 
 #[test]
-fn a_batch_is_laid_out_as_the_format_says() {
+fn a_batch_has_the_layout_of_the_format() {
     let mut builder = Builder::default();
     let full = Parts {
         key: Some(b"42"),
@@ -278,7 +278,7 @@ fn a_batch_is_laid_out_as_the_format_says() {
     };
     builder.seal(producer, &mut Packer::default(), &mut bytes);
 
-    // By hand from the description of the format (KIP-98), field by field.
+    // Written by hand from the description of the format (KIP-98), field by field.
     let covered = [
         &[0, 0b1_0000][..], // transactional, not packed
         &[0, 0, 0, 1],      // last offset delta
@@ -304,7 +304,7 @@ fn a_batch_is_laid_out_as_the_format_says() {
     .concat();
     assert_eq!(bytes, [prefix, covered].concat());
 
-    // The checksum of Castagnoli, as RFC 3720 has it.
+    // The checksum of Castagnoli, from RFC 3720.
     assert_eq!(checksum(b"123456789"), 0xe306_9283);
 }
 

@@ -2,7 +2,7 @@
 //!
 //! A broker sends the records below the last stable offset, aborted ones included, with a list of the aborted
 //! transactions: for each the producer and its first offset. From that offset on the producer's records are left out,
-//! up to the marker that aborted them. Markers themselves are control batches, and never handed over.
+//! up to the marker that aborted them. Markers are control batches and are never handed over.
 
 use super::compression::{self, Unpacked, unpack};
 use super::records::{Place, RawRecord, Records};
@@ -16,12 +16,12 @@ pub(crate) struct Aborted {
     pub first_offset: i64,
 }
 
-/// A walk over the fetched bytes of one partition, which may be left at any record and gone on with.
+/// A walk over the fetched bytes of one partition. It can be interrupted at any record and continued.
 #[derive(Debug)]
 pub(crate) struct Walk {
     /// The offset to be handed over next.
     pub next_offset: i64,
-    /// The leader's epoch of the batch read last; -1 when none was.
+    /// The leader's epoch of the batch read last; -1 if none was read.
     pub leader_epoch: i32,
     at_byte: usize,
     /// The place of the walk within the batch at `at_byte`.
@@ -32,14 +32,14 @@ pub(crate) struct Walk {
     aborting: Vec<i64>,
 }
 
-/// Memory for one unpacked batch, and which it holds: that of a walk at a byte.
+/// Memory for one unpacked batch, and the identity of the batch in it: its walk and its byte.
 #[derive(Default)]
 pub(crate) struct Scratch {
     unpacked: Unpacked,
     holds: Option<(u64, usize)>,
 }
 
-/// A batch that stops its partition.
+/// The error for a batch that cannot be read; the reading of its partition stops there.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("the batch at offset {offset} cannot be read: {source}")]
 pub(crate) struct Unreadable {
@@ -69,15 +69,15 @@ impl Walk {
         }
     }
 
-    /// Returns whether the walk has reached the end of `bytes`.
+    /// Returns `true` if the walk has reached the end of `bytes`.
     pub fn is_done(&self, bytes: &[u8]) -> bool {
         self.at_byte >= bytes.len()
     }
 
-    /// Hands over at most `max` records. Returns their number; fewer than `max` are the last.
+    /// Hands over at most `max` records and returns their number. Fewer than `max` mean that no further record follows.
     ///
     /// # Errors
-    /// [`Unreadable`], again and again: the walk does not go beyond the batch.
+    /// [`Unreadable`], at each call: the walk does not go beyond the batch.
     pub fn run(
         &mut self,
         fetched: &Fetched<'_>,
@@ -102,7 +102,7 @@ impl Walk {
                     self.at_byte += length;
                     self.leader_epoch = batch.header.leader_epoch;
                 }
-                // Its rest is fetched next.
+                // The whole batch is fetched next.
                 Next::Cut(_) => self.at_byte = fetched.bytes.len(),
                 Next::Bad(offset, source) => return Err(Unreadable { offset, source }),
             }
@@ -161,7 +161,7 @@ impl Walk {
         let mut handed = 0;
 
         while let Some(record) = records.next()? {
-            // A fetch from within a batch is answered with the whole of it.
+            // A fetch from an offset within a batch returns the whole batch.
             if record.offset >= self.next_offset {
                 each(record);
                 handed += 1;
@@ -187,7 +187,7 @@ impl Walk {
         }
     }
 
-    /// A marker ends the transaction of its producer.
+    /// Ends the transaction of the marker's producer.
     fn marker(&mut self, batch: &Batch<'_>) -> Result<(), BatchError> {
         self.begin_aborted(batch.header.next_offset());
         let mut records = Records::resume(batch.header, batch.payload(), Place::default())?;
@@ -205,7 +205,7 @@ impl Walk {
 }
 
 impl Scratch {
-    /// The records of the batch as they were before they were compressed.
+    /// Returns the records of the batch, unpacked.
     fn plain<'a>(
         &'a mut self,
         batch: &Batch<'a>,

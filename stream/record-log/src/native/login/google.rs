@@ -1,7 +1,7 @@
 //! Tokens for Google's Managed Service for Apache Kafka, from the metadata server of the machine or pod.
 //!
-//! The [metadata server] hands out an access token of the service account and its name. Brokers take neither alone, but
-//! three parts as of a JWT, the last of which is the access token in place of a signature:
+//! The [metadata server] returns the name of the service account and an access token. Brokers expect the two in the
+//! three parts of a JWT, with the access token in place of the signature:
 //!
 //! ```text
 //! base64url({"typ":"JWT","alg":"GOOG_OAUTH2_TOKEN"}) . base64url({"sub": account, "exp": …}) . base64url(access token)
@@ -21,17 +21,17 @@ use serde::Deserialize;
 use super::issuer::{IssueError, Issuer, Secret};
 use crate::native::network::{Address, Socket, SocketOptions, dial};
 
-/// The variable by which Google's own libraries find another metadata server.
+/// The variable that names another metadata server, also for Google's own libraries.
 const HOST_VARIABLE: &str = "GCE_METADATA_HOST";
 const HOST: &str = "metadata.google.internal";
 /// The service account that the machine or the pod has.
 const ACCOUNT: &str = "/computeMetadata/v1/instance/service-accounts/default";
-/// The server is on the same machine.
+/// The time limit of a request: the server is on the same machine.
 const LIMIT: Duration = Duration::from_secs(5);
-/// Tokens have some two thousand bytes.
+/// The longest answer that is read. Tokens have about two thousand bytes.
 const LONGEST_ANSWER: u64 = 64 << 10;
 
-/// Issues tokens of the service account that a metadata server names.
+/// Issues tokens for the service account that a metadata server names.
 #[derive(Debug)]
 pub(super) struct Google {
     server: Address,
@@ -51,7 +51,7 @@ enum GoogleError {
         answer: String,
     },
     #[error(
-        "the server at {0} is no metadata server of Google: correct GCE_METADATA_HOST, or run where there is one"
+        "the server at {0} is not a metadata server of Google: correct GCE_METADATA_HOST, or run where there is one"
     )]
     Stranger(Address),
     #[error("the metadata server {server} sent no token: {source}")]
@@ -64,12 +64,12 @@ enum GoogleError {
 #[derive(Deserialize)]
 struct AccessToken {
     access_token: String,
-    /// In seconds.
+    /// The time until the token expires, in seconds.
     expires_in: u64,
 }
 
 impl Google {
-    /// Issues tokens of the metadata server that this process uses.
+    /// Returns the issuer with the metadata server that this process uses.
     pub fn of_environment() -> Self {
         let named = std::env::var(HOST_VARIABLE).unwrap_or_default();
         Self {
@@ -163,7 +163,7 @@ fn get(server: &Address, path: &str) -> Result<String, GoogleError> {
     Ok(body.to_owned())
 }
 
-/// One request of HTTP/1.0, whose answer ends with the connection.
+/// Sends a request of HTTP/1.0, whose answer ends with the connection.
 fn ask(server: &Address, path: &str) -> io::Result<String> {
     let mut stream = dial(server, SocketOptions::default(), LIMIT)?;
     stream.set_limit(LIMIT)?;
@@ -179,7 +179,7 @@ fn ask(server: &Address, path: &str) -> io::Result<String> {
 }
 
 impl GoogleError {
-    /// A later try may succeed.
+    /// Returns `true` if a later try may succeed.
     pub fn is_passing(&self) -> bool {
         matches!(self, Self::Unreachable { .. })
     }
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_token_is_named_and_only_silence_passes() {
+    fn an_answer_without_a_token_is_named_and_not_transient() {
         let cases: [(&'static [(&str, &str)], &str); 3] = [
             (
                 &[(
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn the_metadata_server_is_googles_unless_the_variable_names_another() {
+    fn the_variable_names_another_metadata_server() {
         let named = |named: &str| server_named(named).to_string();
         assert_eq!(named(""), "metadata.google.internal:80");
         assert_eq!(named("169.254.169.254"), "169.254.169.254:80");

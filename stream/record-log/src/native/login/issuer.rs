@@ -1,4 +1,4 @@
-//! Issuers of bearer tokens: what the login needs of each.
+//! Issuers of bearer tokens: the interface between a login and its issuer.
 
 use std::error::Error;
 use std::fmt;
@@ -12,7 +12,7 @@ pub(in crate::native) trait Issuer: fmt::Debug + Send + Sync {
     /// Returns a token as of `now_ms`.
     fn token(&self, now_ms: u64) -> Result<Secret, IssueError>;
 
-    /// Returns the identity that the tokens are of, and what to correct when a broker refuses it.
+    /// Returns the identity of the tokens, and the correction to make when a broker refuses it.
     fn remedy(&self) -> String;
 }
 
@@ -22,7 +22,7 @@ pub(in crate::native) trait Issuer: fmt::Debug + Send + Sync {
 pub(in crate::native) struct IssueError {
     pub issuer: &'static str,
     pub source: Box<dyn Error + Send + Sync>,
-    /// A later try may succeed.
+    /// `true` if a later try may succeed.
     pub is_passing: bool,
 }
 

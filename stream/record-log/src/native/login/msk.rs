@@ -1,17 +1,18 @@
-//! Tokens for Amazon MSK: signed addresses, in the form that AWS's own signers for SASL give them.
+//! Tokens for Amazon MSK: signed URLs in the form of AWS's own signers for SASL.
 //!
-//! A broker takes a pre-signed request ([SigV4]) for the action `kafka-cluster:Connect` as a bearer token, and has IAM
-//! verify it:
+//! A broker accepts a pre-signed request ([SigV4]) for the action `kafka-cluster:Connect` as a bearer token, which IAM
+//! verifies:
 //!
 //! ```text
 //! base64url(https://kafka.REGION.amazonaws.com/?Action=kafka-cluster%3AConnect&X-Amz-…=…&User-Agent=…)
 //! ```
 //!
 //! The credentials come from AWS's default chain, by AWS's own library: environment, profile files, web identity,
-//! container, instance metadata. Temporary ones are kept until shortly before they expire, so that many connections that
-//! log in at once do not each request them; others are looked up for each token, so that a change of a file is seen.
+//! container, instance metadata. Temporary credentials are kept until shortly before they expire, so that many
+//! connections that log in at once do not each request them. Others are looked up for each token, so that a change of a
+//! file takes effect.
 //!
-//! Invariants: nothing of the secret key or of a token is shown. No token is signed with credentials that have expired.
+//! Invariants: no part of the secret key or of a token is shown. No token is signed with credentials that have expired.
 //!
 //! [SigV4]: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv.html
 
@@ -36,7 +37,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::issuer::{IssueError, Issuer, Secret};
 
-/// The life of a token, as AWS's signers have it.
+/// The life of a token: that of AWS's own signers.
 const TOKEN_LIFE: Duration = Duration::from_secs(900);
 /// Credentials that expire sooner are looked up again.
 const RENEWED_BEFORE: Duration = Duration::from_secs(300);
@@ -53,7 +54,7 @@ const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
 
 /// Issues tokens for a region.
 pub(super) struct Msk {
-    /// None if AWS's default chain names it.
+    /// The region; none if AWS's default chain names it.
     region: Option<String>,
     newest: Mutex<Option<Signer>>,
 }
@@ -81,7 +82,7 @@ enum MskError {
     Expired(String),
     #[error("no AWS region was found: set sasl.oauthbearer.token.region or AWS_REGION")]
     NoRegion,
-    #[error("{0:?} is no AWS region: correct sasl.oauthbearer.token.region or AWS_REGION")]
+    #[error("{0:?} is not an AWS region: correct sasl.oauthbearer.token.region or AWS_REGION")]
     Region(String),
     #[error("the request cannot be signed: {0}")]
     Unsigned(Box<dyn Error + Send + Sync>),
@@ -95,13 +96,13 @@ impl Msk {
         }
     }
 
-    /// A panic in another thread leaves a whole signer behind, or none.
+    /// Locks the newest signer. After a panic in another thread it is whole, or there is none.
     fn newest(&self) -> MutexGuard<'_, Option<Signer>> {
         self.newest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the newest signer while its credentials are good for a while; otherwise another one, by the chain. Logins
-    /// at the same time wait for one look-up.
+    /// Returns the newest signer if its credentials are valid for long enough; otherwise a new one from the chain.
+    /// Logins at the same time wait for one look-up.
     fn signer(&self, now: SystemTime) -> Result<Signer, MskError> {
         let mut newest = self.newest();
         if let Some(signer) = newest.as_ref()
@@ -172,7 +173,7 @@ impl Signer {
             url += &format!("&{name}={}", encoded(&value));
         }
 
-        // It is no part of what is signed.
+        // The agent is not signed.
         let agent = concat!("tidemark-record-log/", env!("CARGO_PKG_VERSION"));
         url += &format!("&User-Agent={}", encoded(agent));
         Ok(Secret(BASE64_URL.encode(url)))
@@ -206,8 +207,8 @@ impl Signer {
     }
 }
 
-/// Looks for credentials and the region, in a thread of its own: the caller's may belong to a runtime, which cannot wait
-/// for another one.
+/// Looks for credentials and the region on a thread of its own, because the caller's thread may belong to a runtime,
+/// and one runtime cannot wait for another.
 fn look_up(region: Option<String>) -> Result<Signer, MskError> {
     let looked_up = std::thread::scope(|scope| {
         let looking = scope.spawn(|| {
@@ -244,7 +245,7 @@ async fn by_default_chain(region: Option<String>) -> Result<Signer, MskError> {
     })
 }
 
-/// A region becomes a part of a host's name.
+/// Checks a region, which becomes a part of a host name.
 fn checked(region: &str) -> Result<String, MskError> {
     let is_part = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     if region.is_empty() || !region.chars().all(is_part) {
@@ -263,7 +264,7 @@ fn refused(error: CredentialsError) -> MskError {
     }
 }
 
-/// Returns whether a connection failed on the way, which a file that is missing does not.
+/// Returns `true` if a connection failed in the chain. A missing file is not such a failure.
 fn is_unanswered(error: &CredentialsError) -> bool {
     let is_of_connection = |error: &io::Error| {
         !matches!(

@@ -1,6 +1,6 @@
 //! SCRAM (RFC 5802, RFC 7677), the client's side.
 //!
-//! The client proves that it has the password without sending it, and the server proves that it has the user's keys:
+//! The client proves without sending the password that it has it, and the server proves that it has the user's keys:
 //!
 //! ```text
 //! client first   n,,n=user,r=nonce                      ─▶
@@ -9,8 +9,8 @@
 //!                ◀─ server final   v=signature
 //! ```
 //!
-//! Channel binding is not offered: Kafka has none. User and password are taken as UTF-8 without SASLprep, as Kafka's
-//! brokers and librdkafka take them.
+//! Channel binding is not offered: Kafka has none. User and password are used as UTF-8 without SASLprep, as in Kafka's
+//! brokers and librdkafka.
 
 use std::num::NonZeroU32;
 
@@ -18,8 +18,8 @@ use aws_lc_rs::{digest, hmac, pbkdf2};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
-/// The iterations that are accepted. Fewer make the password cheap to guess for an observer of the exchange (RFC 7677);
-/// more are a server's way to keep the client busy.
+/// The least and the greatest accepted number of iterations. With fewer, an observer of the exchange can guess the
+/// password cheaply (RFC 7677); with more, a server could keep the client busy.
 const LEAST_ITERATIONS: u32 = 4096;
 const MOST_ITERATIONS: u32 = 1_000_000;
 
@@ -143,7 +143,7 @@ impl First {
 }
 
 impl Proven {
-    /// Checks that the server has the user's keys, too.
+    /// Verifies the server's proof that it has the user's keys.
     pub fn verify(&self, server_final: &str) -> Result<(), ScramError> {
         let verdict = server_final.split(',').next().unwrap_or_default();
         if let Some(error) = verdict.strip_prefix("e=") {

@@ -1,8 +1,8 @@
-//! Connections to the leaders of partitions, and the requests that are on the way to them.
+//! Connections to the leaders of partitions, and the requests in flight on them.
 //!
 //! Each leader has one connection, on which up to five requests wait for their answers. A broker that throttles this
-//! client reads nothing more from the connection for a time that it names; no request is sent to it, and no answer
-//! missed, meanwhile.
+//! client stops reading from the connection for a time that it names. Meanwhile no request is sent to it, and the time
+//! limits of open answers are longer.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
@@ -20,15 +20,15 @@ use crate::native::cluster::Cluster;
 use crate::native::codec::{Input, Malformed};
 use crate::native::wire::{Connection, Frame, WireError};
 
-/// The most requests on the way to a broker: brokers remember this many batches of a producer.
+/// The most requests in flight to a broker: brokers remember this many batches of a producer.
 const FLIGHTS: usize = 5;
-/// A connection that was not used for so long may have been closed by its broker, or by something between.
+/// The idle time after which a connection may have been closed by its broker, or by a device on the way.
 const STALE_AFTER: Duration = Duration::from_secs(60);
 
 /// A sealed batch.
 #[derive(Debug)]
 pub(super) struct Batch {
-    /// Counts up: the order of batches.
+    /// The batch's number in the order of sealing.
     pub number: u64,
     pub topic: usize,
     pub partition: u32,
@@ -37,12 +37,12 @@ pub(super) struct Batch {
 }
 
 impl Batch {
-    /// They are of one partition.
+    /// Returns `true` if both batches are of one partition.
     pub fn is_beside(&self, other: &Self) -> bool {
         (self.topic, self.partition) == (other.topic, other.partition)
     }
 
-    /// The batch as messages name it.
+    /// Returns the batch's description for messages.
     pub fn named(&self) -> String {
         let Self {
             records, partition, ..
@@ -52,7 +52,7 @@ impl Batch {
     }
 }
 
-/// A leader, and the requests that are on the way to it.
+/// The connection to a leader, and the requests in flight on it.
 struct Line {
     connection: Connection,
     used_at: Instant,
@@ -85,7 +85,7 @@ impl Lines {
             .retain(|_, line| runtime.since(line.used_at) < STALE_AFTER);
     }
 
-    /// Closes those on which answers are due.
+    /// Closes the connections on which answers are due.
     pub fn close_waiting(&mut self) {
         self.open.retain(|_, line| line.flights.is_empty());
     }
@@ -98,7 +98,8 @@ impl Lines {
         self.open.get(&leader).map_or(0, |line| line.flights.len())
     }
 
-    /// Returns whether another request must wait for an answer. One that logs in first waits for all.
+    /// Returns `true` if another request must wait for an answer. A request before which the session is renewed waits
+    /// for all answers.
     pub fn is_full(&self, leader: i32) -> bool {
         let line = self.open.get(&leader);
         let most = match line.is_some_and(|line| line.connection.must_renew()) {
@@ -108,14 +109,14 @@ impl Lines {
         self.in_flight(leader) >= most
     }
 
-    /// Returns whether another batch of the same partition is on the way to the leader.
+    /// Returns `true` if another batch of the same partition is in flight to the leader.
     pub fn is_on_the_way(&self, leader: i32, batch: &Batch) -> bool {
         let line = self.open.get(&leader);
         let flights = line.into_iter().flat_map(|line| &line.flights);
         flights.flatten().any(|other| other.is_beside(batch))
     }
 
-    /// Returns for how long the leader will read nothing from this client.
+    /// Returns the time for which the leader reads nothing from this client.
     pub fn throttled(&self, leader: i32) -> Duration {
         let until = self.open.get(&leader).map(|line| line.throttled_until);
         until.map_or(Duration::ZERO, |until| {
@@ -163,21 +164,21 @@ impl Lines {
         })
     }
 
-    /// Keeps batches that were just sent until their answer comes.
+    /// Keeps batches that were just sent, until their answer comes.
     pub fn keep(&mut self, leader: i32, batches: Vec<Batch>) {
         if let Some(line) = self.open.get_mut(&leader) {
             line.flights.push_back(batches);
         }
     }
 
-    /// Reads the oldest answer that is due of a leader, and returns it with the batches that it is about.
+    /// Reads the oldest due answer of a leader, and returns it with the batches of its request.
     pub fn receive(
         &mut self,
         leader: i32,
         session: &Session,
         deadline: &Deadline,
     ) -> Result<(Vec<Batch>, Acknowledged), WireError> {
-        // Requests on the way wait until the broker reads again.
+        // Requests in flight wait until the broker reads again.
         let limit = deadline.limit(self.patience.request + self.throttled(leader));
         let unknown = || WireError::NoLeader(format!("what broker {leader} was sent"));
         let line = self.open.get_mut(&leader).ok_or_else(unknown)?;
@@ -193,7 +194,7 @@ impl Lines {
         Ok((line.flights.pop_front().unwrap_or_default(), answered))
     }
 
-    /// Closes the connection after this error, and returns what was on the way, in its order.
+    /// Closes the connection after this error, and returns the batches in flight, in their order.
     pub fn close(&mut self, leader: i32, error: &WireError) -> impl Iterator<Item = Batch> + use<> {
         self.cluster.note_failed(error);
         let line = self.open.remove(&leader);
@@ -201,7 +202,7 @@ impl Lines {
     }
 }
 
-/// The request in the version of the protocol of transactions.
+/// Returns Produce in the version for the session's protocol of transactions.
 pub(super) fn produce(session: &Session) -> Api {
     match session.protocol() {
         Protocol::First => PRODUCE_1,

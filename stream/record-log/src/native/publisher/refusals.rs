@@ -1,12 +1,11 @@
-//! The codes with which brokers answer a publisher: those that never pass, and the sentence of each.
+//! The permanent error codes that a publisher gets from brokers, and the sentence of each.
 
 use super::Stop;
 use crate::Refusal;
 use crate::kafka::progress::PROGRESS_TOPIC;
 use crate::native::api::Code;
-use crate::refusal::END_NOT_WRITTEN;
 
-/// The refused request, as its sentence names it.
+/// The subject of the refused request, for its sentence.
 #[derive(Clone, Copy)]
 pub(super) enum About<'a> {
     Publisher { id: &'a str },
@@ -14,7 +13,7 @@ pub(super) enum About<'a> {
     Batch { topic: &'a str, named: &'a str },
 }
 
-/// The meaning of a code that does not pass.
+/// Returns the reason to stop for a code.
 pub(super) fn stop(code: Code, about: About<'_>, message: Option<&str>) -> Stop {
     if matches!(code, Code::INVALID_PRODUCER_EPOCH | Code::PRODUCER_FENCED) {
         return Stop::Fenced;
@@ -25,7 +24,7 @@ pub(super) fn stop(code: Code, about: About<'_>, message: Option<&str>) -> Stop 
     }
 
     let said = message.map_or_else(String::new, |message| {
-        format!(", the broker says {message:?}")
+        format!(", the broker's message is {message:?}")
     });
     if is_progress_lost(code, about) {
         return progress_lost();
@@ -37,8 +36,8 @@ pub(super) fn stop(code: Code, about: About<'_>, message: Option<&str>) -> Stop 
             about.name()
         ))),
         None => {
-            let remedy = remedy(code).map_or_else(String::new, |remedy| format!(": {remedy}"));
-            Stop::Failed(format!("{}: {code}{said}{remedy}", about.name()).into())
+            let explained = code.explained();
+            Stop::Failed(format!("{}: {code}{said}{explained}", about.name()).into())
         }
     }
 }
@@ -53,7 +52,7 @@ impl About<'_> {
     }
 }
 
-/// A right that is missing.
+/// Returns the refusal for a missing right.
 fn denial(code: Code, about: About<'_>) -> Option<Refusal> {
     let refusal = match (code, about) {
         (Code::TOPIC_AUTHORIZATION_FAILED, About::Topic { topic } | About::Batch { topic, .. }) => {
@@ -70,7 +69,7 @@ fn denial(code: Code, about: About<'_>) -> Option<Refusal> {
     Some(refusal)
 }
 
-/// The topic that keeps the progress of publishers was deleted while a publisher was open.
+/// Returns the reason to stop if the topic of progress was deleted while a publisher was open.
 pub(super) fn progress_lost() -> Stop {
     let sentence = format!(
         "topic {PROGRESS_TOPIC:?} was deleted, and the progress of publishers with it: keep this topic, with \
@@ -79,7 +78,7 @@ pub(super) fn progress_lost() -> Stop {
     Stop::ProgressLost(sentence.into())
 }
 
-/// Returns whether the code means that the topic of progress is gone.
+/// Returns `true` if the code means that the topic of progress was deleted.
 fn is_progress_lost(code: Code, about: About<'_>) -> bool {
     let is_gone = matches!(
         code,
@@ -92,45 +91,34 @@ fn is_progress_lost(code: Code, about: About<'_>) -> bool {
     is_gone && is_progress
 }
 
-/// Returns why a code never passes; none if another transaction may succeed.
+/// Returns the reason why a code is permanent; none if another transaction may succeed.
 fn reason(code: Code) -> Option<&'static str> {
     let reason = match code {
         Code::MESSAGE_TOO_LARGE | Code::RECORD_LIST_TOO_LARGE => {
             "records are larger than its max.message.bytes"
         }
         Code::INVALID_RECORD => {
-            "the broker rejects a record: a compacted topic (cleanup.policy) takes none without a key"
+            "the broker rejects a record: a compacted topic (cleanup.policy) needs records with keys"
         }
         Code::INVALID_TIMESTAMP => {
             "a record's time is outside message.timestamp.before.max.ms and message.timestamp.after.max.ms"
         }
-        Code::INVALID_TOPIC_EXCEPTION => "its name is not one that Kafka takes",
+        Code::INVALID_TOPIC_EXCEPTION => "its name is not valid in Kafka",
         Code::UNKNOWN_TOPIC_OR_PARTITION => "it does not exist, or was deleted: create it",
         Code::TOPIC_AUTHORIZATION_FAILED
         | Code::TRANSACTIONAL_ID_AUTHORIZATION_FAILED
         | Code::SASL_AUTHENTICATION_FAILED => "a right is missing",
         Code::UNSUPPORTED_VERSION => "the broker is too old for it: Kafka 3.7 or newer is needed",
-        Code::UNSUPPORTED_COMPRESSION_TYPE => "the broker does not take lz4",
+        Code::UNSUPPORTED_COMPRESSION_TYPE => "the broker does not accept lz4",
         Code::INVALID_TXN_STATE => "its transaction differs from the coordinator's",
         Code::INVALID_TRANSACTION_TIMEOUT => {
             "transaction.timeout.ms is greater than the broker's transaction.max.timeout.ms"
         }
-        Code::INVALID_REQUEST => "the broker does not take the request",
+        Code::INVALID_REQUEST => "the broker does not accept the request",
         Code::POLICY_VIOLATION => "a policy of the broker forbids it",
         _ => return None,
     };
     Some(reason)
-}
-
-/// Returns the remedy for a refusal that may pass; none if it passes by itself.
-fn remedy(code: Code) -> Option<&'static str> {
-    if code.is_short_of_replicas() {
-        return Some(
-            "fewer of its replicas are in sync than its min.insync.replicas: start the brokers that are away",
-        );
-    }
-
-    (code == Code::CONCURRENT_TRANSACTIONS).then_some(END_NOT_WRITTEN)
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ pub(super) struct Answered {
     pub topic: String,
     pub partition: u32,
     pub code: Code,
-    /// The broker's message beside the code.
+    /// The broker's message with the code.
     pub message: Option<String>,
 }
 
@@ -32,7 +32,8 @@ pub(super) struct Acknowledged {
     pub throttled: Duration,
 }
 
-/// Requests a producer id. A publisher that has one names it, so that it fences no newer holder by mistake.
+/// Writes a request for a producer id. A publisher that has an id names it, so that it does not fence a newer holder by
+/// mistake.
 pub(super) fn ask_identity(
     output: &mut Output<'_>,
     id: Option<&str>,
@@ -98,7 +99,7 @@ pub(super) fn read_added(input: &mut Input<'_>) -> Result<Vec<Answered>, Malform
     Ok(added)
 }
 
-/// The batches must be sorted by topic.
+/// Writes a Produce request. The batches must be sorted by topic.
 pub(super) fn ask_produce(
     output: &mut Output<'_>,
     id: Option<&str>,
@@ -106,7 +107,7 @@ pub(super) fn ask_produce(
     batches: &[Produced<'_>],
 ) {
     output.nullable_string(id);
-    // All replicas in sync must have it.
+    // acks = -1: all replicas in sync must have the batch.
     output.i16(-1);
     output.i32(timeout_ms);
     let topics: Vec<&[Produced<'_>]> = batches
@@ -153,7 +154,8 @@ pub(super) fn ask_end(output: &mut Output<'_>, id: &str, identity: Identity, out
     output.no_tags();
 }
 
-/// Under the second protocol each end of a transaction begins a new epoch, which is in the answer.
+/// Reads the answer to EndTxn. Under the second protocol it contains the new epoch that the end of the transaction
+/// begins.
 pub(super) fn read_ended(
     input: &mut Input<'_>,
     begins_epoch: bool,
@@ -201,7 +203,7 @@ mod tests {
 
     use super::*;
 
-    /// An answer to a Produce request about one partition.
+    /// Returns an answer to a Produce request with one partition.
     fn produced(code: i16, partition: i32) -> Vec<u8> {
         let mut bytes = Vec::new();
         let mut output = Output(&mut bytes);

@@ -1,8 +1,8 @@
 //! Transactions on a real broker while the network loses, cuts, delays and repeats the publisher's requests.
 //!
-//! Each schedule plays the job's part: records that were not published are sent anew by the same publisher; after a
-//! commit that may have happened, the publisher is opened anew and its progress decides. Then another client reads the
-//! committed records: each transaction must be there once and whole.
+//! Each schedule acts as the job does. It sends records that were not published again with the same publisher. After a
+//! commit that may have happened, it opens the publisher again, whose progress shows the outcome. Then another client
+//! reads the committed records: each transaction must be there once and whole.
 
 #[allow(dead_code, reason = "the integration tests use all of it")]
 #[path = "../../../tests/it/broker.rs"]
@@ -34,18 +34,18 @@ use crate::{
 
 const PARTITIONS: u32 = 2;
 const TRANSACTIONS: u64 = 8;
-/// The numbers of schedules without `TIDEMARK_TEST_SCHEDULES`: under the brokers' protocol, and under the first one. And the
-/// number that run at a time.
+/// The numbers of schedules without `TIDEMARK_TEST_SCHEDULES`: under the brokers' protocol, under the first protocol,
+/// and the number that run at a time.
 const SCHEDULES: usize = 40;
 const FIRST_SCHEDULES: usize = 16;
 const AT_A_TIME: usize = 8;
-/// Schedules drawn at most until both doubtful outcomes of a commit were met.
+/// The most schedules that are drawn until both doubtful outcomes of a commit have occurred.
 const MOST_SCHEDULES: usize = 400;
 
 #[test]
 fn no_transaction_is_lost_doubled_or_torn_on_any_schedule() {
     let Ok(brokers) = std::env::var("TIDEMARK_TEST_BROKERS") else {
-        // Past the capture of the test harness: a skipped test must not look like one that passed.
+        // Written past the capture of the test harness: a skipped test must not look like one that passed.
         let _ = std::io::stderr().write_all(
             b"SKIPPED: no_transaction_is_lost_doubled_or_torn_on_any_schedule (set TIDEMARK_TEST_BROKERS)\n",
         );
@@ -59,9 +59,9 @@ fn no_transaction_is_lost_doubled_or_torn_on_any_schedule() {
     }
 }
 
-/// The newest Kafka with the protocol of those before 4.0, on a broker of this test's own.
+/// Runs on a broker of its own: the newest Kafka, with the protocol of transactions of versions before 4.0.
 #[test]
-fn no_transaction_is_lost_doubled_or_torn_under_the_first_protocol() {
+fn no_transaction_is_lost_or_torn_under_the_first_protocol() {
     let first = ["--feature", "transaction.version=1"];
     let Some(broker) = Broker::open(NEWEST, &first) else {
         return;
@@ -73,12 +73,13 @@ fn no_transaction_is_lost_doubled_or_torn_under_the_first_protocol() {
     run_schedules(&brokers, Protocol::First, FIRST_SCHEDULES);
 }
 
-/// Its coordinator may have begun another epoch by that end. The newer holder, which it cannot tell from that, goes on.
+/// The coordinator may have begun another epoch by that end. The publisher cannot distinguish this from a newer holder,
+/// which goes on.
 #[test]
-fn a_publisher_whose_abort_was_not_answered_does_not_say_that_it_was_fenced() {
+fn a_publisher_with_an_unanswered_abort_is_not_fenced() {
     let Ok(brokers) = std::env::var("TIDEMARK_TEST_BROKERS") else {
         let _ = std::io::stderr().write_all(
-            b"SKIPPED: a_publisher_whose_abort_was_not_answered_does_not_say_that_it_was_fenced (set TIDEMARK_TEST_BROKERS)\n",
+            b"SKIPPED: a_publisher_with_an_unanswered_abort_is_not_fenced (set TIDEMARK_TEST_BROKERS)\n",
         );
         return;
     };
@@ -97,7 +98,7 @@ fn a_publisher_whose_abort_was_not_answered_does_not_say_that_it_was_fenced() {
         others.transact(&mut *publisher, 1).unwrap();
         let mut publisher = schedule.open();
 
-        // A transaction with a full batch that is to be aborted.
+        // A transaction with a full batch, which is aborted.
         let records = Schedule::records(4);
         schedule.send(&mut *publisher, &records).unwrap();
         let too_long = vec![0; PROGRESS_MAX_BYTES + 1];
@@ -123,10 +124,10 @@ fn a_publisher_whose_abort_was_not_answered_does_not_say_that_it_was_fenced() {
 
 /// All records of the transaction were acknowledged, so only its end meets the coordinator's abort.
 #[test]
-fn a_commit_that_comes_after_the_time_out_is_neither_refused_nor_fenced() {
+fn a_commit_after_the_time_out_is_in_doubt_and_not_fenced() {
     let Ok(brokers) = std::env::var("TIDEMARK_TEST_BROKERS") else {
         let _ = std::io::stderr().write_all(
-            b"SKIPPED: a_commit_that_comes_after_the_time_out_is_neither_refused_nor_fenced (set TIDEMARK_TEST_BROKERS)\n",
+            b"SKIPPED: a_commit_after_the_time_out_is_in_doubt_and_not_fenced (set TIDEMARK_TEST_BROKERS)\n",
         );
         return;
     };
@@ -202,13 +203,13 @@ fn run_schedules(brokers: &str, protocol: Protocol, schedules: usize) -> Met {
         }
     });
 
-    // A network that loses nothing would show nothing.
+    // A network without faults would test nothing.
     assert!(met.faults.load(Ordering::Relaxed) > schedules, "{met:?}");
     assert!(met.has_both_outcomes(), "{met:?}");
     met
 }
 
-/// How long it takes here and now to open a publisher and to commit the largest transaction, without faults.
+/// Measures the time to open a publisher and to commit the largest transaction on this machine, without faults.
 fn pace(brokers: &str, protocol: Protocol, seed: u64) -> Duration {
     let schedule = Schedule::new(brokers, protocol, seed, Patience::default());
     schedule.create_topic();
@@ -219,8 +220,8 @@ fn pace(brokers: &str, protocol: Protocol, seed: u64) -> Duration {
     begun.elapsed()
 }
 
-/// The impatient learn of some commits only when they open the publisher anew. All of them can commit if nothing fails, on a
-/// busy machine, too.
+/// Draws time limits. With short ones the outcome of some commits is known only after the publisher is opened again.
+/// All limits suffice for a commit without faults, also on a busy machine.
 fn patience(pace: Duration, seed: u64) -> Patience {
     let request = Duration::from_millis(300).max(pace * 2);
     let call = match seed.is_multiple_of(3) {
@@ -231,7 +232,7 @@ fn patience(pace: Duration, seed: u64) -> Patience {
 }
 
 impl Met {
-    /// Returns whether some commit did not happen and some commit was in doubt.
+    /// Returns `true` if some commit did not happen and some commit was in doubt.
     fn has_both_outcomes(&self) -> bool {
         let outcomes = [&self.not_published, &self.may_have_happened];
         outcomes
@@ -303,7 +304,7 @@ impl Schedule {
         self.faults.end();
         while let Err(error) = self.transact(&mut *publisher, TRANSACTIONS + 1) {
             if !matches!(error, PublishError::NotPublished(_)) {
-                // It had to abort a transaction of before, and does not know who ended it.
+                // The publisher had to abort an earlier transaction, and cannot determine who ended it.
                 publisher = self.open();
                 let before = of_number(TRANSACTIONS);
                 assert_eq!(publisher.progress(), Some(&before[..]), "{error}");
@@ -377,7 +378,7 @@ impl Schedule {
         }
     }
 
-    /// Reads with another client: the expected number of records, and any that follow.
+    /// Reads the expected number of records with another client, and any that follow.
     fn read(&self, partition: u32, expected: usize) -> Vec<String> {
         let consumer: BaseConsumer = ClientConfig::new()
             .set("bootstrap.servers", &self.brokers)
@@ -418,7 +419,7 @@ fn count(counter: &AtomicUsize) {
     counter.fetch_add(1, Ordering::Relaxed);
 }
 
-/// A text that no codec makes much smaller, larger than a batch becomes before it is sealed.
+/// Returns a text that no codec makes much smaller, and that is larger than a batch before it is sealed.
 fn scattered(seed: u64) -> String {
     let mut state = seed + 1;
     let mut next = || {

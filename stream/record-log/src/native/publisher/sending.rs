@@ -1,4 +1,4 @@
-//! Records on their way: into a builder by partition, as sealed batches into requests, and until each is acknowledged.
+//! The sending of records: into a builder by partition, as sealed batches into requests, until each is acknowledged.
 //!
 //! ```text
 //! record ──▶ builder of its partition ──seal──▶ queue ──▶ request to the leader, five on the way at most ──▶ acknowledged
@@ -7,11 +7,13 @@
 //! ```
 //!
 //! Invariants:
-//! - Batches of a partition are numbered without a gap and sent in that order; a broker takes each once, however often
-//!   it is sent ([KIP-98]). A request has one batch of a partition at most, so brokers remember the five in flight.
-//! - The first batch of a partition is acknowledged before the next is sent: until then the leader would take any number.
-//! - Before a batch is sent again, the answers of all that is on the way are read, and every batch of its partition
-//!   behind it is sent again, too.
+//! - Batches of a partition are numbered without a gap and sent in that order; a broker appends each once, however
+//!   often it is sent ([KIP-98]). A request has at most one batch of a partition, so brokers remember all batches in
+//!   flight: they remember five of a partition.
+//! - The first batch of a partition is acknowledged before the next is sent, because until then the leader accepts any
+//!   sequence number.
+//! - Before a batch is sent again, the answers to all requests in flight are read. Every batch of its partition behind
+//!   it is sent again, too.
 //! - Memory is bounded: records wait unpacked up to [`PLAIN_BYTES`], and packed up to [`REQUEST_BYTES`] for each of
 //!   five requests a broker. Builders and batches use their memory again.
 //!
@@ -50,7 +52,7 @@ pub(super) struct Sending {
     lines: Lines,
     identity: Identity,
     plain_bytes: usize,
-    /// Sealed batches that are not sent, in their order.
+    /// Sealed batches that are not in flight, in their order.
     queue: VecDeque<Batch>,
     queued_bytes: usize,
     sealed: u64,
@@ -60,7 +62,7 @@ pub(super) struct Sending {
     added: Vec<(usize, u32)>,
     spare: Vec<Vec<u8>>,
     packer: Packer,
-    /// The last reason for which batches were to be sent again.
+    /// The last reason why batches had to be sent again.
     failure: Option<Stop>,
 }
 
@@ -82,7 +84,7 @@ impl Sending {
         }
     }
 
-    /// Numbers records from 0 on, by partition, in a new epoch.
+    /// Begins a new epoch, in which the records of each partition are numbered from 0 on.
     pub fn begin_epoch(&mut self, identity: Identity) {
         if self.identity.id != identity.id {
             self.topics.begin_anew();
@@ -103,7 +105,7 @@ impl Sending {
         self.topics.refresh_old();
     }
 
-    /// Returns whether a record of the transaction was numbered, and so may have been sent.
+    /// Returns `true` if a record of the transaction was numbered, and so may have been sent.
     pub fn has_sealed(&self) -> bool {
         self.sealed > 0
     }
@@ -113,7 +115,7 @@ impl Sending {
         self.begun_at
     }
 
-    /// Forgets all that is not acknowledged. Connections on which answers are due are dropped.
+    /// Drops all records that are not acknowledged, and the connections on which answers are due.
     pub fn discard(&mut self) {
         self.topics.clear();
         self.plain_bytes = 0;
@@ -193,7 +195,9 @@ impl Sending {
         }
     }
 
-    /// Makes a batch of the records that wait for a partition.
+    /// Makes a batch of the records that wait for a partition. It is not inlined, because that would slow down the work
+    /// for each record.
+    #[inline(never)]
     fn seal(&mut self, topic: usize, partition: u32, session: &Session) {
         let found = &mut self.topics[topic].partitions[partition as usize];
         let records = found.builder.count();
@@ -220,7 +224,8 @@ impl Sending {
         });
     }
 
-    /// Sends the sealed batches to their leaders, and waits for answers only where five requests are on the way.
+    /// Sends the sealed batches to their leaders, and waits for answers only where five requests are in flight.
+    #[inline(never)]
     fn dispatch(&mut self, session: &mut Session, deadline: &Deadline) -> Result<(), Stop> {
         self.begun_at.get_or_insert_with(|| deadline.runtime.now());
         self.add_partitions(session, deadline)?;
@@ -264,7 +269,7 @@ impl Sending {
         Ok(())
     }
 
-    /// Waits for all answers that are due, and sends `failed` again until nothing is refused any more.
+    /// Waits for all answers that are due, and sends `failed` and all refused batches again until none is refused.
     fn settle(
         &mut self,
         session: &Session,
@@ -283,21 +288,21 @@ impl Sending {
                 return Ok(());
             }
 
+            deadline.pause(pause);
             if deadline.is_over() {
                 return Err(self
                     .failure
                     .take()
-                    .unwrap_or(Stop::Failed("time is up".into())));
+                    .unwrap_or(Stop::Failed("the time limit has passed".into())));
             }
 
-            deadline.pause(pause);
             pause = (pause * 2).min(LAST_PAUSE);
             self.requeue(failed);
             failed = self.send_round(session, deadline)?;
         }
     }
 
-    /// Puts batches back in front of the others, in their order, and finds out who leads their partitions now.
+    /// Puts batches back in front of the others, in their order, and looks up the current leaders of their partitions.
     fn requeue(&mut self, mut batches: Vec<Batch>) {
         let topics: BTreeSet<usize> = batches.iter().map(|batch| batch.topic).collect();
         topics
@@ -309,7 +314,7 @@ impl Sending {
         self.queue = batches.into();
     }
 
-    /// Sends one request to each leader. Returns the batches that are to be sent again.
+    /// Sends one request to each leader. Returns the batches that must be sent again.
     fn send_round(&mut self, session: &Session, deadline: &Deadline) -> Result<Vec<Batch>, Stop> {
         let mut failed = Vec::new();
         for (leader, batches) in self.next_requests() {
@@ -374,8 +379,9 @@ impl Sending {
         }
     }
 
-    /// Returns whether the first batch of a partition is still on the way. A leader that holds no batch of a producer takes
-    /// one with any sequence number: the next could pass it if a leader that is about to lead refuses the first.
+    /// Returns `true` if the first batch of a partition is still in flight. A leader without a batch of the producer
+    /// accepts any sequence number. So if a broker refuses the first batch because it does not lead yet, it could
+    /// accept the next one before it.
     fn is_behind_a_first(&self, leader: i32, batches: &[Batch]) -> bool {
         batches.iter().any(|batch| {
             let partition = &self.topics[batch.topic].partitions[batch.partition as usize];
@@ -383,7 +389,7 @@ impl Sending {
         })
     }
 
-    /// Sends nothing to a broker that would not read it. Another connection would only be throttled anew.
+    /// Waits until a broker that throttles this client reads again. Another connection would be throttled, too.
     fn await_throttled(&self, leader: i32, deadline: &Deadline) -> Result<(), Stop> {
         let throttled = self.lines.throttled(leader);
         if throttled.is_zero() {
@@ -401,7 +407,7 @@ impl Sending {
         Err(Stop::Failed(reason.into()))
     }
 
-    /// Reads the oldest answer that is due of a leader.
+    /// Reads the oldest due answer of a leader.
     fn receive(
         &mut self,
         leader: i32,
@@ -415,8 +421,8 @@ impl Sending {
         }
     }
 
-    /// Takes back the batches that were on the way on a connection that broke. Under the first protocol a transaction
-    /// does not survive it: the request may arrive when another transaction has begun.
+    /// Takes back the batches in flight on a connection that failed. Under the first protocol the transaction must then
+    /// end, because the request may arrive after another transaction has begun.
     fn lose(
         &mut self,
         leader: i32,
@@ -435,14 +441,14 @@ impl Sending {
         }
 
         failed.extend(on_the_way);
-        // An answer that is missed because time is up explains less than the refusal before it.
+        // An earlier refusal explains more than an answer that did not come before the deadline.
         if self.failure.is_none() || !deadline.is_over() {
             self.failure = Some(error.into());
         }
         Ok(())
     }
 
-    /// Sorts the batches of an answered request into those that are done and those that are to be sent again.
+    /// Sorts the batches of an answered request into those that are done and those that must be sent again.
     fn judge(
         &mut self,
         flight: Vec<Batch>,
@@ -455,11 +461,11 @@ impl Sending {
                 .iter()
                 .find(|found| found.partition == batch.partition && found.topic == *topic);
             let Some(Answered { code, message, .. }) = found else {
-                let unanswered = format!("a broker answered nothing for {}", batch.named());
+                let unanswered = format!("a broker's answer left out {}", batch.named());
                 return Err(Stop::Unknown(unanswered.into()));
             };
 
-            // An earlier batch of the partition is to be sent again, so this one came too early.
+            // An earlier batch of the partition must be sent again, so this one came too early.
             let is_early = *code == Code::OUT_OF_ORDER_SEQUENCE_NUMBER
                 && failed.iter().any(|earlier| earlier.is_beside(&batch));
 

@@ -1,4 +1,5 @@
-//! A publisher and its coordinator: who the publisher is, which partitions its transaction has, and how it ends.
+//! A publisher's session with its coordinator: its producer id and epoch, the partitions of its transaction, and the
+//! transaction's end.
 //!
 //! ```text
 //! identify ──▶ (producer id, epoch) ──▶ add partitions (first protocol only) ──▶ end ──▶ the next transaction
@@ -6,10 +7,10 @@
 //!
 //! Invariants:
 //! - An end is sent again until it is answered, in the epoch of its transaction. Under the second protocol a late one
-//!   finds a newer epoch and does nothing. Under the first one the next transaction has a new epoch after any such
-//!   doubt.
-//! - Only opening a publisher fences. A publisher that is opened names the epoch that it has when it needs another one.
-//! - InitProducerId is never sent while the publisher's own transaction may be open: brokers do not compare its epoch
+//!   finds a newer epoch and has no effect. Under the first protocol, if an end was not answered, the next transaction
+//!   has a new epoch.
+//! - Only opening a publisher fences. An open publisher that needs another epoch names its current one.
+//! - InitProducerId is never sent while the publisher's own transaction may be open: brokers do not compare the epoch
 //!   then, and would abort the transaction of a newer holder.
 
 use std::sync::Arc;
@@ -26,10 +27,10 @@ use crate::native::codec::{Input, Malformed, Output};
 use crate::native::network::Address;
 use crate::native::wire::{Connection, WireError};
 
-/// The pauses before a request is repeated that was refused for the moment.
+/// The pauses before a request is repeated after a transient refusal.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const LAST_PAUSE: Duration = Duration::from_millis(100);
-/// A connection that was not used for so long may have been closed by its broker, or by something between.
+/// The idle time after which a connection may have been closed by its broker, or by a device on the way.
 const STALE_AFTER: Duration = Duration::from_secs(60);
 
 pub(super) struct Session {
@@ -40,10 +41,10 @@ pub(super) struct Session {
     patience: Patience,
     identity: Identity,
     protocol: Protocol,
-    /// Nothing more may be sent in this epoch: a request of it may still be on its way to a broker, which would take it
-    /// for one of a later transaction, or numbered records were not sent.
+    /// If set, no further request may be sent in this epoch. Either a request of it may still arrive at a broker, which
+    /// would add it to a later transaction, or numbered records were not sent.
     needs_epoch: bool,
-    /// An end of the transaction was sent whose answer was lost, so the coordinator may have begun another epoch.
+    /// `true` if the answer to an end of the transaction was lost, so the coordinator may have begun another epoch.
     may_have_ended: bool,
     connection: Option<(Connection, Instant)>,
     /// The address at which the coordinator was found last.
@@ -90,12 +91,12 @@ impl Session {
         self.transactional_id.as_deref()
     }
 
-    /// [`Session::identify`] must begin another epoch before anything is sent.
+    /// Returns `true` if [`Session::identify`] must begin another epoch before any other request.
     pub fn needs_epoch(&self) -> bool {
         self.needs_epoch
     }
 
-    /// The transaction may have ended: an end of it was sent, and no answer said how it went.
+    /// Returns `true` if the transaction may have ended: an end of it was sent and not answered.
     pub fn may_have_ended(&self) -> bool {
         self.may_have_ended
     }
@@ -110,12 +111,13 @@ impl Session {
     }
 
     /// Gets a producer id, or the next epoch of the one that the publisher has. The first time, earlier holders are
-    /// fenced and their open transactions are aborted. Repeating this does no harm.
+    /// fenced and their open transactions are aborted. Repeating the call is harmless.
     pub fn identify(&mut self, deadline: &Deadline) -> Result<(), Stop> {
         let id = self.transactional_id.clone();
         let timeout_ms = i32::try_from(self.timeout.as_millis()).unwrap_or(i32::MAX);
         let known = self.identity;
         let mut pause = FIRST_PAUSE;
+        let mut before = None;
 
         loop {
             let asked = self.ask(
@@ -138,10 +140,12 @@ impl Session {
                 Err(error) => return Err(error.into()),
             };
 
+            let failure = more_telling(before, failure, deadline);
+            wait(&mut pause, deadline);
             if deadline.is_over() {
                 return Err(failure.into());
             }
-            wait(&mut pause, deadline);
+            before = Some(failure);
         }
     }
 
@@ -161,7 +165,7 @@ impl Session {
             );
             let answered = match asked {
                 Ok(answered) => answered,
-                // An answer that is missed because time is up explains less than the refusal before it.
+                // An earlier refusal explains more than an answer that did not come before the deadline.
                 Err(error) => {
                     let before = refused.filter(|_| deadline.is_over());
                     return Err(before.unwrap_or_else(|| error.into()));
@@ -182,7 +186,7 @@ impl Session {
         }
     }
 
-    /// Returns why a partition of a topic was not added.
+    /// Returns the reason why a partition of a topic was not added.
     fn not_added(&mut self, code: Code, topic: &str) -> Stop {
         match code {
             Code::TOPIC_AUTHORIZATION_FAILED
@@ -195,14 +199,14 @@ impl Session {
 
     /// Ends the transaction. [`Stop::Unknown`] only if its outcome is unknown.
     pub fn end(&mut self, outcome: Outcome, deadline: &Deadline) -> Result<(), Stop> {
-        // A request without an answer may have done it.
+        // A request without an answer may have ended the transaction.
         let mut is_unknown = false;
         let ended = self.end_within(outcome, deadline, &mut is_unknown);
         self.note_end(ended.is_ok(), is_unknown);
         ended
     }
 
-    /// Notes whether an end of the transaction was done, or may have been.
+    /// Notes if an end of the transaction was done, or may have been done.
     pub(super) fn note_end(&mut self, is_done: bool, is_unknown: bool) {
         self.may_have_ended = !is_done && (self.may_have_ended || is_unknown);
     }
@@ -214,6 +218,7 @@ impl Session {
         is_unknown: &mut bool,
     ) -> Result<(), Stop> {
         let mut pause = FIRST_PAUSE;
+        let mut before = None;
         loop {
             let failure = match self.ask_end(outcome, deadline) {
                 Ok((Code::NONE, identity)) => {
@@ -248,6 +253,9 @@ impl Session {
                 Err(error) => return Err(error.into()),
             };
 
+            let failure = more_telling(before, failure, deadline);
+            // An end without time for its answer would only put the outcome in doubt.
+            wait(&mut pause, deadline);
             if deadline.is_over() {
                 return Err(if *is_unknown {
                     Stop::Unknown(failure.into())
@@ -255,7 +263,7 @@ impl Session {
                     Stop::Failed(failure.into())
                 });
             }
-            wait(&mut pause, deadline);
+            before = Some(failure);
         }
     }
 
@@ -277,7 +285,7 @@ impl Session {
         )
     }
 
-    /// There was no transaction, or the coordinator has forgotten the publisher.
+    /// Returns `true` if there was no transaction to abort, or the coordinator has forgotten the publisher.
     fn is_nothing_to_abort(&self, code: Code, outcome: Outcome) -> bool {
         let is_none = match code {
             Code::INVALID_TXN_STATE => self.protocol == Protocol::First,
@@ -286,15 +294,16 @@ impl Session {
         is_none && outcome == Outcome::Abort
     }
 
-    /// The coordinator has aborted the transaction itself, at its time-out or for a newer holder. Under the second protocol it
-    /// takes the commit for one that comes again and contradicts the abort; under the first it refuses the epoch.
+    /// Returns `true` if the coordinator has aborted the transaction itself, at its time-out or for a newer holder.
+    /// Under the second protocol it answers a commit as a repetition that contradicts the abort; under the first it
+    /// refuses the epoch.
     fn is_aborted_for_it(&self, code: Code, outcome: Outcome) -> bool {
         let is_contradiction = code == Code::INVALID_TXN_STATE && outcome == Outcome::Commit;
         is_contradiction && self.protocol == Protocol::Second
     }
 
-    /// Sends a request to the coordinator, which is sought if it is not known. A connection that broke is dropped;
-    /// under the first protocol, a request without an answer puts the epoch in doubt.
+    /// Sends a request to the coordinator, which is looked up if it is not known. A failed connection is dropped. Under
+    /// the first protocol, a request without an answer makes another epoch necessary.
     fn ask<T>(
         &mut self,
         api: Api,
@@ -361,14 +370,14 @@ impl Session {
     }
 }
 
-/// The same end may succeed a moment later. While the markers of the transaction before are written, an abort is
-/// refused as one of that.
+/// Returns `true` if the same end may succeed a moment later. While the markers of the previous transaction are being
+/// written, an abort is refused as one of that transaction.
 fn may_pass(code: Code, outcome: Outcome) -> bool {
     code.is_passing() || (code == Code::INVALID_TXN_STATE && outcome == Outcome::Abort)
 }
 
-/// The coordinator has not begun. Other codes may come after its log took the end: that is replicated, or not, without
-/// it.
+/// Returns `true` if the coordinator has not begun to end the transaction. Other codes may come after the end was
+/// appended to its log, where it may still be replicated.
 fn is_surely_not_done(code: Code) -> bool {
     matches!(
         code,
@@ -378,7 +387,7 @@ fn is_surely_not_done(code: Code) -> bool {
     )
 }
 
-/// The protocol of the cluster behind a connection.
+/// Returns the protocol of transactions of the cluster behind a connection.
 pub(super) fn spoken(connection: &Connection) -> Protocol {
     if connection.transaction_version() >= 2 && connection.offers(END_TXN_2) {
         Protocol::Second
@@ -387,8 +396,8 @@ pub(super) fn spoken(connection: &Connection) -> Protocol {
     }
 }
 
-/// Returns the most specific code among partitions that were not added, and its topic. Of several, all but one are
-/// often OPERATION_NOT_ATTEMPTED.
+/// Returns the most specific code among partitions that were not added, and its topic. Often all codes but one are
+/// OPERATION_NOT_ATTEMPTED.
 fn worst(answered: &[super::requests::Answered]) -> Option<(Code, &str)> {
     let refused = || answered.iter().filter(|added| added.code != Code::NONE);
     refused()
@@ -397,7 +406,8 @@ fn worst(answered: &[super::requests::Answered]) -> Option<(Code, &str)> {
         .map(|added| (added.code, added.topic.as_str()))
 }
 
-/// The request was sent, perhaps, and not answered. A connection that did not open is no doubt.
+/// Returns `true` if the request may have been sent, and was not answered. If the connection did not open, it was not
+/// sent.
 pub(super) fn is_unanswered(error: &WireError, api: Api) -> bool {
     match error {
         WireError::Lost { request, .. }
@@ -405,6 +415,17 @@ pub(super) fn is_unanswered(error: &WireError, api: Api) -> bool {
         | WireError::Malformed { request, .. } => *request == api.name,
         _ => false,
     }
+}
+
+/// Returns the failure to report. An earlier failure explains more than an answer that did not come before the
+/// deadline.
+pub(super) fn more_telling(
+    before: Option<WireError>,
+    last: WireError,
+    deadline: &Deadline,
+) -> WireError {
+    let is_cut_short = matches!(last, WireError::Silent { .. }) && deadline.is_over();
+    before.filter(|_| is_cut_short).unwrap_or(last)
 }
 
 fn wait(pause: &mut Duration, deadline: &Deadline) {

@@ -1,15 +1,17 @@
-//! Tests of a publisher's decisions after a failure. No broker is asked for them.
+//! Tests of a publisher's decisions after a failure. They need no broker.
 
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use super::session::more_telling;
 use super::*;
 use crate::native::NativeLog;
+use crate::native::api::Code;
 use crate::native::network::{Address, Network, Socket};
 
-/// No broker can be reached. Counts the tries.
+/// A network on which no broker can be reached. It counts the tries.
 #[derive(Clone, Default)]
 struct Away(Arc<AtomicUsize>);
 
@@ -81,7 +83,8 @@ fn a_publisher_in_doubt_or_fenced_sends_nothing_more() {
         for refused in [send(&mut publisher), publisher.commit(&[]).unwrap_err()] {
             match refused {
                 PublishError::NotPublished(cause) if is_in_doubt => {
-                    assert!(cause.to_string().contains("over"), "{place}: {cause}");
+                    let cause = cause.to_string();
+                    assert!(cause.contains("open it again"), "{place}: {cause}");
                 }
                 PublishError::Fenced { .. } => assert!(!is_in_doubt, "{place}"),
                 other => panic!("{place}: {other:?}"),
@@ -91,8 +94,8 @@ fn a_publisher_in_doubt_or_fenced_sends_nothing_more() {
     }
 }
 
-/// The ends of the transaction, each with whether it was done and whether it may have been; and whether a refusal of the
-/// epoch means a newer holder then.
+/// Each case: the ends of the transaction, of each if it was done and if it may have been; and if a refusal of the
+/// epoch then means a newer holder.
 #[test]
 fn an_end_without_an_answer_is_in_doubt_until_one_is_done() {
     let cases: [(&[(bool, bool)], bool); 5] = [
@@ -112,4 +115,40 @@ fn an_end_without_an_answer_is_in_doubt_until_one_is_done() {
         let found = matches!(refused, PublishError::Fenced { .. });
         assert_eq!(found, is_fenced, "{ends:?}: {refused}");
     }
+}
+
+#[test]
+fn a_cut_answer_does_not_hide_the_refusal_before_it() {
+    let broker = || Address {
+        host: "broker".to_owned(),
+        port: 1,
+    };
+    let refused = || WireError::Refused {
+        broker: broker(),
+        request: "EndTxn",
+        subject: "publisher \"id\"".to_owned(),
+        code: Code::CONCURRENT_TRANSACTIONS,
+    };
+    let silent = || WireError::Silent {
+        broker: broker(),
+        request: "EndTxn",
+        limit: Duration::from_millis(1),
+    };
+    let runtime = NativeLog::over(Box::new(Away::default()), "broker:1", Patience::default());
+    let runtime = runtime.cluster.runtime();
+    let over = Deadline::after(Duration::ZERO, runtime);
+    let hour = Deadline::after(Duration::from_secs(3600), runtime);
+
+    let sentence = more_telling(Some(refused()), silent(), &over).to_string();
+    for named in [
+        "CONCURRENT_TRANSACTIONS",
+        "min.insync.replicas",
+        "start the brokers",
+    ] {
+        assert!(sentence.contains(named), "{named} in {sentence}");
+    }
+    let is_silent = |error| matches!(error, WireError::Silent { .. });
+    assert!(is_silent(more_telling(Some(refused()), silent(), &hour)));
+    assert!(is_silent(more_telling(None, silent(), &over)));
+    assert!(!is_silent(more_telling(Some(silent()), refused(), &over)));
 }

@@ -1,4 +1,5 @@
-//! The topics that a publisher writes to: their limits, who leads their partitions, and the records that wait for each.
+//! The topics that a publisher writes to: their limits, the leaders of their partitions, and the records that wait for
+//! each.
 
 use std::ops::{Index, IndexMut};
 use std::sync::Arc;
@@ -15,9 +16,9 @@ use crate::native::cluster::{self, Cluster};
 use crate::refusal::ASSUMED_LIMIT;
 use crate::{LogError, NewRecord, RecordLimit, Refusal};
 
-/// The greatest age of a topic's metadata: added partitions are found within this time.
+/// The greatest age of a topic's metadata. New partitions are found within this time.
 const OLDEST: Duration = Duration::from_secs(300);
-/// The time limit for the creation of an unknown topic, and the pause between two looks.
+/// The time within which an unknown topic must be created, and the pause between two look-ups.
 const UNKNOWN_LIMIT: Duration = Duration::from_secs(8);
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
@@ -27,14 +28,14 @@ pub(super) struct Topics {
     all: Vec<Topic>,
     /// The topic that was found last.
     last: usize,
-    /// Records without a key take their turns.
+    /// The counter by which records without a key are spread over the partitions.
     turn: u32,
 }
 
 pub(super) struct Topic {
     pub name: String,
     pub limit: RecordLimit,
-    /// Includes deleted ones: batches may wait for them.
+    /// The partitions, including deleted ones, for which batches may wait.
     pub partitions: Vec<Partition>,
     /// The current number of partitions. A topic that was deleted and created again may have fewer.
     count: u32,
@@ -46,16 +47,17 @@ pub(super) struct Partition {
     /// The broker's id; -1 while there is none.
     pub leader: i32,
     pub builder: Builder,
-    /// A leader has taken a batch of this producer id, so leaders refuse one that passes another.
+    /// `true` if a leader has accepted a batch of this producer id. From then on leaders refuse a batch that overtakes
+    /// another.
     pub is_begun: bool,
     sequence: i32,
 }
 
 impl Partition {
-    /// The number of the first of so many records.
+    /// Returns the sequence number of the first of `records` records.
     pub fn next_sequence(&mut self, records: i32) -> i32 {
         let first = self.sequence;
-        // After the greatest comes 0 again.
+        // After the greatest number comes 0 again.
         self.sequence = first.wrapping_add(records) & i32::MAX;
         first
     }
@@ -86,7 +88,7 @@ impl Topics {
         }
     }
 
-    /// Returns the place of the topic with this name. The first time, it is looked up at the brokers.
+    /// Returns the place of the topic with this name. At first use, the topic is looked up at the brokers.
     pub fn find(&mut self, name: &str, deadline: impl FnOnce() -> Deadline) -> Result<usize, Stop> {
         let is_it = |topic: &Topic| topic.name == name;
         if !self.all.get(self.last).is_some_and(is_it) {
@@ -130,7 +132,7 @@ impl Topics {
         Ok(self.all.len() - 1)
     }
 
-    /// Takes a topic for one with so many partitions, none of which has a leader.
+    /// Adds a topic with this number of partitions, none of which has a leader.
     pub fn assume(&mut self, name: &str, partitions: u32) {
         self.all.push(Topic {
             name: name.to_owned(),
@@ -141,7 +143,7 @@ impl Topics {
         });
     }
 
-    /// The limit of a topic; a cautious one if its settings may not be read.
+    /// Returns the limit of a topic; a cautious one if its settings may not be read.
     fn limit(&self, name: &str) -> Result<RecordLimit, Stop> {
         match self.admin.describe(name) {
             Ok(described) => Ok(described.record_limit),
@@ -154,7 +156,7 @@ impl Topics {
         }
     }
 
-    /// The partition of a record. One that is not known may have been added.
+    /// Returns the partition of a record. If the partition is unknown, it may be new, and the topic is looked up again.
     pub fn choose(&mut self, topic: usize, record: &NewRecord<'_>) -> Result<u32, Stop> {
         let is_unknown = |partition: u32| partition >= self.all[topic].count;
         if record.partition.is_some_and(is_unknown) {
@@ -167,7 +169,7 @@ impl Topics {
         )?)
     }
 
-    /// Learns who leads the topic's partitions now. If no broker says so, what is known stays.
+    /// Looks up the current leaders of the topic's partitions. If no broker answers, the old ones stay.
     pub fn refresh(&mut self, topic: usize) {
         let known = &mut self.all[topic];
         let Ok(Some(found)) = self.cluster.topic(&known.name) else {
@@ -185,7 +187,7 @@ impl Topics {
         known.read_at = self.cluster.runtime().now();
     }
 
-    /// Refreshes old metadata, between two transactions.
+    /// Refreshes old metadata. Called between two transactions.
     pub fn refresh_old(&mut self) {
         for topic in 0..self.all.len() {
             if self.cluster.runtime().since(self.all[topic].read_at) >= OLDEST {
@@ -194,7 +196,7 @@ impl Topics {
         }
     }
 
-    /// The partitions for which records wait.
+    /// Returns the partitions for which records wait.
     pub fn filled(&self) -> Vec<(usize, u32)> {
         let filled = |(topic, known): (usize, &Topic)| {
             let partitions = (0..).zip(&known.partitions);
@@ -206,17 +208,17 @@ impl Topics {
         self.all.iter().enumerate().flat_map(filled).collect()
     }
 
-    /// Forgets the records that wait.
+    /// Drops the waiting records.
     pub fn clear(&mut self) {
         self.each(|partition| partition.builder.clear());
     }
 
-    /// A new epoch numbers records from 0 on.
+    /// Restarts the sequence numbers at 0, for a new epoch.
     pub fn restart_sequences(&mut self) {
         self.each(|partition| partition.sequence = 0);
     }
 
-    /// Leaders know nothing of a new producer id.
+    /// Prepares for a new producer id, of which leaders have no batch.
     pub fn begin_anew(&mut self) {
         self.each(|partition| partition.is_begun = false);
     }
@@ -233,7 +235,7 @@ fn count(found: &cluster::Topic) -> u32 {
 
 fn never_came(topic: &str) -> Refusal {
     Refusal::new(format!(
-        "Kafka refuses topic {topic:?}: it does not exist, and did not come to be within {} s: create it",
+        "Kafka refuses topic {topic:?}: it does not exist, and was not created within {} s: create it",
         UNKNOWN_LIMIT.as_secs()
     ))
 }
@@ -248,7 +250,7 @@ mod tests {
         assert_eq!(partition.next_sequence(10), 0);
         assert_eq!(partition.next_sequence(i32::MAX - 10), 10);
 
-        // As the Java client counts: the batch that begins with the greatest wraps within.
+        // As in the Java client, the numbers wrap within the batch that begins with the greatest number.
         assert_eq!(partition.next_sequence(3), i32::MAX);
         assert_eq!(partition.next_sequence(1), 2);
     }

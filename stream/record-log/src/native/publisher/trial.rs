@@ -1,5 +1,5 @@
-//! The rights of a publisher, tried without publishing anything: a transaction is begun, topics are added to
-//! it one by one, and it is aborted. Readers see nothing of it.
+//! Checks the rights of a publisher without publishing: a transaction is begun, topics are added to it one by one, and
+//! it is aborted. Readers see none of this.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,10 +27,10 @@ pub enum TrialError {
     /// The transactional id may not be used.
     #[error("{0}")]
     Denied(#[source] Refusal),
-    /// Transactions may not live as long as the settings have it.
+    /// The brokers do not accept the time-out of transactions in the settings.
     #[error("{0}")]
     TimeLimit(#[source] Refusal),
-    /// The brokers do not answer, or answer otherwise than they should.
+    /// The brokers do not answer, or give an unexpected answer.
     #[error("a transaction cannot be tried: {0}")]
     Failed(#[source] Cause),
 }
@@ -52,7 +52,7 @@ pub(in crate::native) fn try_out(
 
     let mut session = match begun(timeout) {
         Ok(session) => session,
-        // The same id is accepted with the shortest limit, so the limit is refused.
+        // The same id is accepted with the shortest time-out, so the brokers refuse the time-out.
         Err(Stop::Refused(refusal)) if timeout > SHORTEST && begun(SHORTEST).is_ok() => {
             return Err(TrialError::TimeLimit(refusal));
         }
@@ -77,7 +77,7 @@ pub(in crate::native) fn try_out(
 
 fn failed(stop: Stop) -> TrialError {
     TrialError::Failed(match stop {
-        Stop::Fenced => "another trial of the same job runs".into(),
+        Stop::Fenced => "another trial with the same id is running".into(),
         Stop::Refused(refusal) => Box::new(refusal),
         Stop::Failed(cause) | Stop::Unknown(cause) | Stop::ProgressLost(cause) => cause,
     })

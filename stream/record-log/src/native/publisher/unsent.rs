@@ -1,5 +1,5 @@
-//! A publisher without brokers: it makes batches of records, and hands them to its caller in place of a broker. The work
-//! of a publisher is measured with it.
+//! A publisher without brokers: it makes batches of records, and passes them to its caller instead of a broker. The
+//! harness measures a publisher's work with it.
 
 use super::deadline::TimeLimit;
 use super::session::Session;
@@ -15,7 +15,7 @@ pub struct Unsent {
 }
 
 impl Unsent {
-    /// Returns a publisher to a topic with so many partitions. Nothing is connected.
+    /// Returns a publisher to a topic with this number of partitions. It opens no connection.
     ///
     /// # Errors
     /// [`LogError::Settings`].
@@ -42,7 +42,7 @@ impl Unsent {
     /// Adds a record, and passes each batch that is full to `each`.
     ///
     /// # Errors
-    /// [`PublishError`], for a record that no broker would take.
+    /// [`PublishError`], for a record that no broker would accept.
     pub fn push(
         &mut self,
         record: &NewRecord<'_>,

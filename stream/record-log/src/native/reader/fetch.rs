@@ -1,8 +1,8 @@
 //! The Fetch request and its answer, with a session (KIP-227).
 //!
-//! The first request of a session names all partitions; each later one only those whose position changed, and those
-//! that are no longer to be fetched. The broker leaves partitions without news out of its answers, which is news too:
-//! their end is still where it was.
+//! The first request of a session names all partitions. Each later one names only those whose position changed, and
+//! those that are no longer fetched. The broker leaves unchanged partitions out of its answers; this confirms that
+//! their end has not moved.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
@@ -12,14 +12,14 @@ use crate::native::api::Code;
 use crate::native::batch::walk::Aborted;
 use crate::native::codec::{Input, Malformed, Output};
 
-/// A partition to be fetched, and how.
+/// A partition to be fetched, with the parameters of its request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Wanted {
     pub partition: i32,
     pub offset: i64,
-    /// The epoch of the expected leader: an older or newer leader refuses the request (KIP-320).
+    /// The epoch of the expected leader: a leader with another epoch refuses the request (KIP-320).
     pub leader_epoch: i32,
-    /// The epoch of the record before the offset: a leader whose log differs there reports it. -1 if unknown.
+    /// The leader's epoch of the record before the offset; -1 if unknown. A leader whose log differs there reports it.
     pub fetched_epoch: i32,
     pub max_bytes: i32,
 }
@@ -32,17 +32,17 @@ pub(super) struct Session {
     sent: HashMap<i32, Wanted>,
 }
 
-/// The time and the bytes after which the broker answers, and the client's place.
+/// The time and the bytes after which the broker answers, and the client's rack.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Gather<'a> {
     pub wait: Duration,
     pub least_bytes: i32,
     pub max_bytes: i32,
-    /// The rack in which a leader looks for a follower to name; empty if it is to answer itself (KIP-392).
+    /// The rack in which a leader looks for a follower to name; empty if the leader must answer itself (KIP-392).
     pub rack: &'a str,
 }
 
-/// An answer. Records lie in its frame.
+/// An answer to Fetch, without the records, which stay in its frame.
 #[derive(Debug)]
 pub(super) struct Answer {
     pub throttle: Duration,
@@ -56,21 +56,21 @@ pub(super) struct Answer {
 pub(super) struct Fetched {
     pub partition: i32,
     pub code: Code,
-    /// The end of all that was written and replicated, committed or not; -1 if unknown.
+    /// The end of the replicated records, committed or not; -1 if unknown.
     pub high_watermark: i64,
-    /// The end of what can be read now: transactions that are open lie behind it; -1 if unknown.
+    /// The last stable offset: the end of the readable records, before the first open transaction; -1 if unknown.
     pub stable_end: i64,
     pub aborted: Vec<Aborted>,
-    /// The place of the records in the body that was read.
+    /// The place of the records in the body of the answer.
     pub records: Range<usize>,
-    /// The offset at which the leader's log parts from the one that was read before.
+    /// The offset from which the leader's log differs from the records read before.
     pub diverged_at: Option<i64>,
-    /// The follower that the leader wants the partition to be read from; it sends no records then.
+    /// The follower that the leader names for reading the partition. The leader sends no records then.
     pub follower: Option<i32>,
 }
 
 impl Session {
-    /// Writes the request that brings the session to fetch `wanted`.
+    /// Writes the request that changes the session so that it fetches `wanted`.
     pub fn ask(
         &mut self,
         output: &mut Output<'_>,
@@ -124,7 +124,8 @@ impl Session {
             .collect();
     }
 
-    /// Goes on after an answer. A broker without a place for the session gives it no id, and is sent all each time.
+    /// Moves the session on after an answer. A broker without room for the session gives it no id; then each request
+    /// names all partitions.
     pub fn advance(&mut self, session_id: i32) {
         if session_id == 0 {
             *self = Self::default();
@@ -142,7 +143,7 @@ impl Wanted {
         output.i64(self.offset);
         output.i32(self.fetched_epoch);
 
-        // The start of a follower's log, which a reader has not.
+        // The start of a follower's log. A reader is not a follower.
         output.i64(-1);
         output.i32(self.max_bytes);
         output.no_tags();
@@ -180,7 +181,7 @@ impl Answer {
 }
 
 impl Fetched {
-    /// `whole` is the length of the body that the input is the rest of.
+    /// Reads an answer for a partition. `whole` is the length of the body; the input is its rest.
     fn read(input: &mut Input<'_>, whole: usize) -> Result<Self, Malformed> {
         let partition = input.i32()?;
         let code = Code(input.i16()?);
@@ -252,7 +253,7 @@ mod tests {
         }
     }
 
-    /// Session id and epoch of a request, the partitions it names, and those it forgets.
+    /// Returns the session id and epoch of a request, the partitions that it names, and those that it removes.
     fn asked(session: &mut Session, partitions: &[Wanted]) -> (i32, i32, Vec<i32>, Vec<i32>) {
         let mut bytes = Vec::new();
         session.ask(&mut Output(&mut bytes), &TOPIC, partitions, GATHER);
@@ -294,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_is_told_of_what_changed_only() {
+    fn a_session_names_only_changed_partitions() {
         let mut session = Session::default();
         let first = [wanted(0, 10), wanted(1, 20), wanted(2, 30)];
         assert_eq!(asked(&mut session, &first), (0, 0, vec![0, 1, 2], vec![]));
@@ -320,7 +321,7 @@ mod tests {
         }
     }
 
-    /// An answer with one partition's records and an aborted transaction.
+    /// Returns an answer with one partition's records and an aborted transaction.
     fn answer() -> Vec<u8> {
         let mut bytes = Vec::new();
         let mut output = Output(&mut bytes);
@@ -342,7 +343,7 @@ mod tests {
         output.i32(6);
         output.bytes(b"records");
 
-        // The leader's log parts from ours: tag 0, of 13 bytes.
+        // The leader's log differs from the records read before: tag 0, of 13 bytes.
         output.raw(&[1, 0, 13]);
         output.i32(2);
         output.i64(42);

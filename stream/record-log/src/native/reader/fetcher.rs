@@ -1,8 +1,8 @@
-//! A fetcher: a thread that fetches partitions from one broker, which leads them or follows, over one connection and in one
-//! session.
+//! A fetcher: a thread that fetches partitions from one broker, their leader or a follower, over one connection and in
+//! one session.
 //!
-//! It sends a request as soon as there is a partition of which nothing waits for the reader, and stores the answer.
-//! While the reader walks the bytes that it took, the next answer is on its way.
+//! It sends a request as soon as a partition has no fetched bytes that wait for the reader, and stores the answer.
+//! While the reader walks the bytes that it took, the next answer is in flight.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,6 +19,7 @@ use crate::native::api::{Code, FETCH, LIST_OFFSETS};
 use crate::native::cluster::{Cluster, Leader};
 use crate::native::errors::denied;
 use crate::native::wire::{Connection, WireError};
+use crate::refusal::throttled_reader;
 
 /// The time that it waits when other partitions may be wanted any moment.
 const LEAST_WAIT: Duration = Duration::from_millis(5);
@@ -30,7 +31,7 @@ pub(super) struct Fetcher {
     node: i32,
     link: Option<(Connection, Session)>,
     wait: Duration,
-    /// The number of partitions that were full at the request before.
+    /// The number of partitions that were full at the previous request.
     full: usize,
 }
 
@@ -58,7 +59,7 @@ impl Fetcher {
         }
     }
 
-    /// One request and its answer. Returns for how long the broker wants no other.
+    /// Sends one request and receives its answer. Returns the time for which the broker throttles the next one.
     fn fetch(&mut self, plan: &Plan) -> Result<Duration, WireError> {
         let (mut connection, mut session) = self.take_link()?;
         self.confirm_ends(&mut connection, &plan.unconfirmed)?;
@@ -72,7 +73,7 @@ impl Fetcher {
         let topic = self.shared.topic_id;
         let mut frame = self.shared.frames.take();
 
-        // The time of the ends in the answer: before the request was sent.
+        // The date of the ends in the answer: a moment before the request is sent.
         let as_of_ms = self.shared.runtime.now_ms();
         connection.send(FETCH, self.cluster.request_limit(), |output| {
             session.ask(output, &topic, &plan.wanted, gather);
@@ -103,8 +104,9 @@ impl Fetcher {
         Ok(throttle)
     }
 
-    /// Requests the ends of partitions that the broker has come to lead, or that are read from followers. After it has come to
-    /// lead, its answers to Fetch may name ends from before the last committed records. It refuses ListOffsets until its end is right ([KIP-207]); then the next fetch tries again.
+    /// Requests the ends of partitions that the broker has begun to lead, or that are read from followers. The answers
+    /// to Fetch of a new leader may contain ends that are too low. It refuses ListOffsets until its end is correct
+    /// ([KIP-207]); then the next fetch tries again.
     ///
     /// [KIP-207]: https://cwiki.apache.org/confluence/display/KAFKA/KIP-207
     fn confirm_ends(
@@ -160,8 +162,9 @@ impl Fetcher {
         Ok((self.cluster.connect(&address)?, Session::default()))
     }
 
-    /// A request that waits at the broker keeps partitions waiting that the reader takes meanwhile. So it waits shortly
-    /// while there are such, and longer the longer the reader takes none.
+    /// Returns the parameters of the next request. While a request waits at the broker, partitions that the reader
+    /// takes meanwhile are not fetched. So the wait is short while the reader takes partitions, and grows while it
+    /// takes none.
     fn gather<'a>(&mut self, plan: &Plan, fetching: &'a Fetching) -> Gather<'a> {
         self.wait = match plan.full {
             0 => fetching.wait,
@@ -178,8 +181,8 @@ impl Fetcher {
         }
     }
 
-    /// Stores the answer, and confirms the ends of the partitions that the answer leaves out: there is no news of them. A
-    /// broker that throttles leaves out the news too, so its answer confirms nothing.
+    /// Stores the answer, and confirms the ends of the partitions that the answer leaves out, because they have not
+    /// changed. A broker that throttles leaves out changed ones too, so its answer confirms nothing.
     pub fn distribute(
         &self,
         plan: &Plan,
@@ -227,17 +230,11 @@ impl Fetcher {
 
     /// Returns the sentence about a throttle; none if the broker does not throttle.
     fn throttled(&self, throttle: Duration) -> Option<Arc<str>> {
-        let node = self.node;
         let throttle_ms = throttle.as_millis();
-        (throttle_ms > 0).then(|| {
-            format!(
-                "broker {node} throttles this client for {throttle_ms} ms: raise its quota consumer_byte_rate"
-            )
-            .into()
-        })
+        (throttle_ms > 0).then(|| throttled_reader(self.node, throttle_ms).into())
     }
 
-    /// Returns whether there is news for the reader.
+    /// Returns `true` if there is something new for the reader.
     fn store(
         &self,
         state: &mut State,
@@ -298,8 +295,8 @@ impl Fetcher {
         true
     }
 
-    /// The broker cannot be fetched from: the partitions that it leads need another leader, or the same after a while. Those
-    /// that it follows go back to their leaders.
+    /// Gives up the broker, which cannot be fetched from. For the partitions that it leads, a leader is looked up after
+    /// a pause. Those that were read from it as a follower go back to their leaders.
     fn give_up(&mut self, error: &WireError) {
         self.link = None;
         self.cluster.note_failed(error);

@@ -4,23 +4,24 @@
 //!            the leader names a follower
 //!   leader ─────────────────────────────▶ follower
 //!      ▲                                     │
-//!      └──── it fails, or lags, or is old ───┘
+//!      └─ it fails or lags, or time is over ─┘
 //! ```
 //!
-//! - A follower's end may lag, so it is never an end of the partition. Only the leader dates ends, by a request whenever the
-//!   follower has nothing more ([`Replica::wants_end`]).
-//! - After a failure of the follower, the leader is read for a while without the client's rack, or it would name the same
-//!   follower again and send no records.
+//! - A follower's end may lag, so it is never an end of the partition. Only the leader dates ends, by a request
+//!   whenever the follower has no further record ([`Replica::wants_end`]).
+//! - After a failure of the follower, requests to the leader leave out the client's rack for a while. Otherwise the
+//!   leader would name the same follower again and send no records.
 //!
 //! [KIP-392]: https://cwiki.apache.org/confluence/display/KAFKA/KIP-392
 
 use std::time::{Duration, Instant};
 
-/// After this time the leader chooses again, as the Java client has it (`metadata.max.age.ms`).
+/// The time after which the leader chooses again, as in the Java client (`metadata.max.age.ms`).
 const TERM: Duration = Duration::from_secs(300);
-/// A follower that failed is not read from for so long.
+/// The time for which a follower that failed is not read from.
 const AVOIDED: Duration = Duration::from_secs(30);
-/// A follower that has nothing for so long, while the leader has records, is taken for stuck.
+/// The longest time for which a follower may have no records while the leader has some. After it the follower counts as
+/// failed.
 const LONGEST_LAG: Duration = Duration::from_secs(3);
 
 /// The replica that a partition is read from.
@@ -34,19 +35,19 @@ pub(super) struct Replica {
 struct Follower {
     node: i32,
     until: Instant,
-    /// It answered that it has no more, and the leader has not stated its end since.
+    /// `true` if the follower has no further record, and the leader has not stated its end since.
     wants_end: bool,
-    /// Since this time it has had nothing although the leader has records.
+    /// The time since which the follower has had no records although the leader has some.
     lags_since: Option<Instant>,
 }
 
 impl Replica {
-    /// The broker that is read from; none if it is the leader.
+    /// Returns the broker that is read from; none if it is the leader.
     pub fn follower(&self) -> Option<i32> {
         self.follower.as_ref().map(|follower| follower.node)
     }
 
-    /// The leader has named a follower in the client's rack.
+    /// Notes that the leader has named a follower in the client's rack.
     pub fn follow(&mut self, node: i32, now: Instant) {
         self.follower = Some(Follower {
             node,
@@ -67,12 +68,12 @@ impl Replica {
         self.avoided_until = Some(now + AVOIDED);
     }
 
-    /// Returns whether a follower may be named.
+    /// Returns `true` if a follower may be named.
     pub fn may_follow(&self, now: Instant) -> bool {
         self.avoided_until.is_none_or(|until| until <= now)
     }
 
-    /// Returns whether the leader is to state its end.
+    /// Returns `true` if the leader must state its end.
     pub fn wants_end(&self) -> bool {
         self.follower
             .as_ref()
@@ -95,7 +96,7 @@ impl Replica {
         }
     }
 
-    /// Notes the leader's end, which is `is_ahead` of the position or not.
+    /// Notes that the leader has stated its end, which is ahead of the position if `is_ahead`.
     pub fn note_end(&mut self, is_ahead: bool, now: Instant) {
         let Some(follower) = &mut self.follower else {
             return;
@@ -158,7 +159,7 @@ mod tests {
         replica.follow(2, now);
         replica.note_end(true, now);
 
-        // It catches up in between, and lags anew.
+        // The follower catches up in between, and lags again.
         replica.note_answer(true, now + LONGEST_LAG / 2);
         replica.note_end(true, now + LONGEST_LAG / 2);
         replica.note_end(true, now + LONGEST_LAG);
@@ -170,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn the_leader_is_asked_once_for_each_answer_without_records() {
+    fn the_leader_gets_one_request_for_each_empty_answer() {
         let now = Instant::now();
         let mut replica = Replica::default();
         assert!(!replica.wants_end());

@@ -1,7 +1,7 @@
-//! The memory that answers are received into: few buffers, used again and again.
+//! The memory for received answers: few buffers, which are used again.
 //!
-//! A fetched partition keeps the whole frame that it lies in. So that one slow partition does not keep much memory for
-//! little, records are copied out of their frame when [`SHARED_FRAMES`] are in use already.
+//! A fetched partition keeps the whole frame that contains it. So that a slow partition with few bytes does not keep a
+//! large frame, records are copied out of their frame if [`SHARED_FRAMES`] are already in use.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,19 +10,19 @@ use std::sync::{Arc, Mutex};
 use crate::native::cluster::lock;
 use crate::native::wire::Frame;
 
-/// The most frames that are kept because pieces in them are.
+/// The most frames that are kept for the pieces in them.
 const SHARED_FRAMES: usize = 2;
 /// Frames that wait to be used again.
 pub(super) struct Frames {
     free: Mutex<Vec<Frame>>,
     in_use: AtomicUsize,
-    /// A frame that had to grow beyond this is not kept.
+    /// The largest frame that is kept for later use.
     kept_bytes: usize,
-    /// Bytes of all frames, of those in use and of those that are kept.
+    /// The bytes of all frames, those in use and those kept for later use.
     held_bytes: AtomicUsize,
 }
 
-/// A frame that returns to the others when nothing lies in it any more.
+/// A frame that is kept for later use when its last piece is dropped.
 struct Returned {
     frame: Frame,
     home: Arc<Frames>,
@@ -35,7 +35,7 @@ pub(super) enum Piece {
     Copied(Arc<[u8]>),
 }
 
-/// A frame that several pieces lie in.
+/// A frame that contains several pieces.
 #[derive(Clone)]
 pub(super) struct SharedFrame(Arc<Returned>);
 
@@ -49,7 +49,7 @@ impl Frames {
         }
     }
 
-    /// A frame to receive into.
+    /// Returns a frame to receive an answer into.
     pub fn take(&self) -> Frame {
         let frame = lock(&self.free).pop().unwrap_or_default();
         self.held_bytes
@@ -57,13 +57,13 @@ impl Frames {
         frame
     }
 
-    /// The bytes of memory of all frames but those that are being received into.
+    /// Returns the bytes of all frames except those that an answer is being received into.
     #[cfg(test)]
     pub fn held_bytes(&self) -> usize {
         self.held_bytes.load(Ordering::Relaxed)
     }
 
-    /// Gives back a frame that nothing lies in.
+    /// Gives back a frame without pieces.
     pub fn give(&self, frame: Frame) {
         let mut free = lock(&self.free);
         if free.len() < SHARED_FRAMES + 1 && frame.capacity() <= self.kept_bytes {
@@ -73,7 +73,7 @@ impl Frames {
         }
     }
 
-    /// Shares the frame among the pieces that lie in it.
+    /// Shares the frame among its pieces.
     pub fn share(self: &Arc<Self>, frame: Frame) -> SharedFrame {
         self.in_use.fetch_add(1, Ordering::Relaxed);
         self.held_bytes
@@ -82,7 +82,7 @@ impl Frames {
         SharedFrame(Arc::new(Returned { frame, home }))
     }
 
-    /// Returns whether so many frames are kept that pieces of another must be copied.
+    /// Returns `true` if the most frames are in use, so that pieces of another must be copied.
     pub fn is_short(&self) -> bool {
         self.in_use.load(Ordering::Relaxed) > SHARED_FRAMES
     }
@@ -104,7 +104,7 @@ impl SharedFrame {
         self.0.frame.bytes()
     }
 
-    /// The bytes of a range, which either keep the frame or are copied out of it.
+    /// Returns the bytes of a range. They either keep the frame or are copied out of it.
     pub fn piece(&self, range: Range<usize>) -> Piece {
         if self.0.home.is_short() {
             Piece::Copied(self.bytes()[range].into())

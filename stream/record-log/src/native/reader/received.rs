@@ -1,5 +1,5 @@
-//! A reader without brokers: it hands over the records of batches that its caller has. The work of a poll is measured
-//! with it.
+//! A reader without brokers: it passes on the records of batches that its caller has. The harness measures the work of
+//! a poll with it.
 
 use super::record;
 use crate::native::batch::walk::{Fetched, Scratch, Walk};

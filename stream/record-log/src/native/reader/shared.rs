@@ -1,14 +1,13 @@
-//! What a reader and its threads share: for each partition what was fetched, and what is known of its leader and its
-//! end.
+//! The state that a reader and its threads share: for each partition its fetched bytes, its leader and its end.
 //!
-//! A partition is fetched again when nothing of it is left to be taken. The reader takes a piece before it walks it, so
-//! the next one is on its way meanwhile.
+//! A partition is fetched again when the reader has taken all of its fetched bytes. The reader takes a piece before it
+//! walks it, so the next one is fetched meanwhile.
 //!
-//! Each partition may be fetched by its share of an answer at any time. The partitions that a request is for share what
-//! more there is room for (`plan`), so that one that lags alone comes by whole answers.
+//! Each partition can always be fetched up to its share of an answer. The partitions of a request share the room beyond
+//! that (`plan`), so a partition that alone lags gets whole answers.
 //!
-//! Invariants: fetched bytes that wait are at most [`Fetching::waiting_bytes`] and one answer. When a partition needs
-//! room that others take, the bytes of the fullest are dropped, and fetched again when the reader comes for them.
+//! Invariants: at most [`Fetching::waiting_bytes`] and one answer of fetched bytes wait. When a partition needs room
+//! that others take, the bytes of the fullest partition are dropped, and fetched again when the reader polls it.
 
 mod found;
 pub(super) mod plan;
@@ -48,7 +47,7 @@ pub(super) struct State {
     /// The most bytes that wait, and the most in an answer.
     waiting_bytes: usize,
     answer_bytes: usize,
-    /// The settings state how many bytes to request of each partition.
+    /// `true` if the settings have a number of bytes to request of each partition.
     is_share_set: bool,
     next_piece: u64,
 }
@@ -56,39 +55,39 @@ pub(super) struct State {
 /// A partition of a reader.
 pub(super) struct Slot {
     pub partition: u32,
-    /// None while it is looked for.
+    /// The leader; none while it is being looked up.
     pub leader: Option<Leader>,
     /// The follower that is read from in the leader's place, if there is one.
     pub replica: Replica,
     /// The newest epoch that a leader was seen with.
     pub newest_epoch: i32,
     pub found: Option<Found>,
-    /// The answer that would have brought its records or its end was throttled: the sentence about that.
+    /// The sentence about a throttle, if the answer that would have contained its records or its end was throttled.
     throttled: Option<Arc<str>>,
     fetched: Option<Piecewise>,
     next: i64,
     fetched_epoch: i32,
     /// Its share of an answer, or a batch that is larger.
     max_bytes: i32,
-    /// The bytes that were requested of it and have not come.
+    /// The bytes that were requested of the partition and have not come.
     requested_bytes: usize,
-    /// The bytes that the reader took, until it comes again.
+    /// The bytes that the reader took, until its next poll.
     taken_bytes: usize,
-    /// There may be committed records at `next`.
+    /// `true` if there may be committed records at `next`.
     is_behind: bool,
     end: Option<End>,
-    /// The leader has confirmed an end since it leads. Until then the ends in its answers may lie too low: a new leader learns
-    /// from its followers which of its records are committed.
+    /// `true` if the leader has confirmed an end since it leads. Until then the ends in its answers may be too low,
+    /// because a new leader learns from its followers which of its records are committed.
     has_confirmed_end: bool,
-    /// The reader had its fetched bytes dropped and did not come for them since.
+    /// `true` if the fetched bytes were dropped and the reader has not polled the partition since.
     is_parked: bool,
-    /// Something lies at `next` that cannot be read; the reader will come upon it.
+    /// `true` if there is a batch at `next` that cannot be read; a poll will return its error.
     is_stopped: bool,
 }
 
 /// Fetched batches of a partition.
 pub(super) struct Piecewise {
-    /// A number that no other has.
+    /// A number that no other piece has.
     pub id: u64,
     pub piece: Piece,
     pub aborted: Vec<Aborted>,
@@ -98,16 +97,16 @@ pub(super) struct Piecewise {
     from_epoch: i32,
 }
 
-/// The end of a partition at a time.
+/// The end of a partition as of a moment.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct End {
-    /// The offset behind all that was written, committed or not.
+    /// The offset behind all written records, committed or not.
     pub offset: i64,
-    /// The time at which the request for it was sent, in milliseconds since the Unix epoch.
+    /// The time at which the request for the end was sent, in milliseconds since the Unix epoch.
     pub as_of_ms: u64,
 }
 
-/// The result for a reader that comes for records.
+/// The result of [`Shared::take`].
 pub(super) enum Taken {
     Piece(Piecewise),
     Nothing {
@@ -117,7 +116,7 @@ pub(super) enum Taken {
 }
 
 impl Slot {
-    /// The broker that is fetched from: the leader or a follower.
+    /// Returns the broker that is fetched from: the leader or a follower.
     pub fn source(&self) -> Option<i32> {
         let leader = self.leader?;
         Some(self.replica.follower().unwrap_or(leader.node))
@@ -128,19 +127,20 @@ impl Slot {
         self.source() == Some(node) && !is_over && !self.is_stopped && !self.is_parked
     }
 
-    /// Returns whether this broker leads the partition and is to state its end.
+    /// Returns `true` if this broker leads the partition and must state its end.
     fn wants_end_of(&self, node: i32) -> bool {
         let is_led = self.leader.is_some_and(|leader| leader.node == node);
         is_led && self.replica.wants_end()
     }
 
-    /// The follower cannot be read from: the leader is read, and its error is shown if the follower was not the cause.
+    /// Returns to the leader after a follower could not be read from. If the follower was not the cause, the leader
+    /// gives the same error.
     pub fn leave_follower(&mut self, now: Instant) {
         self.replica.avoid(now);
     }
 
-    /// Its part of a request in which partitions that are behind have this share. One that is not keeps its own, so that
-    /// the session need not name it again.
+    /// Returns the partition's part of a request in which partitions that are behind have this share. A partition that
+    /// is not behind keeps its own share, so that the session need not name it again.
     fn wanted(&self, share: i32) -> Wanted {
         let max_bytes = match self.is_behind {
             true => self.max_bytes.max(share),
@@ -155,7 +155,7 @@ impl Slot {
         }
     }
 
-    /// The part of these bytes that is more than its share of an answer.
+    /// Returns the number of bytes beyond the partition's share of an answer.
     fn beyond_share(&self, bytes: usize) -> usize {
         bytes.saturating_sub(usize::try_from(self.max_bytes).unwrap_or(0))
     }
@@ -166,7 +166,7 @@ impl Slot {
             .map_or(0, |fetched| fetched.piece.bytes().len())
     }
 
-    /// Drops fetched bytes; they are fetched again when the reader comes for them.
+    /// Drops fetched bytes; they are fetched again when the reader polls the partition.
     fn park(&mut self) {
         if let Some(dropped) = self.fetched.take() {
             self.next = dropped.from;
@@ -177,7 +177,7 @@ impl Slot {
         }
     }
 
-    /// Nothing is known of its leader and its end any more.
+    /// Drops the leader and the end, which must be looked up again.
     pub fn lose_leader(&mut self, found: Option<Found>) {
         self.leader = None;
         self.replica.leave();
@@ -247,7 +247,7 @@ impl Shared {
         lock(&self.state)
     }
 
-    /// Lets the threads look again.
+    /// Lets the threads look for work again.
     pub fn notify(&self) {
         self.changed.ring();
     }
@@ -307,7 +307,7 @@ impl Shared {
         slot.taken_bytes = slot.waiting_bytes();
         if let Some(piece) = slot.fetched.take() {
             drop(state);
-            // Its place is free for the next.
+            // There is room for the next bytes of the partition.
             self.notify();
             return Taken::Piece(piece);
         }
@@ -339,8 +339,8 @@ impl State {
         self.slots.get_mut(found.ok()?)
     }
 
-    /// Stores the records and the end that were fetched of a partition. Returns whether they are news for the reader; a
-    /// newer date of the same end is none.
+    /// Stores the fetched records and the end of a partition. Returns `true` if they are new for the reader; a newer
+    /// date of the same end is not.
     pub fn store(
         &mut self,
         asked: &Wanted,
@@ -373,7 +373,7 @@ impl State {
         slot.is_behind = fetched.stable_end > batches.next;
 
         if batches.length == 0 {
-            // Not even one batch came whole: the next request is for more.
+            // The answer has no whole batch, so the next request is for more bytes.
             slot.max_bytes = slot.max_bytes.max(batches.needed);
             return is_end_news;
         }
@@ -413,7 +413,8 @@ impl State {
         }
     }
 
-    /// Notes that the broker has neither records nor an end of a partition in its answer because it throttles this client.
+    /// Notes that the broker's answer has neither records nor an end of a partition because the broker throttles this
+    /// client.
     pub fn throttle(&mut self, partition: i32, reason: &Arc<str>) {
         if let Some(slot) = self.slot_of(partition) {
             slot.found = None;
@@ -422,9 +423,9 @@ impl State {
         }
     }
 
-    /// Takes an end that the leader has confirmed: the first since it leads, or any while a follower is read. An end below
-    /// the position is not taken: the position is out of range, as the answer to Fetch will state. Returns whether the end
-    /// is news for the reader.
+    /// Stores an end that the leader has confirmed: the first since it leads, or any while a follower is read. An end
+    /// below the position is not stored, because the position is out of range then, which the answer to Fetch states.
+    /// Returns `true` if the end is new for the reader.
     pub fn take_end(&mut self, partition: i32, leader: Leader, end: End) -> bool {
         let now = self.runtime.now();
         let Some(slot) = self.slot_of(partition) else {
@@ -441,12 +442,12 @@ impl State {
         is_first || earlier.is_none_or(|earlier| earlier.offset != end.offset)
     }
 
-    /// Returns whether the partition is fetched from this broker.
+    /// Returns `true` if the partition is fetched from this broker.
     pub fn is_read_from(&mut self, partition: i32, node: i32) -> bool {
         self.slot_of(partition).and_then(|slot| slot.source()) == Some(node)
     }
 
-    /// Reads from a follower that the leader has named, if it has.
+    /// Reads from the follower that the leader has named, if any.
     pub fn follow(&mut self, partition: i32, follower: Option<i32>) {
         let now = self.runtime.now();
         if let (Some(slot), Some(node)) = (self.slot_of(partition), follower) {
@@ -473,7 +474,8 @@ impl State {
     }
 }
 
-/// A frame that had to grow beyond this is not kept: an answer is larger than it may be if a single batch is.
+/// Returns the size of the largest frame that is kept. An answer exceeds its limit if a single batch does; such a frame
+/// is not kept.
 fn kept_bytes(fetching: &Fetching) -> usize {
     let answer = usize::try_from(fetching.answer_bytes).unwrap_or(0);
     answer + answer / 2

@@ -1,4 +1,4 @@
-//! The steward of a reader: a thread that finds out who leads, and starts a fetcher for each broker that does.
+//! The steward of a reader: a thread that looks up the leaders of partitions, and starts a fetcher for each broker.
 //!
 //! ```text
 //!            no leader known              leader known, nothing waiting
@@ -20,7 +20,7 @@ use crate::native::cluster::{Cluster, Leader};
 /// The pauses between tries to find leaders.
 const LEAST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-/// Leaders that were found so long ago were good ones.
+/// If leaders were found longer ago than this, they were valid, and the pauses begin with the shortest again.
 const SETTLED: Duration = Duration::from_secs(10);
 
 /// Starts the steward, and by it the fetchers. All of them end when the reader closes.
@@ -39,7 +39,7 @@ pub(super) fn start(cluster: &Arc<Cluster>, shared: &Arc<Shared>) -> std::io::Re
 /// The next step of the steward.
 enum Task {
     FindLeaders,
-    /// A leader has named this broker to be read from.
+    /// Starts the fetcher of a follower that a leader has named.
     StartFetcher(i32),
 }
 
@@ -72,7 +72,7 @@ impl Steward {
         }
     }
 
-    /// Returns the next action; none if there is nothing to do.
+    /// Returns the next task; none if there is nothing to do.
     fn task(&self, state: &State) -> Option<Task> {
         let sources = state.slots.iter().filter_map(Slot::source);
         let mut unserved = sources.filter(|node| !self.fetchers.contains(node));
@@ -82,7 +82,7 @@ impl Steward {
         is_leader_missing(state).then_some(Task::FindLeaders)
     }
 
-    /// Starts the fetcher of a follower, or has the leaders read in its place.
+    /// Starts the fetcher of a follower. If that fails, the leaders are read instead.
     fn start_follower(&mut self, node: i32) {
         if let Some(Found::Failing(error)) = self.see_to_fetcher(node) {
             tracing::warn!(broker = node, %error, "a follower cannot be read from");
@@ -117,7 +117,7 @@ impl Steward {
         self.shared.wake();
     }
 
-    /// Returns the brokers that are to be fetched from.
+    /// Assigns leaders to the partitions without one, and returns the brokers that must be fetched from.
     fn give_leaders(&self, leaders: &[Leader]) -> BTreeSet<i32> {
         let mut state = self.shared.state();
         for slot in &mut state.slots {
@@ -136,7 +136,7 @@ impl Steward {
         leaders.map(|leader| leader.node).collect()
     }
 
-    /// Starts the broker's fetcher unless it runs. Returns the obstacle, if there is one.
+    /// Starts the broker's fetcher unless it runs. Returns the failure, if there is one.
     fn see_to_fetcher(&mut self, node: i32) -> Option<Found> {
         if !self.fetchers.insert(node) {
             return None;

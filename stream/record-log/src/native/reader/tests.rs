@@ -1,4 +1,4 @@
-//! Tests of a reader on a broker that answers as the test scripts it.
+//! Tests of a reader on a broker whose answers the test scripts.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
@@ -18,7 +18,7 @@ use crate::{Polled, RecordLog, Signal};
 const TOPIC: &str = "orders";
 const TOPIC_ID: [u8; 16] = [7; 16];
 const SESSION_ID: i32 = 5;
-/// The position of the reader, and the end of the log as a new leader believes it at first.
+/// The position of the reader, and the end of the log that a new leader first answers with.
 const EARLIER_END: i64 = 100;
 /// The end of the log: a record was committed there just before the leader changed.
 const END: i64 = 101;
@@ -26,7 +26,7 @@ const END: i64 = 101;
 /// The state of the broker.
 #[derive(Default)]
 struct Script {
-    /// It has not learned the end of its log yet.
+    /// `true` while the broker has not determined the end of its log.
     is_end_unknown: bool,
     end: i64,
     /// The end in its last answer about the partition: answers of a session leave out what has not changed.
@@ -35,11 +35,11 @@ struct Script {
     asked_ends: usize,
     /// The number of answers to Fetch since it became the leader.
     fetched: usize,
-    /// It leads no more: the next Fetch is refused, and the leader's epoch is greater from then on.
+    /// `true` if it leads no more: it refuses the next Fetch, and the leader's epoch is greater from then on.
     is_deposed: bool,
     deposed_at_ms: u64,
     epoch: i32,
-    /// It throttles each Fetch for so long.
+    /// The time for which it throttles each Fetch.
     throttle_ms: i32,
 }
 
@@ -173,7 +173,7 @@ impl Script {
         output.no_tags();
     }
 
-    /// No records: the end that it believes in is all that may be new.
+    /// Writes an answer without records; only its end may be new.
     fn records(&mut self, output: &mut Output<'_>) {
         self.fetched += 1;
         if self.throttle_ms > 0 {
@@ -222,7 +222,7 @@ impl Script {
 }
 
 impl Script {
-    /// The answer to a Fetch that a quota throttles: brokers leave out the records, and the ends.
+    /// Writes the answer to a Fetch that a quota throttles: brokers leave out the records and the ends.
     fn nothing(&self, output: &mut Output<'_>) {
         output.i32(self.throttle_ms);
         output.i16(0);
@@ -271,12 +271,12 @@ fn read_to_the_earlier_end(scripted: &Scripted) -> (NativeLog, Box<dyn crate::Re
 }
 
 #[test]
-fn a_new_leader_dates_no_end_before_it_knows_it() {
+fn a_new_leader_dates_no_end_before_it_has_determined_it() {
     let scripted = Scripted::default();
     let script = || lock(&scripted.0);
     let (_log, mut reader) = read_to_the_earlier_end(&scripted);
 
-    // A record is committed, and another broker becomes the leader before it has learned of that.
+    // A record is committed, and another broker becomes the leader, whose end is still the earlier one.
     {
         let mut script = script();
         script.is_deposed = true;
@@ -289,7 +289,7 @@ fn a_new_leader_dates_no_end_before_it_knows_it() {
         script.epoch > 0 && script.fetched > 10 && script.asked_ends > 5
     });
 
-    // From then on its ends are believed: this reader is one record below.
+    // From then on its ends count: this reader is one record below.
     {
         let mut script = script();
         script.is_end_unknown = false;
@@ -323,7 +323,7 @@ fn a_throttled_answer_dates_no_end_and_names_the_quota() {
     };
     poll_until(&mut *reader, |polled| {
         assert!(polled.end_as_of_ms <= Some(throttled_at_ms));
-        // So many that the clock is past the time above.
+        // After this many answers the clock is past the time above.
         script().fetched > 10
     });
     let obstacle = reader.obstacle(0);

@@ -1,9 +1,9 @@
-//! The whole batches in fetched bytes, which may end in the middle of one.
+//! The whole batches in fetched bytes, which may end within a batch.
 
 use super::fetch::Wanted;
 use crate::native::batch::Next;
 
-/// The least that a partition is fetched by.
+/// The least number of bytes that is requested of a partition.
 pub(super) const LEAST_BYTES: i32 = 16 << 10;
 
 /// The content of fetched bytes.

@@ -9,7 +9,7 @@ use rustls_native_certs::CertificateResult;
 
 use super::Refused;
 
-/// The source of PEM, and the property that gives it.
+/// The source of a PEM, and the property that names it.
 pub(super) struct Pem {
     pub name: &'static str,
     source: Source,
@@ -31,7 +31,7 @@ impl Pem {
         Self { name, source }
     }
 
-    /// The file, unless the PEM is in the property itself.
+    /// Returns the file, unless the PEM is in the property itself.
     fn path(&self) -> Option<&Path> {
         match &self.source {
             Source::File(path) => Some(path),
@@ -60,7 +60,7 @@ impl Pem {
     }
 }
 
-/// The authorities that are trusted: those that are named, or those of this machine.
+/// Returns the trusted authorities: those in the PEM, or those of this machine.
 pub(super) fn authorities(pem: Option<&Pem>) -> Result<RootCertStore, Refused> {
     let machine = Pem::file("ssl.ca.location", "probe");
     let pem = pem.unwrap_or(&machine);
@@ -86,7 +86,7 @@ pub(super) fn authorities(pem: Option<&Pem>) -> Result<RootCertStore, Refused> {
     Ok(store)
 }
 
-/// Returns the certificates of a store of many files. A file that cannot be read does not take the others away.
+/// Returns the certificates of a store of many files. A file that cannot be read is left out with a warning.
 fn found(pem: &Pem, found: CertificateResult) -> Result<Vec<CertificateDer<'static>>, Refused> {
     for error in &found.errors {
         tracing::warn!(%error, "an authority's certificate is left out");
@@ -100,7 +100,7 @@ fn found(pem: &Pem, found: CertificateResult) -> Result<Vec<CertificateDer<'stat
     Ok(found.certs)
 }
 
-/// The certificates of a chain, or of several authorities.
+/// Returns the certificates of a chain, or of several authorities.
 pub(super) fn certificates(pem: &Pem) -> Result<Vec<CertificateDer<'static>>, Refused> {
     let bytes = pem.read()?;
     let certificates = CertificateDer::pem_slice_iter(&bytes)

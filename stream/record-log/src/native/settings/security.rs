@@ -1,4 +1,4 @@
-//! The properties of TLS and SASL, and whether they fit each other.
+//! The properties of TLS and SASL, and the check that they fit each other.
 
 use std::path::PathBuf;
 
@@ -7,13 +7,14 @@ use super::{Refused, boolean, refused};
 use crate::native::login::{Login, Mechanism, Secret, TokenSource};
 use crate::native::tls::{Identity, Names};
 
-/// The file that a bearer token is read from: librdkafka has no such property.
+/// The property that names the file with a bearer token. librdkafka has no such property.
 pub(super) const TOKEN_FILE: &str = "sasl.oauthbearer.token.file";
 
-/// Where a bearer token comes from, if not from a file: `google` or `msk-iam`. librdkafka has no such property either.
+/// The property that names the source of a bearer token, if it is not a file: `google` or `msk-iam`. librdkafka has no
+/// such property.
 pub(super) const TOKEN_SOURCE: &str = "sasl.oauthbearer.token.source";
 
-/// The region of AWS that tokens are signed for, if it is not the default chain's. librdkafka has no such property either.
+/// The property that names the AWS region of tokens, if it is not the default chain's. librdkafka has no such property.
 pub(super) const TOKEN_REGION: &str = "sasl.oauthbearer.token.region";
 
 /// `security.protocol`.
@@ -75,14 +76,14 @@ impl Protocol {
         matches!(self, Self::SaslPlaintext | Self::SaslSsl)
     }
 
-    /// The setting as messages name it.
+    /// Returns the setting as messages name it.
     fn setting(self) -> String {
         format!("security.protocol={}", self.name())
     }
 }
 
 impl Security {
-    /// Returns whether the property is one of these.
+    /// Sets a property. Returns `true` if it is one of these.
     pub fn set(&mut self, name: &str, value: &str) -> Result<bool, Refused> {
         match name {
             "security.protocol" => self.protocol = protocol(name, value)?,
@@ -224,7 +225,7 @@ impl Security {
         }))
     }
 
-    /// A token comes from one place.
+    /// Returns the login with a bearer token, which has exactly one source.
     fn bearer(&self, because: String) -> Result<Login, Refused> {
         let has_regions = self.token_source.is_some_and(TokenSource::has_regions);
         if self.token_region.is_some() && !has_regions {
@@ -304,7 +305,7 @@ fn token_source(name: &str, value: &str) -> Result<TokenSource, Refused> {
     })
 }
 
-/// librdkafka takes an empty value for none, too.
+/// Reads `ssl.endpoint.identification.algorithm`. As in librdkafka, an empty value means none.
 fn names(name: &str, value: &str) -> Result<Names, Refused> {
     match value {
         "https" => Ok(Names::Verified),
@@ -313,7 +314,7 @@ fn names(name: &str, value: &str) -> Result<Names, Refused> {
     }
 }
 
-/// A part of PLAIN's message, whose separators are bytes of zero.
+/// Checks a part of PLAIN's message, in which zero bytes separate the parts.
 fn credential<'a>(name: &str, value: &'a str, shown: &str) -> Result<&'a str, Refused> {
     if value.is_empty() || value.contains('\0') {
         return Err(refused(name, shown, "a text without a zero byte"));

@@ -10,7 +10,7 @@ fn settings(properties: &[(&str, &str)]) -> Result<Settings, Refused> {
     Settings::new("a:1", &properties)
 }
 
-/// The sentence that refuses the properties.
+/// Returns the sentence that refuses the properties.
 fn refusal(properties: &[(&str, &str)]) -> String {
     let refused = settings(properties).err();
     refused
@@ -125,7 +125,7 @@ fn a_bearer_token_comes_from_one_place() {
 }
 
 #[test]
-fn what_a_protocol_or_mechanism_needs_is_named() {
+fn missing_properties_of_a_protocol_are_named() {
     let sasl = ("security.protocol", "sasl_plaintext");
     let scram = ("sasl.mechanisms", "scram-sha-512");
     let user = ("sasl.username", "alice");

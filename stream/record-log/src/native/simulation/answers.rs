@@ -1,4 +1,4 @@
-//! The rare requests, and what all answers have in common.
+//! The rare requests, and the parts that all answers have in common.
 
 use super::coordinator::Named;
 use super::event::{Fault, Place, Request};
@@ -19,7 +19,7 @@ const CONFIGS: [(&str, &str); 4] = [
     ("retention.ms", "-1"),
 ];
 
-/// An answer with its header.
+/// Returns an answer with its header.
 pub(super) fn body_with(request: &Request, write: impl FnOnce(&mut Output<'_>)) -> Vec<u8> {
     let mut bytes = request.frame[8..12].to_vec();
     let mut output = Output(&mut bytes);
@@ -164,7 +164,7 @@ impl Kafka {
         output.bool(false);
 
         let partitions = found.map_or(&[][..], |topic| &topic.partitions);
-        // This broker may not have heard of the last change.
+        // This broker may have metadata from before the last change.
         let is_behind = self.is_troubled && machine.is_one_in(8);
         output.array(
             partitions.iter().enumerate(),
@@ -192,7 +192,7 @@ impl Kafka {
         output.no_tags();
     }
 
-    /// Returns whether the broker of a request coordinates transactions.
+    /// Checks that the broker of a request coordinates transactions.
     fn check_coordinator(&self, request: &Request, machine: &Machine) -> Result<(), Code> {
         if request.node != self.coordinated_by {
             return Err(Code::NOT_COORDINATOR);
@@ -203,7 +203,7 @@ impl Kafka {
         }
     }
 
-    /// Returns whether the coordinator reads its log still.
+    /// Returns `true` if the coordinator is still reading its log.
     pub fn is_loading(&self, machine: &Machine) -> bool {
         machine.now_us() < self.nodes[self.coordinated_by].loads_until_us
     }
@@ -301,7 +301,7 @@ impl Kafka {
             false => Ending::Abort,
         };
 
-        // The log of the coordinator was not replicated in time, and may have the end or not.
+        // The coordinator's log was not replicated in time, so it may or may not contain the end.
         let is_doubtful = request.fault == Some(Fault::Doubtful);
         let is_forgotten = is_doubtful && machine.is_one_in(2);
         let ended = match self.check_coordinator(request, machine) {

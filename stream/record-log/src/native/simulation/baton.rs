@@ -7,9 +7,9 @@
 //!                              the next event or the end of a wait: the clock moves there
 //! ```
 //!
-//! Each task of a run has a thread, and goes on only while it has the baton. It gives the baton away where it waits, and
-//! where it has sent something. So a run is decided by its seed alone, although the client is the one that runs in
-//! production. Work takes no time: only waits do.
+//! Each task of a run has a thread, and goes on only while it has the baton. It passes the baton on when it waits, and
+//! when it has sent something. So the seed alone decides a run, although the client is that of production. In simulated
+//! time only waits take time; work takes none.
 
 use std::cell::Cell;
 use std::io;
@@ -23,7 +23,7 @@ use super::trouble::happen;
 use crate::native::cluster::lock;
 use crate::runtime::{Bell, Runtime};
 
-/// A run that takes longer goes round in circles.
+/// The longest simulated time of a run. A longer run does not end.
 const LONGEST: Duration = Duration::from_secs(3600);
 
 thread_local! {
@@ -39,7 +39,7 @@ struct Held {
     run: Mutex<Run>,
 }
 
-/// All that is under the lock.
+/// The state under the lock.
 pub(super) struct Run {
     pub machine: Machine,
     pub kafka: Kafka,
@@ -64,7 +64,7 @@ enum Waits {
 }
 
 impl Run {
-    /// Gives the baton to a task that can go on. The clock moves until there is one.
+    /// Passes the baton to a task that can go on. The clock moves until there is one.
     fn pass_on(&mut self) {
         loop {
             let ready: Vec<usize> = (0..self.tasks.len())
@@ -101,7 +101,7 @@ impl Run {
         let end = ends.min();
         let next = end.into_iter().chain(self.machine.next_event_us()).min();
         let Some(next) = next else {
-            panic!("all tasks wait, and nothing is to happen");
+            panic!("all tasks wait, and no event is planned");
         };
 
         assert!(next < LONGEST.as_micros() as u64, "the run does not end");
@@ -112,7 +112,7 @@ impl Run {
 }
 
 impl Baton {
-    /// A run whose first task is the thread that calls this.
+    /// Returns a run whose first task is the calling thread.
     pub fn new(seed: u64, kafka: impl FnOnce(&mut Machine) -> Kafka) -> Self {
         let mut machine = Machine::new(seed);
         let kafka = kafka(&mut machine);
@@ -142,7 +142,7 @@ impl Baton {
         self.draw(number) == 0
     }
 
-    /// Waits for a ring beyond `heard`, or for a time. Other tasks go on meanwhile.
+    /// Waits for a ring after those heard, or for a time. Other tasks go on meanwhile.
     pub fn wait(&self, bell: Option<(usize, u64)>, limit: Option<Duration>) {
         let task = TASK.get();
         let mut run = self.run();
@@ -205,7 +205,7 @@ impl Baton {
             run.failure = failure;
         }
         if run.failure.is_some() {
-            // The first task reports it.
+            // The first task reports the failure.
             run.tasks[0].waits = Waits::Not;
         }
         run.machine.ring(0);

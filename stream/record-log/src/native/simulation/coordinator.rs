@@ -36,7 +36,7 @@ pub(super) struct Transactions {
     begun_us: u64,
 }
 
-/// The fields of a request that name the publisher.
+/// The fields of a request that identify the publisher.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Named<'a> {
     pub id: &'a str,
@@ -61,7 +61,7 @@ impl Coordinator {
         }
     }
 
-    /// Gives out the next epoch, if no transaction is in the way. One that is open is aborted.
+    /// Returns the next epoch, unless a transaction is being ended. An open one is aborted.
     pub fn identify(
         &mut self,
         named: Named<'_>,
@@ -101,7 +101,7 @@ impl Coordinator {
         }
     }
 
-    /// Aborts an open transaction without its publisher, in a new epoch.
+    /// Aborts an open transaction in a new epoch, without a request of its publisher.
     fn abort_from_here(&mut self, id: &str, machine: &mut Machine) {
         let known = self.all.get_mut(id).unwrap();
         known.epoch += 1;
@@ -146,7 +146,7 @@ impl Coordinator {
         Ok(())
     }
 
-    /// Returns whether a batch may begin the producer's transaction in a partition that was added before.
+    /// Checks that a batch may begin the producer's transaction in a partition that was added before.
     pub fn verify(&mut self, id: &str, producer: Produced, place: Place) -> Result<(), Code> {
         let named = Named {
             id,
@@ -189,7 +189,7 @@ impl Coordinator {
             Status::Complete(done) if done == ending && (is_repeated || !is_second) => {
                 return Ok((known.producer, known.epoch));
             }
-            // Under the second protocol a publisher need not know whether it has added a partition.
+            // Under the second protocol a publisher may end a transaction to which no partition was added.
             Status::Empty | Status::Complete(_)
                 if is_second && ending == Ending::Abort && !is_repeated => {}
             _ => return Err(Code::INVALID_TXN_STATE),
@@ -210,7 +210,7 @@ impl Coordinator {
             .ok_or(Code::INVALID_PRODUCER_ID_MAPPING)
     }
 
-    /// The outcome is decided: markers are written to all partitions, each after a while.
+    /// Begins the end of a transaction: markers are written to all partitions, each after a while.
     fn prepare(id: &str, known: &mut Transactions, ending: Ending, machine: &mut Machine) {
         known.unmarked = std::mem::take(&mut known.partitions);
         known.status = match known.unmarked.is_empty() {
@@ -233,7 +233,7 @@ impl Coordinator {
         }
     }
 
-    /// A marker is written and replicated.
+    /// Notes that a marker is written and replicated.
     pub fn marked(&mut self, marker: &Marker) {
         let known = self.all.get_mut(&marker.id).unwrap();
         known.unmarked.remove(&marker.place);

@@ -1,4 +1,4 @@
-//! What is on its way between clients and brokers, and what else is to happen.
+//! The messages in flight between clients and brokers, and the other planned events.
 
 use super::partition::Ending;
 use crate::native::api::Code;
@@ -7,7 +7,7 @@ use crate::native::codec::Input;
 /// A partition: the topic's place, and its number.
 pub(super) type Place = (usize, usize);
 
-/// A marker that is to be written.
+/// A marker that is going to be written.
 #[derive(Clone, Debug)]
 pub(super) struct Marker {
     pub id: String,
@@ -36,7 +36,7 @@ pub(super) enum Fault {
     HeldBack,
     /// It arrives, and arrives once more some time later.
     Repeated,
-    /// The broker answers in doubt, whether it did it or not.
+    /// The broker answers with a code that leaves open if it did it, whether it did or not.
     Doubtful,
 }
 
@@ -52,7 +52,7 @@ pub(super) const FAULTS: [Fault; 9] = [
     Fault::Doubtful,
 ];
 
-/// Something that is to happen.
+/// A planned event.
 pub(super) enum Event {
     Arrive(Request),
     /// Bytes of an answer arrive, and perhaps the end of the stream behind them.
@@ -65,7 +65,7 @@ pub(super) enum Event {
     ReadOn(usize),
     /// The broker handles a request again that had to wait.
     Again(Request),
-    /// The followers have what was appended.
+    /// The followers have the appended batches.
     Replicated(Appended),
     /// Requests that were held back arrive.
     Release,
@@ -79,14 +79,14 @@ pub(super) enum Event {
     /// Brokers stop and come back, leaders and coordinators move.
     Trouble,
     NodeBack(usize),
-    /// Another broker comes to lead, without what not all followers have.
+    /// Another broker becomes the leader, without the batches that not all followers have.
     LeaderLost(Place),
 }
 
 /// A request on its way or at a broker.
 #[derive(Clone)]
 pub(super) struct Request {
-    /// None if nobody waits for its answer.
+    /// The stream; none if no client waits for the answer.
     pub link: Option<usize>,
     pub node: usize,
     pub incarnation: u64,
@@ -102,7 +102,7 @@ pub(super) struct Appended {
     pub outcomes: Vec<Outcome>,
 }
 
-/// The outcome of a batch, as far as it is known.
+/// The outcome of a batch so far.
 pub(super) struct Outcome {
     pub topic: String,
     pub partition: i32,
@@ -116,7 +116,7 @@ impl Request {
         i16::from_be_bytes([self.frame[4], self.frame[5]])
     }
 
-    /// The bytes behind its header.
+    /// Returns the bytes behind its header.
     pub fn body(&self) -> &[u8] {
         let mut input = Input::new(&self.frame[12..]);
         let name = input.i16().unwrap();

@@ -9,10 +9,10 @@ use super::sessions::{Asked, Waiting, Wanted};
 use crate::native::api::Code;
 use crate::native::codec::{Input, Output};
 
-/// One session in so many is not opened at all.
+/// One request for a session in this number gets none.
 const WITHOUT_ONE_IN: u64 = 10;
 
-/// What is answered for a partition.
+/// The answer for a partition.
 struct Found {
     code: Code,
     high_watermark: i64,
@@ -48,7 +48,7 @@ impl Kafka {
         self.answer_waiting(machine);
     }
 
-    /// Answers those that need not wait any longer.
+    /// Answers the requests that need not wait any longer.
     pub fn answer_waiting(&mut self, machine: &mut Machine) {
         for waiting in std::mem::take(&mut self.waiting) {
             let found = self.find(waiting.session);
@@ -62,7 +62,7 @@ impl Kafka {
         }
     }
 
-    /// Answers a Fetch whose wait is over with what there is.
+    /// Answers a Fetch whose wait is over, with the records that there are.
     pub fn fetch_over(&mut self, number: u64, machine: &mut Machine) {
         let position = self
             .waiting
@@ -109,7 +109,7 @@ impl Kafka {
             });
         }
 
-        // A broker without a place for the session gives it no number.
+        // A broker without room for the session gives it no number.
         let number = if waiting.is_lasting {
             waiting.session
         } else {
@@ -173,7 +173,7 @@ impl Found {
 }
 
 impl Partition {
-    /// Returns whether this broker leads the partition, in this epoch.
+    /// Checks that this broker leads the partition in this epoch.
     pub fn check_leader(&self, node: usize, epoch: i32) -> Result<(), Code> {
         if self.leader != Some(node) {
             return Err(Code::NOT_LEADER_OR_FOLLOWER);
@@ -205,7 +205,7 @@ impl Partition {
             }
         }
 
-        // Brokers cut what they send at so many bytes, but for a first batch.
+        // Brokers cut the bytes that they send at the limit, except within the first batch.
         let first = self.log.iter().find(|stored| stored.next > wanted.offset);
         let least = first.map_or(0, |stored| stored.bytes.len());
         records.truncate(wanted.max_bytes.max(least));

@@ -1,7 +1,7 @@
-//! The simulated brokers: what they keep, and what happens to them.
+//! The simulated brokers: their state, and the events that change it.
 //!
-//! All brokers share one memory, and each answers only for what it leads or coordinates, as its clients must not tell the
-//! difference. `produce`, `fetch` and `answers` handle the requests, `trouble` whatever else happens.
+//! All brokers share one memory. Each answers only for the partitions and ids that it leads or coordinates, so clients
+//! cannot detect this. `produce`, `fetch` and `answers` handle the requests, `trouble` all other events.
 
 use super::coordinator::Coordinator;
 use super::event::{Event, Place, Request};
@@ -15,7 +15,7 @@ pub(super) const PORT: u16 = 9092;
 pub(super) const NODES: usize = 3;
 pub(super) const ROWS: &str = "rows";
 pub(super) const ROW_PARTITIONS: usize = 3;
-/// The place of the topic of rows, and of that of progress.
+/// The places of the topic of rows and of the topic of progress.
 pub(super) const ROWS_AT: usize = 0;
 pub(super) const PROGRESS_AT: usize = 1;
 const PROGRESS_PARTITIONS: usize = 16;
@@ -24,7 +24,7 @@ pub(super) struct Node {
     pub is_up: bool,
     /// The number of its starts.
     pub incarnation: u64,
-    /// Until then its coordinator is loading.
+    /// The time until which its coordinator is loading.
     pub loads_until_us: u64,
 }
 
@@ -44,11 +44,11 @@ pub(super) struct Kafka {
     pub coordinated_by: usize,
     pub sessions: Sessions,
     pub waiting: Vec<Waiting>,
-    /// Brokers stop, and leaders and coordinators move.
+    /// `true` while brokers stop, and leaders and coordinators move.
     pub is_troubled: bool,
     /// The number of troubles so far.
     pub troubles: u64,
-    /// One Produce in so many is throttled; none while it is 0.
+    /// One Produce in this number is throttled; none while it is 0.
     pub throttled_one_in: u64,
 }
 
@@ -94,18 +94,18 @@ impl Kafka {
         &mut self.topics[place.0].partitions[place.1]
     }
 
-    /// The place of a topic with this name.
+    /// Returns the place of the topic with this name.
     pub fn topic(&self, name: &str) -> Option<usize> {
         self.topics.iter().position(|topic| topic.name == name)
     }
 
-    /// Returns whether the broker that a request was sent to still runs, since then.
+    /// Returns `true` if the broker of a request has been running since the request was sent.
     pub fn is_there(&self, request: &Request) -> bool {
         let node = &self.nodes[request.node];
         node.is_up && node.incarnation == request.incarnation
     }
 
-    /// The number of starts of a broker; none while it is down.
+    /// Returns the number of starts of a broker; none while it is down.
     pub fn incarnation(&self, node: usize) -> Option<u64> {
         let node = &self.nodes[node];
         node.is_up.then_some(node.incarnation)

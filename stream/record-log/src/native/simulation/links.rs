@@ -1,8 +1,8 @@
 //! The streams between clients and brokers, and the faults on them.
 //!
-//! A broker takes the requests of a stream one after another, and the next one when it has answered the one before.
-//! Requests on different streams overtake each other. A request that left its client arrives although the client has
-//! closed the stream, unless it is lost.
+//! A broker handles the requests of a stream one after another, each after it has answered the previous one. Requests
+//! on different streams overtake each other. A request that left its client arrives although the client has closed the
+//! stream, unless it is lost.
 
 use std::collections::VecDeque;
 
@@ -37,7 +37,7 @@ pub(super) struct Link {
 pub(super) struct Links {
     pub all: Vec<Link>,
     held_back: Vec<Request>,
-    /// One request in so many meets a fault; none while it is 0.
+    /// One request in this number meets a fault; none while it is 0.
     pub one_in: u64,
     is_second_protocol: bool,
     pub met: Vec<(i16, Fault)>,
@@ -80,7 +80,7 @@ impl Links {
             // A late InitProducerId fences the publisher that holds the id by then, as it should.
             Fault::Late => key != INIT_PRODUCER_ID.key,
             Fault::HeldBack => keys.contains(&key),
-            // No network does that to a request that was answered, and only the second protocol survives it.
+            // No network repeats a request that was answered, and only the second protocol tolerates it.
             Fault::Repeated => key == PRODUCE_1.key || self.is_second_protocol && is_end,
             Fault::Doubtful => is_end || key == PRODUCE_1.key,
             _ => true,
@@ -91,7 +91,7 @@ impl Links {
         is_drawn.then_some(fault)
     }
 
-    /// Sends a request on its way.
+    /// Sends a request.
     pub fn send(&mut self, link: usize, frame: Vec<u8>, machine: &mut Machine) {
         let key = i16::from_be_bytes([frame[4], frame[5]]);
         let fault = self.fault(key, machine);
@@ -143,7 +143,7 @@ impl Links {
         }
     }
 
-    /// Takes a request that has arrived. Returns it if the broker handles it now.
+    /// Receives a request. Returns it if the broker handles it now.
     pub fn arrive(&mut self, request: Request) -> Option<Request> {
         let Some(link) = request.link else {
             return Some(request);
@@ -157,7 +157,7 @@ impl Links {
         Some(request)
     }
 
-    /// The broker is done with a request. Returns the next one of the stream.
+    /// Notes that the broker has finished a request. Returns the next one of the stream.
     pub fn read_on(&mut self, link: usize) -> Option<Request> {
         let at = &mut self.all[link];
         let next = at.queue.pop_front();
@@ -165,7 +165,7 @@ impl Links {
         next
     }
 
-    /// Sends an answer on its way, and has the broker read on after `muted_us`.
+    /// Sends an answer, and lets the broker read on after `muted_us`.
     pub fn answer(&mut self, request: &Request, body: &[u8], muted_us: u64, machine: &mut Machine) {
         let Some(link) = request.link else {
             return;
@@ -215,7 +215,7 @@ impl Links {
         machine.ring(self.all[link].bell);
     }
 
-    /// Ends all streams of a broker that stops. What waits there is gone.
+    /// Ends all streams of a broker that stops. The requests that wait there are lost.
     pub fn end_all_of(&mut self, node: usize, machine: &mut Machine) {
         for link in 0..self.all.len() {
             if self.all[link].node == node && !self.all[link].is_ended {
@@ -226,7 +226,7 @@ impl Links {
     }
 }
 
-/// The time of a way: mostly short, now and then so long that others overtake it.
+/// Draws the latency of a message: mostly short, sometimes so long that others overtake it.
 fn latency_us(machine: &mut Machine) -> u64 {
     match machine.draw(40) {
         0 => 50_000 + machine.draw(300_000),

@@ -1,4 +1,4 @@
-//! The clock, the dice and the bells of a run, and the events that are to come.
+//! The clock, the random numbers and the bells of a run, and its planned events.
 
 use std::collections::BTreeMap;
 
@@ -10,14 +10,14 @@ use super::event::Event;
 /// The time of day when a run begins.
 const BEGUN_AT_MS: u64 = 1_700_000_000_000;
 
-/// The clock, the dice, the bells, and what is to happen.
+/// The clock, the random numbers, the bells, and the planned events.
 pub(super) struct Machine {
     now_us: u64,
     random: SmallRng,
     events: BTreeMap<(u64, u64), Event>,
     numbered: u64,
     bells: Vec<u64>,
-    /// A sum of all requests with their times: two runs that differ have different ones.
+    /// A checksum of all requests with their times, which differs between different runs.
     pub trace: u64,
     pub requests: u64,
 }
@@ -43,7 +43,7 @@ impl Machine {
         BEGUN_AT_MS + self.now_us / 1_000
     }
 
-    /// A number below `below`.
+    /// Draws a number below `below`.
     pub fn draw(&mut self, below: u64) -> u64 {
         self.random.random_range(0..below)
     }
@@ -84,7 +84,7 @@ impl Machine {
         }
     }
 
-    /// The time of the next event.
+    /// Returns the time of the next event.
     pub fn next_event_us(&self) -> Option<u64> {
         self.events.first_key_value().map(|(key, _)| key.0)
     }

@@ -1,4 +1,4 @@
-//! The network of a run, as the client opens its streams.
+//! The network of a run: it opens the client's streams.
 
 use std::cell::Cell;
 use std::io::{self, ErrorKind, Read, Write};

@@ -1,7 +1,8 @@
-//! The comparison of the brokers' logs with what the publishers said and with what the reader was handed.
+//! Compares the brokers' logs with the outcomes that the publishers reported, and with the records that the reader
+//! received.
 //!
-//! The records are read from the logs without the client's fetching: markers alone decide. Each transaction of a
-//! publication must be there once, whole and in its place.
+//! The records are read from the logs without the client: markers alone decide which are committed. Each transaction of
+//! a publication must be there once, whole and in its place.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,12 +20,12 @@ struct Committed {
     value: String,
 }
 
-/// The number of the transaction that a progress is of.
+/// Returns the number of the transaction with this progress.
 pub(super) fn number_of(progress: &[u8]) -> u64 {
     words(std::str::from_utf8(progress).unwrap()).0 as u64
 }
 
-/// The first two numbers of a text.
+/// Returns the first two numbers of a text.
 fn words(text: &str) -> (usize, usize) {
     let mut words = text.split(' ').map(|word| word.parse().unwrap_or(0));
     (words.next().unwrap(), words.next().unwrap())
@@ -61,7 +62,7 @@ pub(super) fn compare(kafka: &Kafka, attempts: &[Attempt], last: u64, seen: &See
     compare_seen(&rows, seen);
 }
 
-/// The rows of an id in a partition are those of the attempts whose progress is there, in that order.
+/// Checks that the rows of an id in a partition are those of the attempts whose progress is visible, in that order.
 fn compare_rows(
     partition: usize,
     rows: &[Committed],
@@ -137,7 +138,7 @@ fn compare_seen(rows: &[Vec<Committed>], seen: &Seen) {
     }
 }
 
-/// The committed records of a partition, by their markers.
+/// Returns the committed records of a partition, by their markers.
 fn committed(partition: &Partition) -> Vec<Committed> {
     let mut open: BTreeMap<i64, Vec<Committed>> = BTreeMap::new();
     let mut committed = Vec::new();

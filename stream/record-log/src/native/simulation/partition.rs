@@ -1,7 +1,7 @@
-//! A partition as its leader keeps it: batches, what is known of their producers, and the transactions in it.
+//! A partition as its leader keeps it: its batches, the state of their producers, and its transactions.
 //!
 //! The rules are those of Kafka (`ProducerStateManager`, `ProducerAppendInfo`): an older epoch is refused, sequences have
-//! no gaps, and the last five batches of a producer are remembered, so that one that comes again is not appended again.
+//! no gaps, and the last five batches of a producer are remembered, so that a repeated batch is not appended again.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -16,7 +16,7 @@ const LEADER_EPOCH_AT: usize = 12;
 const PRODUCER_AT: usize = 43;
 const ATTRIBUTES: [u8; 2] = 0x30_i16.to_be_bytes();
 
-/// The end of a transaction, as its marker has it.
+/// The end of a transaction, from its marker.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Ending {
     Commit,
@@ -40,7 +40,7 @@ pub(super) struct Stored {
     pub next: i64,
     pub bytes: Vec<u8>,
     pub producer: Produced,
-    /// None for a batch of records.
+    /// The end that a marker writes; none for a batch of records.
     pub marker: Option<Ending>,
 }
 
@@ -49,7 +49,7 @@ struct Known {
     epoch: i16,
     /// The last batches in this epoch: first and last sequence, and the offset behind.
     batches: VecDeque<(i32, i32, i64)>,
-    /// The first offset of the transaction that is open.
+    /// The first offset of the open transaction.
     open_from: Option<i64>,
 }
 
@@ -64,13 +64,13 @@ pub(super) struct AbortedRange {
 #[derive(Default)]
 pub(super) struct Partition {
     pub leader: Option<usize>,
-    /// The time from which the leader knows that it leads. Clients may know it earlier, by another broker.
+    /// The time from which the broker acts as the leader. Clients may have its id earlier, from another broker.
     pub led_from_us: u64,
     pub epoch: i32,
-    /// The leader and the epoch before.
+    /// The previous leader and epoch.
     pub before: Option<(Option<usize>, i32)>,
     pub log: Vec<Stored>,
-    /// The end of what the followers have.
+    /// The end of the records that the followers have.
     pub high_watermark: i64,
     pub aborted: Vec<AbortedRange>,
     known: BTreeMap<i64, Known>,
@@ -110,20 +110,20 @@ impl Partition {
         self.log.last().map_or(0, |stored| stored.next)
     }
 
-    /// The end of what readers of committed records see.
+    /// Returns the end of the records that readers of committed records see.
     pub fn stable_end(&self) -> i64 {
         let open = self.known.values().filter_map(|known| known.open_from);
         open.min()
             .map_or(self.high_watermark, |open| open.min(self.high_watermark))
     }
 
-    /// Returns whether a transaction of the producer is open here, in this epoch.
+    /// Returns `true` if a transaction of the producer is open here, in this epoch.
     pub fn has_open(&self, producer: Produced) -> bool {
         let known = self.known.get(&producer.id);
         known.is_some_and(|known| known.epoch == producer.epoch && known.open_from.is_some())
     }
 
-    /// Appends a batch. Returns the end behind it; one that is there already is not appended again.
+    /// Appends a batch, unless it is already there. Returns the end behind it.
     pub fn append(&mut self, bytes: &[u8], producer: Produced) -> Result<i64, Code> {
         if let Some(end) = self.remembered(producer) {
             return Ok(end);
@@ -148,7 +148,7 @@ impl Partition {
         Ok(next)
     }
 
-    /// The end of a batch that is there already.
+    /// Returns the end of a batch that is already there.
     fn remembered(&self, producer: Produced) -> Option<i64> {
         let known = self.known.get(&producer.id)?;
         let is_it =
@@ -178,7 +178,7 @@ impl Partition {
         }
     }
 
-    /// Ends the producer's transaction. The followers have the marker, and so all before it.
+    /// Ends the producer's transaction. The followers have the marker, and so all records before it.
     pub fn mark(&mut self, id: i64, epoch: i16, ending: Ending, time_ms: u64) {
         if self.known.get(&id).is_some_and(|known| epoch < known.epoch) {
             return;
@@ -207,7 +207,7 @@ impl Partition {
         self.log.push(stored);
     }
 
-    /// Learns of a producer what a batch or a marker says.
+    /// Updates the state of a producer from a batch or a marker.
     fn learn(&mut self, stored: &Stored) {
         let producer = stored.producer;
         let known = self.known.entry(producer.id).or_insert_with(|| Known {
@@ -242,7 +242,7 @@ impl Partition {
         }
     }
 
-    /// Another broker leads. It may lack what not all followers had.
+    /// Moves the partition to another leader. If `is_cut`, it lacks the batches that not all followers had.
     pub fn move_to(&mut self, leader: Option<usize>, is_cut: bool) {
         self.before = Some((self.leader, self.epoch));
         self.leader = leader;
@@ -261,7 +261,7 @@ impl Partition {
     }
 }
 
-/// The bytes of a marker: a control batch of one record.
+/// Returns the bytes of a marker: a control batch of one record.
 fn marker(
     base: i64,
     leader_epoch: i32,

@@ -9,7 +9,7 @@ use super::partition::{Produced, produced};
 use crate::native::api::Code;
 use crate::native::codec::{Input, Output};
 
-/// A broker adds a partition again so often, and so much later.
+/// The most tries of a broker to add a partition, and the pause between them.
 const MOST_WAITS: u32 = 20;
 const WAIT_US: u64 = 20_000;
 
@@ -20,7 +20,7 @@ struct Batch {
     bytes: Vec<u8>,
 }
 
-/// The transactional id and the batches of a request.
+/// Reads the transactional id and the batches of a request.
 fn read(input: &mut Input<'_>) -> (Option<String>, Vec<Batch>) {
     let id = input.nullable_string().unwrap().map(str::to_owned);
     assert_eq!(input.i16(), Ok(-1), "all replicas acknowledge");
@@ -61,7 +61,7 @@ impl Kafka {
             });
         }
 
-        // Partitions are added before anything is appended, so nothing of the request was.
+        // Partitions are added before any batch is appended, so no batch of the request was.
         let is_early = |outcome: &Outcome| outcome.result == Err(Code::CONCURRENT_TRANSACTIONS);
         if outcomes.iter().all(is_early) && request.waits < MOST_WAITS {
             request.waits += 1;
@@ -130,7 +130,7 @@ impl Kafka {
         })
     }
 
-    /// The followers have the batches, unless another broker leads by now.
+    /// Notes that the followers have the batches, unless another broker leads by now.
     pub fn replicated(&mut self, appended: Appended, machine: &mut Machine) {
         let Appended { request, outcomes } = appended;
         if !self.is_there(&request) {
@@ -141,7 +141,7 @@ impl Kafka {
         let mut answers = Vec::new();
         for outcome in outcomes {
             let code = match outcome.result {
-                // It was appended, and the followers do not have it yet. They may never get it.
+                // It was appended, and the followers do not have it yet and may never get it.
                 Ok(_) if is_doubtful => {
                     if machine.is_one_in(2) {
                         let place = outcome.place.unwrap();

@@ -1,4 +1,5 @@
-//! A drawn schedule: publishers that are killed, replaced and go on as zombies, and a reader, while brokers and network fail.
+//! A drawn schedule: publishers are killed, replaced and go on as zombies, and a reader reads, while brokers and
+//! network fail.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -17,9 +18,9 @@ use crate::{Delivery, LogError, NewRecord, Offset, PublishError, Publisher, Read
 
 /// The number of transactions of each publication, while there are faults.
 const TRANSACTIONS: u64 = 8;
-/// The length of a row of which two do not fit into a batch.
+/// The length of a large row: two of them do not fit into a batch.
 const LARGE: usize = 150_000;
-/// After this time without faults nothing is on its way any more, and what was open is aborted.
+/// The time without faults after which no request is in flight, and open transactions are aborted.
 const SETTLED: Duration = Duration::from_secs(10);
 /// The age at which the brokers abort a transaction.
 const TIMEOUT: Duration = Duration::from_secs(4);
@@ -39,14 +40,14 @@ pub(super) struct Happened {
 struct Schedule {
     baton: Baton,
     attempts: Arc<Mutex<Vec<Attempt>>>,
-    /// The number of publications that have not come to their end.
+    /// The number of unfinished publications.
     busy: Arc<Mutex<usize>>,
     patience: Patience,
     /// The time for which a Fetch waits at a broker.
     wait: Duration,
 }
 
-/// Runs a schedule, and compares what became of it with what the publishers said.
+/// Runs a schedule, and compares the logs with the outcomes that the publishers reported.
 pub(super) fn schedule(seed: u64) -> Happened {
     let baton = Baton::new(seed, |machine| {
         let is_second_protocol = machine.is_one_in(2);
@@ -100,7 +101,7 @@ fn patience(baton: &Baton) -> Patience {
 }
 
 impl Schedule {
-    /// The log of a process of its own.
+    /// Returns the log of another process.
     fn process(&self) -> NativeLog {
         let brokers = format!("broker-0:{PORT},broker-1:{PORT},broker-2:{PORT}");
         let runtime: Arc<dyn Runtime> = Arc::new(self.baton.clone());
@@ -115,7 +116,8 @@ impl Schedule {
         log
     }
 
-    /// Publishes all transactions of an id, by as many publishers as it takes, and one more when there are no more faults.
+    /// Publishes all transactions of an id with as many publishers as it takes, and one more transaction after the
+    /// faults have ended.
     fn publish(&self, id: &str) {
         let mut log = Arc::new(self.process());
         let mut committed = 0;
@@ -132,14 +134,14 @@ impl Schedule {
             let attempt = self.begin(id, TRANSACTIONS + 1);
             match self.transact(&mut *publisher, attempt) {
                 Told::Committed => return,
-                // It had to abort what a zombie had left.
+                // It had to abort the transaction of a zombie.
                 Told::Not => {}
                 told => panic!("{id} was told {told:?} without faults"),
             }
         }
     }
 
-    /// One publisher's life. Returns the number of transactions that are committed when it opens its successor.
+    /// Runs one publisher. Returns the number of transactions that are committed when its successor is opened.
     fn live(&self, log: &Arc<NativeLog>, id: &str, committed: u64) -> u64 {
         let mut publisher = self.open(log, id, committed);
         let progress = publisher.progress().map_or(0, oracle::number_of);
@@ -171,7 +173,7 @@ impl Schedule {
         committed
     }
 
-    /// Opens a publisher. Its progress is what was known to be committed, or one more that was in doubt.
+    /// Opens a publisher. Checks that its progress is that of the known commits, or one more, which was in doubt.
     fn open(&self, log: &NativeLog, id: &str, committed: u64) -> Box<dyn Publisher> {
         let publisher = loop {
             match log.publisher(id, Delivery::Transactional) {
@@ -217,11 +219,11 @@ impl Schedule {
         lock(&self.attempts)[attempt].rows.clone()
     }
 
-    /// Sends some rows, and no more: the publisher is killed.
+    /// Sends some rows of a transaction whose publisher is then killed.
     fn send_some(&self, publisher: &mut dyn Publisher, attempt: usize) {
         let rows = self.rows(attempt);
         let some = self.baton.draw(1 + rows.len() as u64) as usize;
-        // Whether they were sent matters to nobody.
+        // Errors are ignored, because the publisher is killed.
         let _ = send(publisher, &rows[..some]);
         lock(&self.attempts)[attempt].told = Told::Killed;
     }
@@ -249,7 +251,7 @@ impl Schedule {
         told
     }
 
-    /// There are no more faults, once all publications have come so far.
+    /// Ends the faults, once all publications have reached this point.
     fn calm_down(&self) {
         *lock(&self.busy) -= 1;
         while !self.is_calm() {
@@ -269,7 +271,7 @@ impl Schedule {
         *lock(&self.busy) == 0
     }
 
-    /// Reads the rows until there are no more, by one reader after the other.
+    /// Reads the rows to the end, with one reader after the other.
     fn read(&self, seen: &Mutex<Seen>) {
         let log = self.process();
         let readable = self.baton.bell();
@@ -279,7 +281,7 @@ impl Schedule {
 
         loop {
             let mut reader = self.open_reader(&log, &next, &readable);
-            // Without faults one reader comes to the end.
+            // Without faults one reader reads to the end.
             while self.is_calm() || !self.baton.is_one_in(40) {
                 let heard = readable.rings();
                 for (partition, next) in &mut next {
@@ -325,7 +327,7 @@ impl Schedule {
         }
     }
 
-    /// Returns whether the publications are over, and the reader is at the end of all partitions.
+    /// Returns `true` if the publications are over, and the reader is at the end of all partitions.
     fn is_all_read(&self, next: &[(u32, Offset)]) -> bool {
         let attempts = lock(&self.attempts);
         let mut last = attempts

@@ -1,4 +1,4 @@
-//! What a broker remembers of clients that fetch, by sessions.
+//! The sessions of clients that fetch, as a broker remembers them.
 
 use std::collections::BTreeMap;
 
@@ -7,10 +7,10 @@ use super::machine::Machine;
 use crate::native::api::Code;
 use crate::native::codec::Input;
 
-/// A session is forgotten now and then: at one request in so many.
+/// At one request in this number, the session is forgotten.
 const FORGOTTEN_ONE_IN: u64 = 60;
 
-/// A partition that is to be fetched.
+/// A partition that a client fetches.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Wanted {
     pub leader_epoch: i32,
@@ -18,7 +18,7 @@ pub(super) struct Wanted {
     pub max_bytes: usize,
 }
 
-/// What a broker remembers of a client that fetches.
+/// The session of a client that fetches.
 pub(super) struct Session {
     pub node: usize,
     epoch: i32,
@@ -107,12 +107,12 @@ impl Asked {
 }
 
 impl Sessions {
-    /// The sessions of a broker that stops are gone.
+    /// Drops the sessions of a broker that stops.
     pub fn forget(&mut self, node: usize) {
         self.all.retain(|_, session| session.node != node);
     }
 
-    /// Finds the session of a request, or opens one, and notes what is wanted.
+    /// Finds the session of a request, or opens one, and updates its partitions.
     pub fn take(&mut self, asked: Asked, node: usize, machine: &mut Machine) -> Result<i32, Code> {
         if machine.is_one_in(FORGOTTEN_ONE_IN) {
             self.all.remove(&asked.session);
@@ -161,5 +161,5 @@ impl Sessions {
     }
 }
 
-/// The partitions of a topic that are to be fetched.
+/// The partitions of a topic in a request.
 type OfTopic = ([u8; 16], Vec<(i32, Wanted)>);

@@ -1,4 +1,4 @@
-//! All that happens at the brokers: requests arrive, markers are written, brokers stop and come back.
+//! The events at the brokers: requests arrive, markers are written, brokers stop and come back.
 
 use super::event::{Event, Marker, Place, Request};
 use super::kafka::{Kafka, NODES};
@@ -8,10 +8,11 @@ use crate::native::api::{FETCH, PRODUCE_1};
 /// The pauses between two troubles.
 const LEAST_PEACE_US: u64 = 20_000;
 const MOST_PEACE_US: u64 = 1_500_000;
-/// The times within which a leader learns that it leads. In a short one, requests that follow each other have other answers.
+/// The times within which a broker learns that it leads. In a short one, requests that follow each other get different
+/// answers.
 const LEARNING_US: [u64; 3] = [1, 8_000, 100_000];
 
-/// Has an event happen.
+/// Carries out an event.
 pub(super) fn happen(kafka: &mut Kafka, event: Event, machine: &mut Machine) {
     match event {
         Event::Arrive(request) => {
@@ -73,7 +74,7 @@ impl Kafka {
         self.answer_waiting(machine);
     }
 
-    /// Draws what happens to the brokers, and when the next such thing does.
+    /// Draws a trouble of the brokers, and the time of the next one.
     fn trouble(&mut self, machine: &mut Machine) {
         let peace_us = machine.draw(MOST_PEACE_US);
         machine.after(LEAST_PEACE_US + peace_us, Event::Trouble);
@@ -110,13 +111,13 @@ impl Kafka {
         self.begin_to_lead(place, machine);
     }
 
-    /// A leader learns after a moment that it leads: the partition is new, or has moved.
+    /// Lets a broker lead a partition, which is new or has moved, after the moment in which it learns this.
     pub fn begin_to_lead(&mut self, place: Place, machine: &mut Machine) {
         let within_us = LEARNING_US[machine.draw(3) as usize];
         self.partition(place).led_from_us = machine.now_us() + machine.draw(within_us);
     }
 
-    /// All partitions.
+    /// Returns all partitions.
     pub fn places(&self) -> Vec<Place> {
         let of_topic = |topic: usize| {
             let partitions = 0..self.topics[topic].partitions.len();
@@ -131,13 +132,13 @@ impl Kafka {
         self.begin_to_lead(place, machine);
     }
 
-    /// A broker that is up.
+    /// Draws a broker that is up.
     fn drawn(&self, machine: &mut Machine) -> usize {
         let up = self.up();
         up[machine.draw(up.len() as u64) as usize]
     }
 
-    /// A broker stops, others lead in its place, and it comes back.
+    /// Stops a broker. Others lead in its place, and it comes back later.
     fn restart(&mut self, machine: &mut Machine) {
         if self.up().len() < NODES {
             return;

@@ -12,7 +12,7 @@ use crate::native::network::Denied;
 
 /// The percentage of a session's life after which the next request logs in first.
 const RENEWED_AFTER_PERCENT: u32 = 85;
-/// Brokers take no login on a connection within a second of the one before.
+/// The least life of a session. Brokers refuse a login within a second of the previous one on a connection.
 const LEAST_LIFE: Duration = Duration::from_millis(1_100);
 
 /// A broker's answer to a message of the exchange.
@@ -32,7 +32,7 @@ impl Connection {
             return Ok(());
         };
 
-        // The requests of the exchange begin no other one.
+        // The requests of the exchange must not begin another exchange.
         self.renewed_at = None;
         let begun_at = access.runtime.now();
         self.agree_on_mechanism(login)?;
@@ -45,7 +45,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Returns whether the next request logs in first. All open answers must then have been read.
+    /// Returns `true` if the next request logs in first. All open answers must have been read by then.
     pub fn must_renew(&self) -> bool {
         let now = || self.access.runtime.now();
         self.renewed_at.is_some_and(|at| now() >= at)
@@ -71,7 +71,7 @@ impl Connection {
                 listed(&offered)
             ))),
             Code::ILLEGAL_SASL_STATE => Err(self.denied(
-                "takes no login on this listener: set security.protocol without sasl_, or use the port of a listener \
+                "accepts no login on this listener: set security.protocol without sasl_, or use the port of a listener \
                  with SASL"
                     .to_owned(),
             )),
@@ -90,7 +90,7 @@ impl Connection {
         self.call(SASL_HANDSHAKE, limit, ask, read_offered)
     }
 
-    /// Returns how long the session lives; none if for ever.
+    /// Performs the exchange. Returns the life of the session; none if it does not expire.
     fn exchange(&mut self, login: &Login) -> Result<Option<Duration>, WireError> {
         let begun = login.begin();
         let (mut exchange, mut message) = begun.map_err(|error| match error.is_passing() {
@@ -125,10 +125,10 @@ impl Connection {
         }
 
         let mechanism = login.mechanism();
-        Err(self.denied(format!("wants more messages than {mechanism} takes")))
+        Err(self.denied(format!("requests more messages than {mechanism} has")))
     }
 
-    /// Returns the listener's demand, if it is a login that the settings do not have. The connection must be new.
+    /// Returns a denial if the listener demands a login that the settings do not have. The connection must be new.
     pub(super) fn demand(&mut self) -> Option<Denied> {
         let (code, offered) = self.offer("PLAIN").ok()?;
         let is_demanded = matches!(code, Code::NONE | Code::UNSUPPORTED_SASL_MECHANISM);
@@ -166,7 +166,7 @@ fn listed(offered: &[String]) -> String {
     offered.join(", ")
 }
 
-/// This message kept its old form: lengths are of fixed width.
+/// Reads the answer to SaslHandshake. It has its old form: lengths are of fixed width.
 fn read_offered(input: &mut Input<'_>) -> Result<(Code, Vec<String>), Malformed> {
     let code = Code(input.i16()?);
     let mut offered = Vec::new();

@@ -15,7 +15,7 @@ const LIMIT: Duration = Duration::from_secs(1);
 /// A broker that has written all its answers before the first request.
 struct Scripted(Mutex<Option<Vec<u8>>>);
 
-/// Its end of a connection: its bytes, and then silence or an end.
+/// The broker's end of a connection: its bytes, and then silence or an end.
 struct Script {
     answers: Cursor<Vec<u8>>,
     is_silent: bool,
@@ -25,7 +25,7 @@ impl Read for Script {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         match self.answers.read(into)? {
             0 if self.is_silent => Err(io::ErrorKind::WouldBlock.into()),
-            // A few bytes at a time, as a network may have it.
+            // A few bytes at a time, as a network may deliver them.
             read => Ok(read),
         }
     }
@@ -63,7 +63,7 @@ fn frame(body: &[u8]) -> Vec<u8> {
     [&length.to_be_bytes(), body].concat()
 }
 
-/// The first answer on a connection: the broker offers one request, in some versions.
+/// Returns the first answer on a connection, in which the broker offers one request in some versions.
 fn offers(api: Api, least: i16, most: i16) -> Vec<u8> {
     let mut body = Vec::new();
     let mut output = Output(&mut body);
@@ -80,7 +80,7 @@ fn offers(api: Api, least: i16, most: i16) -> Vec<u8> {
     frame(&body)
 }
 
-/// An answer with that correlation and a number in its body.
+/// Returns an answer with this correlation, and a number in its body.
 fn answer(correlation: i32, number: i32) -> Vec<u8> {
     let mut body = Vec::new();
     let mut output = Output(&mut body);
@@ -116,7 +116,7 @@ fn call(connection: &mut Connection) -> Result<i32, WireError> {
     connection.call(METADATA, LIMIT, |_| (), |input| input.i32())
 }
 
-/// The error of a call, which names broker and request.
+/// Returns the error of a call, and checks that it names broker and request.
 fn refusal(answers: &[u8]) -> WireError {
     let error = call(&mut connected(answers)).unwrap_err();
     let said = error.to_string();
@@ -171,7 +171,7 @@ fn an_answer_that_lies_about_its_length_is_refused() {
 }
 
 #[test]
-fn memory_grows_with_what_arrives_and_not_with_what_is_announced() {
+fn memory_grows_with_arrived_bytes_not_with_announced_ones() {
     let announced = i32::try_from(FRAME_LIMIT).unwrap().to_be_bytes();
     let mut connection = connected(&[&announced[..], &[0; 1000]].concat());
     connection.send(METADATA, LIMIT, |_| ()).unwrap();
@@ -183,7 +183,7 @@ fn memory_grows_with_what_arrives_and_not_with_what_is_announced() {
 }
 
 #[test]
-fn silence_in_the_middle_of_an_answer_is_told() {
+fn silence_in_the_middle_of_an_answer_is_an_error() {
     let whole = answer(1, 10);
     for length in 0..whole.len() {
         let error = refusal(&whole[..length]);

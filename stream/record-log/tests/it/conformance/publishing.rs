@@ -52,7 +52,7 @@ pub fn a_commit_publishes_to_all_partitions_and_topics_together(log: &dyn Record
     }
 }
 
-/// Looks for records for a moment. The end is not waited for: an open transaction has none.
+/// Polls for records for a moment. It does not wait for the end, because an open transaction has none.
 fn assert_nothing_is_readable(log: &dyn RecordLog, topic: &str, partition: u32) {
     assert_eq!(log.offsets(topic).unwrap()[partition as usize].end, 0);
     let mut reader = log.reader(topic, &[(partition, 0)]).unwrap();
@@ -65,7 +65,7 @@ fn assert_nothing_is_readable(log: &dyn RecordLog, topic: &str, partition: u32) 
     }
 }
 
-pub fn what_a_dropped_publisher_left_uncommitted_is_never_read(log: &dyn RecordLog) {
+pub fn uncommitted_records_of_a_dropped_publisher_are_never_read(log: &dyn RecordLog) {
     let topic = topic(log, 1);
     let id = unique("abandoned");
     let mut publisher = transactional(log, &id);

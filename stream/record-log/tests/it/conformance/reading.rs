@@ -9,10 +9,10 @@ use crate::subject::{
     Read, all, poll_until, publish, read_to_end, record, topic, transactional, unique,
 };
 
-/// Longer than anything takes that works.
+/// A time limit that is longer than any working operation.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-pub fn the_end_is_known_and_lies_where_the_log_says(log: &dyn RecordLog) {
+pub fn the_end_is_the_one_that_the_log_returns(log: &dyn RecordLog) {
     let topic = topic(log, 1);
     let mut reader = log.reader(&topic, &[(0, 0)]).unwrap();
     let (records, polled) = read_to_end(&mut *reader, 0);
@@ -45,7 +45,7 @@ fn now_ms() -> u64 {
     u64::try_from(since_epoch.as_millis()).unwrap()
 }
 
-pub fn an_end_is_dated_before_it_was_asked_for_and_dated_anew(log: &dyn RecordLog) {
+pub fn an_end_is_dated_before_its_request_and_dated_again(log: &dyn RecordLog) {
     let topic = topic(log, 1);
     publish(log, &topic, 0, &[b"a"]);
     let opened_ms = now_ms();
@@ -54,7 +54,7 @@ pub fn an_end_is_dated_before_it_was_asked_for_and_dated_anew(log: &dyn RecordLo
     let first_ms = polled.end_as_of_ms.unwrap();
     assert!((opened_ms..=now_ms()).contains(&first_ms), "{first_ms}");
 
-    // Nothing happens on the topic: only an answer of the log can move the date beyond this moment.
+    // No record is published: only an answer of the log can move the date beyond this moment.
     let later_ms = now_ms() + 1;
     let polled = poll_until(&mut *reader, 0, &mut Vec::new(), |polled, _| {
         polled.end_as_of_ms.is_some_and(|date| date >= later_ms)
@@ -62,8 +62,8 @@ pub fn an_end_is_dated_before_it_was_asked_for_and_dated_anew(log: &dyn RecordLo
     assert!(polled.end_as_of_ms.unwrap() <= now_ms());
 }
 
-pub fn what_comes_after_a_dated_end_was_appended_after_its_date(log: &dyn RecordLog) {
-    // A broker stamps a record a moment before its answers count it.
+pub fn records_after_a_dated_end_were_appended_after_its_date(log: &dyn RecordLog) {
+    // A broker stamps a record a moment before its answers include it.
     const TOLERANCE_MS: u64 = 250;
 
     let topic = topic(log, 1);
@@ -102,7 +102,7 @@ pub fn what_comes_after_a_dated_end_was_appended_after_its_date(log: &dyn Record
     });
 }
 
-pub fn a_reader_starts_at_its_offset_and_polls_no_more_than_asked(log: &dyn RecordLog) {
+pub fn a_reader_starts_at_its_offset_and_polls_at_most_the_maximum(log: &dyn RecordLog) {
     let topic = topic(log, 1);
     publish(log, &topic, 0, &[b"a", b"b", b"c", b"d", b"e"]);
     let mut reader = log.reader(&topic, &[(0, 2)]).unwrap();

@@ -18,7 +18,7 @@ pub fn a_record_larger_than_its_topic_takes_is_refused_by_name(log: &dyn RecordL
         ..record(&topic, 0, b"")
     };
 
-    // As compressible as a value can be: its size before compression counts.
+    // The value is as compressible as possible, because the size before compression counts.
     let largest = vec![b'x'; limit.bytes - empty.size_bytes()];
     let too_large = vec![b'x'; largest.len() + 1];
     let of = |value| NewRecord {
@@ -104,7 +104,7 @@ pub fn keys_choose_the_partition_that_java_clients_choose(log: &dyn RecordLog) {
         .unwrap();
 
     publisher.commit(&of_number(1)).unwrap();
-    // The records of a transaction on a partition become readable all together.
+    // All records of a transaction on a partition become readable together.
     let records: Vec<Read> = (0..4)
         .flat_map(|partition| all(log, &topic, partition, 1))
         .collect();

@@ -29,7 +29,7 @@ impl Aggregate for Counting {
     }
 }
 
-/// Something that arrived: the pane to which it belongs, the pane of its arrival, key and amount.
+/// An event that arrived: the pane to which it belongs, the pane of its arrival, key and amount.
 #[derive(Clone, Copy, Debug)]
 struct Event {
     pane: u64,
@@ -87,7 +87,7 @@ impl Driven {
         self.state.forget(arrival);
     }
 
-    /// Starts again from the panes of which any is still needed.
+    /// Starts again from the first pane that is still needed.
     fn restart(&mut self) {
         let Some(first) = self.state.panes.first_key_value() else {
             return;
@@ -107,7 +107,7 @@ impl Driven {
         self.state = state;
     }
 
-    /// Returns what closing a pane makes of all events, found by trying every window and event.
+    /// Returns the outcome of closing a pane, found by trying every window and event.
     fn expected(&self, arrival: u64) -> Outcome {
         let boundary = arrival + self.windows.pane_ms();
         let mut rows = BTreeSet::new();

@@ -9,7 +9,7 @@ fn values(bytes: &[u8], from: i64, aborted: &[Aborted]) -> Vec<String> {
         .collect()
 }
 
-/// A marker that ends the producer's transaction.
+/// Returns a marker that ends the producer's transaction.
 fn marker(offset: i64, producer_id: i64, kind: i16) -> Vec<u8> {
     let mut builder = Builder::default();
     let key = [[0; 2], kind.to_be_bytes()].concat();
@@ -31,7 +31,7 @@ fn marker(offset: i64, producer_id: i64, kind: i16) -> Vec<u8> {
     with_attributes(bytes, |attributes| attributes | CONTROL)
 }
 
-/// The batch with other attributes and the checksum that they need.
+/// Returns the batch with other attributes and the matching checksum.
 fn with_attributes(mut bytes: Vec<u8>, change: impl Fn(i16) -> i16) -> Vec<u8> {
     let attributes = change(i16::from_be_bytes([bytes[21], bytes[22]]));
     bytes[21..23].copy_from_slice(&attributes.to_be_bytes());
@@ -76,7 +76,7 @@ fn a_transaction_that_is_aborted_twice_is_left_out_twice() {
     ]
     .concat();
 
-    // Brokers do not promise an order.
+    // Brokers do not guarantee an order.
     let aborted = [4, 0].map(|first_offset| Aborted {
         producer_id: 7,
         first_offset,
@@ -93,7 +93,7 @@ fn records_below_the_position_are_passed_over() {
 
 #[test]
 fn compacted_gaps_move_the_position_on() {
-    // Of a batch of five, compaction kept none but the header.
+    // Compaction left only the header of a batch of five.
     let mut emptied = batch(10, PLAIN, &[b"a", b"b", b"c", b"d", b"e"]);
     emptied.truncate(HEADER_BYTES);
     emptied[8..12].copy_from_slice(&(HEADER_BYTES as i32 - 12).to_be_bytes());
@@ -151,7 +151,7 @@ fn a_wrong_checksum_stops_at_its_batch_each_time() {
 }
 
 #[test]
-fn a_batch_whose_end_was_not_fetched_says_how_long_it_is() {
+fn a_batch_whose_end_was_not_fetched_has_its_length() {
     let bytes = batch(0, PLAIN, &[b"a", b"b"]);
     let cut = Next::read(&bytes[..bytes.len() - 1]);
     assert!(matches!(cut, Next::Cut(Some(whole)) if whole == bytes.len()));
@@ -160,7 +160,7 @@ fn a_batch_whose_end_was_not_fetched_says_how_long_it_is() {
 }
 
 #[test]
-fn times_are_the_brokers_where_the_topic_says_so() {
+fn times_are_the_brokers_if_the_topic_is_set_so() {
     let read = |bytes: &[u8]| {
         let mut time = 0;
         Walk::new(0, -1, Vec::new())

@@ -16,18 +16,19 @@ fn now() -> SystemTime {
     UNIX_EPOCH + Duration::from_millis(NOW_MS)
 }
 
-/// The signer of credentials that expire so many seconds from now, if they do.
+/// Returns a signer whose credentials expire in `life_s` seconds, if it is set.
 fn signer(session: Option<&str>, life_s: Option<u64>) -> Signer {
     let expiry = life_s.map(|life_s| now() + Duration::from_secs(life_s));
     let session = session.map(str::to_owned);
-    let (key, secret) = ("AKIDEXAMPLE", "a secret of this test");
+    let key = "AKIDEXAMPLE";
+    let secret = "a secret of this test";
     Signer {
         region: "eu-central-1".to_owned(),
         credentials: Credentials::new(key, secret, session, expiry, "test"),
     }
 }
 
-/// The parameters of a token, encoded as they are in it, and the address in front of them.
+/// Returns the address in a token, and its parameters, which stay encoded.
 fn read(token: &Secret) -> (String, BTreeMap<String, String>) {
     assert!(!token.0.contains(['=', '+', '/']), "{}", token.0);
     let url = String::from_utf8(BASE64_URL.decode(&token.0).unwrap()).unwrap();
@@ -68,7 +69,7 @@ fn tokens_are_those_of_the_signer_of_aws() {
 }
 
 #[test]
-fn expired_credentials_sign_nothing_and_are_named_without_their_secret() {
+fn expired_credentials_sign_nothing_and_are_named() {
     for life_s in [1, 900] {
         assert!(signer(None, Some(life_s)).token(now()).is_ok());
     }
@@ -80,7 +81,7 @@ fn expired_credentials_sign_nothing_and_are_named_without_their_secret() {
 }
 
 #[test]
-fn temporary_credentials_are_kept_until_shortly_before_they_expire() {
+fn temporary_credentials_are_kept_until_they_almost_expire() {
     let issuer = Msk::new(None);
     *issuer.newest() = Some(signer(None, Some(1_000)));
     let signed_at = |second: u64| {
@@ -115,7 +116,7 @@ fn the_remedy_names_the_key_and_the_region_and_no_secret() {
 }
 
 #[test]
-fn what_is_no_region_never_becomes_a_part_of_an_address() {
+fn an_invalid_region_is_never_a_part_of_an_address() {
     for region in ["eu-central-1", "us-gov-west-1", "cn-north-1"] {
         assert_eq!(checked(region).unwrap(), region);
     }

@@ -21,7 +21,7 @@ fn proven(server_first: &str) -> Result<(Proven, String), ScramError> {
 }
 
 #[test]
-fn the_example_of_the_rfc_is_spoken_word_for_word() {
+fn the_example_of_the_rfc_is_reproduced_word_for_word() {
     let (first, message) = First::new(Hash::Sha256, "user", NONCE.to_owned());
     assert_eq!(message, "n,,n=user,r=rOprNGfwEbeRWgbNEkqO");
 
@@ -30,9 +30,9 @@ fn the_example_of_the_rfc_is_spoken_word_for_word() {
     assert_eq!(proven.verify(SERVER_FINAL), Ok(()));
 }
 
-/// Computed by Python's hashlib and hmac from the words of the RFC.
+/// The expected values were computed with Python's hashlib and hmac, after the RFC.
 #[test]
-fn sha_512_is_spoken_as_another_implementation_speaks_it() {
+fn sha_512_agrees_with_another_implementation() {
     let (first, _) = First::new(Hash::Sha512, "user", NONCE.to_owned());
     let (proven, message) = first.prove(PASSWORD, SERVER_FIRST).unwrap();
     let proof = message.rsplit_once(",p=").unwrap().1;

@@ -25,8 +25,8 @@ pub(super) enum Fault {
     Silent,
     /// The connection ends, and it arrives some time later.
     Late,
-    /// It arrives, and arrives once more some time later. No network does that to a request that was answered; the
-    /// promises of the second protocol hold even then.
+    /// It arrives, and arrives once more some time later. No network repeats a request that was answered, but the
+    /// guarantees of the second protocol hold even then.
     Repeated,
 }
 
@@ -43,9 +43,9 @@ const FAULTS: [Fault; 6] = [
 pub(super) struct Faults {
     random: Mutex<u64>,
     protocol: Protocol,
-    /// One request in so many meets a fault; none while it is 0.
+    /// One request in this number meets a fault; none while it is 0.
     one_in: AtomicUsize,
-    /// Ends of transactions arrive and are not answered.
+    /// If set, ends of transactions arrive and are not answered.
     is_end_unanswered: AtomicBool,
     met: Mutex<Vec<(i16, Fault)>>,
     late: Mutex<Vec<JoinHandle<()>>>,
@@ -71,7 +71,7 @@ impl Faults {
         self.is_end_unanswered.store(is_so, Ordering::SeqCst);
     }
 
-    /// No more faults, once all that is late has arrived.
+    /// Ends the faults, once all late requests have arrived.
     pub(super) fn end(&self) {
         self.begin(0);
         for late in lock(&self.late).drain(..) {
@@ -83,7 +83,7 @@ impl Faults {
         lock(&self.met).clone()
     }
 
-    /// A number below `below`.
+    /// Draws a number below `below`.
     pub(super) fn draw(&self, below: usize) -> usize {
         let mut random = lock(&self.random);
         *random ^= *random << 13;
@@ -154,13 +154,13 @@ struct Faulty {
     address: Address,
     faults: Arc<Faults>,
     request: Vec<u8>,
-    /// The end of the connection, if it has ended.
+    /// The fault that ended the connection, if it has ended.
     end: Option<Fault>,
     limit: Mutex<Duration>,
 }
 
 impl Faulty {
-    /// Sends the request that is complete, or has its fault happen.
+    /// Sends the complete request, or carries out its fault.
     fn pass_on(&mut self) -> io::Result<()> {
         let request = std::mem::take(&mut self.request);
         let key = i16::from_be_bytes([request[4], request[5]]);

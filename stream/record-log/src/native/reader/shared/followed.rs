@@ -18,14 +18,14 @@ const LEADER: Leader = Leader {
     epoch: 0,
 };
 
-/// One partition, whose leader has named a follower.
+/// Returns a reader's state with one partition, whose leader has named a follower.
 fn followed() -> Shared {
     let shared = shared(1);
     shared.state().follow(0, Some(FOLLOWER));
     shared
 }
 
-/// The follower answers with these bytes and an end that it believes in.
+/// Stores an answer of the follower with these bytes and this end.
 fn answer(shared: &Shared, bytes: &[u8], end: i64, as_of_ms: u64) {
     let frame = shared.frames.share(Frame::of(bytes));
     let asked = wanted(shared, FOLLOWER, 0);
@@ -53,12 +53,12 @@ fn a_partition_is_fetched_from_its_follower_alone() {
 }
 
 #[test]
-fn the_end_that_a_follower_believes_in_is_never_dated() {
+fn the_end_of_a_follower_is_never_dated() {
     let shared = followed();
     answer(&shared, &[], 0, 5);
     assert_eq!(end(&shared), None);
 
-    // An answer of its session that leaves the partition out is no date either.
+    // An answer of its session that leaves the partition out gives no date either.
     let stated = End {
         offset: 0,
         as_of_ms: 6,
@@ -69,7 +69,7 @@ fn the_end_that_a_follower_believes_in_is_never_dated() {
 }
 
 #[test]
-fn the_leader_dates_the_end_as_often_as_the_follower_has_nothing() {
+fn the_leader_dates_the_end_when_the_follower_has_nothing() {
     let shared = followed();
     for as_of_ms in [10, 20, 30] {
         assert!(shared.state().plan(NODE).is_some());
@@ -86,7 +86,7 @@ fn the_leader_dates_the_end_as_often_as_the_follower_has_nothing() {
         answer(&shared, &[], 0, as_of_ms + 1);
     }
 
-    // While records come there is no end to be dated.
+    // While records come, no end is requested.
     answer(&shared, &batch(10), 1, 40);
     assert!(shared.state().plan(NODE).is_none());
 }
@@ -100,13 +100,13 @@ fn an_answer_of_a_broker_that_is_read_no_more_is_left_out() {
     shared.state().slots[0].leave_follower(Instant::now());
     assert!(shared.state().is_read_from(0, NODE));
     let plan = shared.state().plan(NODE).unwrap();
-    assert!(!plan.may_follow, "it would name the same follower again");
+    assert!(!plan.may_follow, "the leader would name it again");
 
     shared.state().slots[0].lose_leader(None);
     assert!(!shared.state().is_read_from(0, NODE));
 }
 
-/// This broker gives this answer to the next fetch.
+/// Stores this answer of this broker to the next fetch.
 fn distribute(shared: &Arc<Shared>, node: i32, throttle: Duration, partitions: Vec<Fetched>) {
     let settings = Settings::new("localhost:1", &[]).unwrap();
     let cluster = Arc::new(Cluster::new(settings.access, settings.brokers));
@@ -136,7 +136,7 @@ fn a_throttled_follower_does_not_lag() {
     assert!(wants_end(), "it has nothing more");
 }
 
-/// This broker refuses the next fetch of the partition. Returns the reader's finding.
+/// Stores this broker's refusal of the next fetch of the partition. Returns the result for the reader.
 fn refuse(shared: &Arc<Shared>, node: i32, code: Code, diverged_at: Option<i64>) -> Option<Found> {
     let refused = Fetched {
         code,
@@ -151,7 +151,8 @@ fn refuse(shared: &Arc<Shared>, node: i32, code: Code, diverged_at: Option<i64>)
     }
 }
 
-/// A follower that lags does not have the offset yet, or has a log that differs: only the leader knows what is lost.
+/// A follower that lags may not have the offset yet, or may have a different log. So a position is lost only if the
+/// leader does not have it.
 #[test]
 fn a_position_is_lost_only_where_the_leader_does_not_have_it() {
     for (code, diverged_at) in [
@@ -167,7 +168,7 @@ fn a_position_is_lost_only_where_the_leader_does_not_have_it() {
         assert!(refuse(&shared, FOLLOWER, code, diverged_at).is_none());
         assert!(shared.state().plan(FOLLOWER).is_none());
         let plan = shared.state().plan(NODE).unwrap();
-        assert!(!plan.may_follow, "it would name the same follower again");
+        assert!(!plan.may_follow, "the leader would name it again");
         let [again] = &plan.wanted[..] else {
             panic!("one partition is wanted: {:?}", plan.wanted)
         };

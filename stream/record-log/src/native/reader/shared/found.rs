@@ -1,4 +1,4 @@
-//! The findings at a partition's position in the place of records: some pass, others stay.
+//! The failures found at a partition's position instead of records: some are transient, others permanent.
 
 use std::sync::Arc;
 
@@ -8,15 +8,15 @@ use crate::native::wire::WireError;
 /// The failure that was found instead of records.
 #[derive(Clone, Debug)]
 pub(in crate::native::reader) enum Found {
-    /// The position is not in the log. This stays.
+    /// The position is not in the log. Permanent.
     Lost,
-    /// The topic was deleted and created again. This stays.
+    /// The topic was deleted and created again. Permanent.
     Recreated,
     /// There is no such topic now.
     NoTopic,
-    /// It is tried again.
+    /// A transient failure; the request is repeated.
     Failing(Arc<str>),
-    /// The brokers refuse, and will again. This stays.
+    /// The brokers refuse the request. Permanent.
     Refused(Refusal),
 }
 

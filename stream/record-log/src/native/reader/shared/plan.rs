@@ -1,8 +1,8 @@
-//! The next request to a broker: its partitions, and how many bytes of each.
+//! The next request to a broker: its partitions, and the number of bytes of each.
 //!
-//! A request is for the partitions of which nothing waits for the reader. If that is one of many, because the others are read
-//! to their ends or full, a fixed share would make small answers of it, and the reader would wait for the broker between
-//! them.
+//! A request is for the partitions without fetched bytes that wait for the reader. If that is one of many, because the
+//! others are read to their ends or full, a fixed share would make its answers small, and the reader would wait for the
+//! broker between them.
 
 use super::{Slot, State};
 use crate::native::reader::fetch::Wanted;
@@ -10,8 +10,8 @@ use crate::native::reader::fetch::Wanted;
 /// The next request of a fetcher.
 pub(in crate::native::reader) struct Plan {
     pub wanted: Vec<Wanted>,
-    /// Partitions that the broker leads and whose end it is to state, with its epoch: it has not stated one yet, or a follower
-    /// is read that cannot.
+    /// Partitions that the broker leads and whose end it must state, with its epoch: it has not stated one yet, or a
+    /// follower is read, which cannot state it.
     pub unconfirmed: Vec<(i32, i32)>,
     /// The broker may name followers to read from.
     pub may_follow: bool,
@@ -48,7 +48,7 @@ impl State {
         (!is_idle).then_some(plan)
     }
 
-    /// Returns the partitions whose end this broker is to state.
+    /// Returns the partitions whose end this broker must state.
     fn unconfirmed(&self, node: i32) -> Vec<(i32, i32)> {
         let unstated = self.slots.iter().filter(|slot| {
             let is_wanted = slot.is_fetched_from(node) && slot.fetched.is_none();
@@ -64,8 +64,9 @@ impl State {
 
     /// Returns the bytes to request of each partition that is behind and fetched from this broker next.
     ///
-    /// All partitions together may wait by one answer, each by its share of it. Beyond that, so much may wait that
-    /// nothing has to be dropped; and so much again may be in pieces that the reader took and has not finished.
+    /// Bytes of one answer may wait for all partitions together, each up to its share. Beyond that, as many bytes may
+    /// wait as fit without dropping others, and as many again may be in pieces that the reader took and has not
+    /// finished.
     fn share(&self, node: i32) -> i32 {
         let is_wanted = |slot: &&Slot| slot.is_fetched_from(node) && slot.fetched.is_none();
         let behind = self.slots.iter().filter(is_wanted);

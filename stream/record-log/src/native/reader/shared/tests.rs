@@ -1,6 +1,5 @@
-//! Tests of the state that the threads of a reader share: waiting bytes are bounded, and so is the memory of any number
-//! of
-//!  partitions.
+//! Tests of the state that the threads of a reader share: waiting bytes are bounded, and so is the memory of any
+//! number of partitions.
 
 use std::collections::HashMap;
 use std::io;
@@ -44,12 +43,12 @@ fn with(partitions: u32, fetching: &Fetching) -> Shared {
     shared
 }
 
-/// A batch of one record of half a MiB that does not pack.
+/// Returns a batch of one record of half a MiB that no codec makes smaller.
 fn large_batch() -> Vec<u8> {
     batch(512 << 10)
 }
 
-/// A batch of one record of that many bytes, which do not pack.
+/// Returns a batch of one record with this number of bytes, which no codec makes smaller.
 pub fn batch(value_bytes: usize) -> Vec<u8> {
     let mut random = 0x2545_f491_u32;
     let value: Vec<u8> = (0..value_bytes)
@@ -81,14 +80,14 @@ pub fn batch(value_bytes: usize) -> Vec<u8> {
     bytes
 }
 
-/// The next request for the partition at this broker.
+/// Returns the part of the next request to this broker that is about the partition.
 pub fn wanted(shared: &Shared, node: i32, partition: i32) -> Wanted {
     let plan = shared.state().plan(node).unwrap();
     let mut wanted = plan.wanted.into_iter();
     wanted.find(|wanted| wanted.partition == partition).unwrap()
 }
 
-/// An answer for the partition, whose records are that many first bytes of its frame.
+/// Returns an answer for the partition. Its records are the first `records_bytes` bytes of its frame.
 pub fn fetched(partition: i32, records_bytes: usize, high_watermark: i64) -> Fetched {
     Fetched {
         partition,
@@ -106,7 +105,7 @@ fn store(shared: &Shared, partition: i32, bytes: &[u8]) {
     store_before(shared, partition, bytes, 1);
 }
 
-/// Stores bytes of a partition that ends there.
+/// Stores bytes of a partition with this end.
 fn store_before(shared: &Shared, partition: i32, bytes: &[u8], end: i64) {
     let asked = wanted(shared, NODE, partition);
     let fetched = fetched(partition, bytes.len(), end);
@@ -119,7 +118,7 @@ fn waiting_bytes(state: &State) -> usize {
 }
 
 #[test]
-fn what_waits_is_bounded_and_what_was_dropped_comes_again() {
+fn waiting_bytes_are_bounded_and_dropped_ones_come_again() {
     let shared = shared(PARTITIONS);
     let batch = large_batch();
     for partition in 0..PARTITIONS.cast_signed() {
@@ -150,7 +149,7 @@ fn what_waits_is_bounded_and_what_was_dropped_comes_again() {
 }
 
 #[test]
-fn a_batch_that_does_not_fit_is_asked_for_whole() {
+fn a_batch_that_does_not_fit_is_requested_whole() {
     let shared = shared(PARTITIONS);
     let batch = large_batch();
     store(&shared, 3, &batch[..1_000]);
@@ -160,7 +159,7 @@ fn a_batch_that_does_not_fit_is_asked_for_whole() {
 }
 
 #[test]
-fn a_partition_that_lags_alone_comes_by_whole_answers() {
+fn a_partition_that_lags_alone_gets_whole_answers() {
     let shared = shared(PARTITIONS);
     let answer_bytes = Fetching::default().answer_bytes;
     let share = answer_bytes / PARTITIONS.cast_signed();
@@ -170,7 +169,8 @@ fn a_partition_that_lags_alone_comes_by_whole_answers() {
     };
     assert_eq!(requested(&shared), [share; PARTITIONS as usize]);
 
-    // The others are read to their ends. Their part of the request stays, or it would be sent again each time.
+    // The others are read to their ends. Their part of the request does not change; otherwise it would be sent again
+    // each time.
     for partition in (0..PARTITIONS.cast_signed()).filter(|partition| *partition != 3) {
         shared.state().confirm_end(partition, 1);
     }
@@ -180,7 +180,7 @@ fn a_partition_that_lags_alone_comes_by_whole_answers() {
 }
 
 #[test]
-fn a_partition_that_is_taken_alone_comes_by_whole_answers_while_they_fit() {
+fn a_partition_that_is_taken_alone_gets_whole_answers() {
     let shared = shared(4);
     let mut piece = batch(200 << 10);
     let share = Fetching::default().answer_bytes / 4;
@@ -192,7 +192,7 @@ fn a_partition_that_is_taken_alone_comes_by_whole_answers_while_they_fit() {
     assert!(matches!(shared.take(1), Taken::Piece(_)));
     assert_eq!(wanted(&shared, NODE, 1).max_bytes, 4 * share);
 
-    // A whole answer of it waits. The next is so much smaller that nothing has to be dropped for it.
+    // A whole answer of the partition waits. The next one is smaller by so much that nothing has to be dropped for it.
     piece = batch(1000 << 10);
     store_before(&shared, 1, &piece, 100);
     assert!(matches!(shared.take(2), Taken::Piece(_)));
@@ -217,8 +217,8 @@ fn a_share_that_the_settings_state_stays() {
     assert_eq!(requested, [70_000; 2]);
 }
 
-/// The bytes of an answer to the plan: of each of these partitions as many whole batches as it and the answer may hold,
-/// and no more of the others.
+/// Returns the bytes of an answer to the plan. Each of these partitions has as many whole batches as the plan and the
+/// answer allow; the others have none.
 fn answer(
     plan: &Plan,
     batch: &[u8],
@@ -248,7 +248,7 @@ fn answer(
     (bytes, fetched)
 }
 
-/// Reads as a fetcher does: into memory that is used again.
+/// Fetches as a fetcher does, into memory that is used again.
 fn fetch(shared: &Shared, batch: &[u8], has_records: impl Fn(i32) -> bool) {
     let Some(plan) = shared.state().plan(NODE) else {
         return;
@@ -276,8 +276,7 @@ fn copied_bytes<'a>(pieces: impl Iterator<Item = &'a Piecewise>) -> usize {
 }
 
 /// The reader takes the fetched bytes of all partitions, and begins one piece that it never finishes. This is the worst
-///  case,
-/// because each frame then has a piece that is kept.
+/// case, because each frame then has a piece that is kept.
 fn take_all(shared: &Shared, begun: &mut HashMap<usize, Piecewise>, kept: usize) {
     let slots = shared.state().slots.len();
     for slot in 0..slots {
@@ -296,9 +295,8 @@ fn memory_is_bounded_for_1_64_and_1000_partitions() {
     let batch = batch(15 << 10);
 
     for partitions in [1_u32, 64, 1_000] {
-        // Frames that pieces keep or that are kept for later, waiting bytes, and the piece that the reader has begun of
-        // each
-        //  partition.
+        // The bound is the sum of the frames in use or kept for later, the waiting bytes, and the piece that the reader
+        // has begun of each partition.
         let begun_bytes = answer.max(partitions as usize * (16 << 10));
         let bound = 4 * answer + fetching.waiting_bytes + begun_bytes;
 
@@ -306,7 +304,7 @@ fn memory_is_bounded_for_1_64_and_1000_partitions() {
         let mut begun: HashMap<usize, Piecewise> = HashMap::new();
         for round in 0..90 {
             fetch(&shared, &batch, |_| true);
-            // Sometimes much waits before the reader comes.
+            // In most rounds more bytes wait before the reader takes them.
             if round % 3 > 0 {
                 fetch(&shared, &batch, |_| true);
                 take_all(&shared, &mut begun, round);
@@ -328,7 +326,7 @@ fn memory_is_bounded_for_1_64_and_1000_partitions() {
     }
 }
 
-/// An answer is a little larger than its records. If the memory that it takes is not kept, the system clears all pages of the
+/// An answer is a little larger than its records. If its memory were not kept, the system would clear all pages of the
 /// next frame.
 #[test]
 fn the_frame_of_a_full_answer_is_used_again() {
@@ -350,7 +348,7 @@ fn the_frame_of_a_full_answer_is_used_again() {
     }
 }
 
-/// The worst case of pieces that are larger than their partition's share: records come of one partition after the other,
+/// The worst case of pieces that are larger than their partition's share: one partition after the other gets records,
 /// and the reader begins a piece of each and never finishes it.
 #[test]
 fn memory_is_bounded_when_each_partition_lags_alone() {

@@ -24,12 +24,17 @@ use crate::flow::SharedPane;
 use crate::milestones::Milestone;
 use crate::pane::EventTimeMs;
 
+/// The room of a part beyond the size of the last one, as a share of that.
+const ROOM_SHARE: usize = 16;
+
 /// The part being built and the part being written.
 struct Writer {
     store: CheckpointStore,
     attempt: Arc<Attempt>,
     worker: usize,
     activator: SyncActivator,
+    /// The size of the last part, which the next one has room for.
+    usual_bytes: usize,
     making: Option<(Capability<EventTimeMs>, PartBuilder)>,
     writing: Option<Write>,
 }
@@ -42,7 +47,7 @@ struct Write {
 }
 
 /// Builds the operator. Panes before `restored` are skipped.
-pub fn write<'scope, K: Key, A: Aggregate>(
+pub fn parts<'scope, K: Key, A: Aggregate>(
     panes: StreamVec<'scope, EventTimeMs, SharedPane<K, A>>,
     restored: EventTimeMs,
     store: CheckpointStore,
@@ -56,6 +61,7 @@ pub fn write<'scope, K: Key, A: Aggregate>(
             attempt,
             worker: scope.index(),
             activator,
+            usual_bytes: 0,
             making: None,
             writing: None,
         };
@@ -66,11 +72,7 @@ pub fn write<'scope, K: Key, A: Aggregate>(
                     let Some(capability) = cap.retain_least(output.output_index()) else {
                         continue;
                     };
-                    writer
-                        .making
-                        .get_or_insert_with(|| (capability, PartBuilder::default()))
-                        .1
-                        .push(&*pane);
+                    writer.part(capability).push(&*pane);
                 }
             });
             if let Some((capability, part)) = writer.step() {
@@ -81,6 +83,12 @@ pub fn write<'scope, K: Key, A: Aggregate>(
 }
 
 impl Writer {
+    /// Returns the current part. A new one holds `capability`.
+    fn part(&mut self, capability: Capability<EventTimeMs>) -> &mut PartBuilder {
+        let part = || (capability, PartBuilder::with_room(self.usual_bytes));
+        &mut self.making.get_or_insert_with(part).1
+    }
+
     /// Returns a part that has become durable, if there is one. Begins the next write if none is in
     /// progress.
     fn step(&mut self) -> Option<(Capability<EventTimeMs>, PartInfo)> {
@@ -122,6 +130,7 @@ impl Writer {
 
         let entries = part.entries() as u64;
         let bytes = part.finish();
+        self.usual_bytes = bytes.len() + bytes.len() / ROOM_SHARE;
         let info = PartInfo {
             name: name.clone(),
             first,

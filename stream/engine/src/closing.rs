@@ -1,7 +1,7 @@
 //! Closes panes: merges the entries that the sources of all workers send for the keys of this
 //! worker.
 //!
-//! 1. The operator stores entries and side outputs by the pane at which they arrive.
+//! 1. The operator stores entries by the pane at which they arrive.
 //! 2. When the frontier has passed a pane, nothing more can arrive at it. The entries are sorted,
 //!    those of the same pane and key are merged, and the pane leaves as a [`ClosedPane`], which
 //!    never changes again.
@@ -20,14 +20,14 @@ use crate::frontier::boundary_of;
 use crate::milestones::Milestone;
 use crate::pane::EventTimeMs;
 
-/// The entries and side outputs that have arrived at a pane so far.
+/// The entries that have arrived at a pane so far.
 struct OpenPane<K, A> {
     capability: Capability<EventTimeMs>,
     entries: Vec<Entry<K, A>>,
 }
 
 /// Builds the operator. Keys go to the worker that owns their slot.
-pub fn close<'scope, K: Key, A: Aggregate>(
+pub fn panes<'scope, K: Key, A: Aggregate>(
     entries: StreamVec<'scope, EventTimeMs, Entry<K, A>>,
     slots: Slots,
 ) -> StreamVec<'scope, EventTimeMs, SharedPane<K, A>> {

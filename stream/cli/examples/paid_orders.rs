@@ -5,34 +5,17 @@
 //! cargo run -p stream-cli --example paid_orders -- --brokers localhost:9092    on your Kafka
 //! ```
 
+#[path = "shop/payments.rs"]
+mod payments;
 mod shop;
 
 use std::process::ExitCode;
 use std::time::Duration;
 
-use record_log::Record;
-use serde::{Deserialize, Serialize};
+use payments::{PAYMENTS, Payment, payment};
 use shop::{ORDERS, Order};
-use stream::{Job, JobError, Joined, Pipeline, Rejected, Sourced, Sum, Windows};
-use stream_cli::{Program, SampleRecord};
-
-/// The topic that payments are published to.
-const PAYMENTS: &str = "payments";
-
-/// A payment for an order.
-#[derive(Deserialize, Serialize)]
-struct Payment {
-    order_id: u64,
-    cents: u64,
-    /// The event time, in milliseconds since the Unix epoch.
-    paid_at_ms: u64,
-}
-
-fn payment(record: &Record<'_>) -> Result<(u64, Payment), Rejected> {
-    let value = record.value.unwrap_or_default();
-    let payment: Payment = serde_json::from_slice(value).map_err(Rejected::because)?;
-    Ok((payment.paid_at_ms, payment))
-}
+use stream::{Job, JobError, Joined, Pipeline, Sourced, Sum, Windows};
+use stream_cli::Program;
 
 /// Defines the job.
 fn paid_orders(job: Job) -> Result<Pipeline<u64, Joined<Sum, Sum>>, JobError> {
@@ -55,31 +38,10 @@ fn paid_orders(job: Job) -> Result<Pipeline<u64, Joined<Sum, Sum>>, JobError> {
         }))
 }
 
-/// Returns a payment for two of three sample orders, five seconds after the order.
-fn payments() -> Vec<SampleRecord> {
-    let orders = shop::sample().into_iter();
-    let orders = orders.filter_map(|record| serde_json::from_slice::<Order>(&record.value).ok());
-    let paid = orders.filter(|order| order.order_id % 3 > 0);
-
-    let record = |order: Order| {
-        let created_at: jiff::Timestamp = order.created_at.parse().ok()?;
-        let payment = Payment {
-            order_id: order.order_id,
-            cents: order.total_cents,
-            paid_at_ms: u64::try_from(created_at.as_millisecond()).ok()? + 5_000,
-        };
-        Some(SampleRecord {
-            key: order.order_id.to_string().into_bytes(),
-            value: serde_json::to_vec(&payment).expect("a payment is plain data"),
-        })
-    };
-    paid.filter_map(record).collect()
-}
-
 fn main() -> ExitCode {
     Program::of("paid-orders", paid_orders)
         .about("Computes what was paid of each order, every ten minutes")
         .sample(shop::sample)
-        .sample_of(PAYMENTS, payments)
+        .sample_of(PAYMENTS, payments::sample)
         .main()
 }

@@ -16,10 +16,10 @@ use shop::{ORDERS, Order};
 use stream::{AnyPipeline, Count, Job, JobError, Session, SessionWindows, Sum};
 use stream_cli::{JobDefinition, Program};
 
-/// The flags of the job's own.
+/// The job's own flags.
 #[derive(Clone, Debug, clap::Args)]
 struct Sessions {
-    /// How long a customer orders nothing before a session ends, in seconds
+    /// Time without an order after which a session ends, in seconds
     #[arg(long, env = "SESSIONS_GAP_SECONDS", default_value_t = 90)]
     gap_seconds: u64,
 }

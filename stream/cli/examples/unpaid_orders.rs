@@ -5,21 +5,22 @@
 //! cargo run -p stream-cli --example unpaid_orders -- --brokers localhost:9092    on your Kafka
 //! ```
 
+#[path = "shop/payments.rs"]
+mod payments;
 mod shop;
 
 use std::process::ExitCode;
 use std::time::Duration;
 
+use payments::{PAYMENTS, payment};
 use record_log::Record;
 use serde::{Deserialize, Serialize};
-use shop::{ORDERS, Order};
+use shop::ORDERS;
 use stream::{
     Job, JobError, Pipeline, ProcessContext, ProcessFunction, Processed, Rejected, Sourced,
 };
-use stream_cli::{Program, SampleRecord};
+use stream_cli::Program;
 
-/// The topic that payments are published to.
-const PAYMENTS: &str = "payments";
 /// The time that a customer has to pay.
 const TO_PAY_MS: u64 = 120_000;
 
@@ -73,7 +74,7 @@ impl ProcessFunction for Unpaid {
                 order.delete_timer(until_ms);
             }
             (Kind::Paid, _) => {
-                // Forgotten after a while: a payment for an order of which there is none is no state forever.
+                // The timer deletes this state, so that a payment without an order is not kept forever.
                 order.set_timer(order.time_ms() + TO_PAY_MS);
                 *order.state() = Some(Waiting::ForOrder);
             }
@@ -91,36 +92,24 @@ impl ProcessFunction for Unpaid {
     }
 }
 
-/// A payment for an order.
-#[derive(Deserialize, Serialize)]
-struct Payment {
-    order_id: u64,
-    cents: u64,
-    /// The event time, in milliseconds since the Unix epoch.
-    paid_at_ms: u64,
-}
-
 fn ordered(record: &Record<'_>) -> Result<(u64, Step), Rejected> {
-    let (
-        created_ms,
-        Order {
-            order_id,
-            total_cents,
-            ..
+    let (created_ms, order) = shop::order(record)?;
+    let step = Step {
+        order_id: order.order_id,
+        kind: Kind::Ordered {
+            cents: order.total_cents,
         },
-    ) = shop::order(record)?;
-    let kind = Kind::Ordered { cents: total_cents };
-    Ok((created_ms, Step { order_id, kind }))
+    };
+    Ok((created_ms, step))
 }
 
 fn paid(record: &Record<'_>) -> Result<(u64, Step), Rejected> {
-    let value = record.value.unwrap_or_default();
-    let payment: Payment = serde_json::from_slice(value).map_err(Rejected::because)?;
+    let (paid_at_ms, payment) = payment(record)?;
     let step = Step {
         order_id: payment.order_id,
         kind: Kind::Paid,
     };
-    Ok((payment.paid_at_ms, step))
+    Ok((paid_at_ms, step))
 }
 
 /// Defines the job.
@@ -141,31 +130,10 @@ fn unpaid_orders(job: Job) -> Result<Pipeline<u64, Processed<Step, Waiting>>, Jo
         }))
 }
 
-/// Returns a payment for two of three sample orders, five seconds after the order.
-fn payments() -> Vec<SampleRecord> {
-    let orders = shop::sample().into_iter();
-    let orders = orders.filter_map(|record| serde_json::from_slice::<Order>(&record.value).ok());
-    let paid = orders.filter(|order| order.order_id % 3 > 0);
-
-    let record = |order: Order| {
-        let created_at: jiff::Timestamp = order.created_at.parse().ok()?;
-        let payment = Payment {
-            order_id: order.order_id,
-            cents: order.total_cents,
-            paid_at_ms: u64::try_from(created_at.as_millisecond()).ok()? + 5_000,
-        };
-        Some(SampleRecord {
-            key: order.order_id.to_string().into_bytes(),
-            value: serde_json::to_vec(&payment).expect("a payment is plain data"),
-        })
-    };
-    paid.filter_map(record).collect()
-}
-
 fn main() -> ExitCode {
     Program::of("unpaid-orders", unpaid_orders)
         .about("Alerts if an order is not paid within two minutes")
         .sample(shop::sample)
-        .sample_of(PAYMENTS, payments)
+        .sample_of(PAYMENTS, payments::sample)
         .main()
 }

@@ -17,6 +17,7 @@ pub fn announce(pipeline: &AnyPipeline, records: &LogFlags, settings: &Settings)
         to = destination(records),
         "publishes results"
     );
+
     match loss(settings) {
         Some(loss) => tracing::warn!("{loss}"),
         None => tracing::info!(url = settings.checkpoints, "keeps checkpoints"),
@@ -34,10 +35,10 @@ pub fn report_end(stop: &Stop) {
     }
 }
 
-/// Logs that the process ends although the job waits for a server.
+/// Logs that the process ends while the job waits for a server.
 pub fn report_break() {
     tracing::warn!(
-        "ended at once, while a server was waited for: the next start repeats everything that was not committed"
+        "ended at once while it waited for a server: the next start repeats everything that was not committed"
     );
 }
 
@@ -51,6 +52,7 @@ fn loss(settings: &Settings) -> Option<String> {
         Guarantee::ExactlyOnce => "results are exactly once only while it lives",
         Guarantee::AtLeastOnce => "the next start cannot go on from them",
     };
+
     Some(format!(
         "checkpoints are in memory and lost with this process, so {until}: set --checkpoints to file:///folder, \
          gs://bucket/prefix or s3://bucket/prefix"
@@ -96,6 +98,7 @@ mod tests {
             places(&["--brokers", "a:1", "--input", "/data"]),
             both("files at /data", kafka)
         );
+
         assert_eq!(
             places(&["--generate", "endless", "--output", "file:///out"]),
             both("the program's generator", "file:///out")

@@ -4,7 +4,9 @@ use clap::{Parser, Subcommand};
 
 use crate::flags::{CheckpointsFlags, DoctorFlags, RunFlags};
 use crate::job::JobDefinition;
-use crate::submit::{CancelAt, LookAt, RescaleAt, SubmitTo, UpgradeAt};
+use crate::submit::{
+    CancelAt, ChangeAt, CopyFlags, ImageFlags, LookAt, ProgramFlags, SizeFlags, SubmitTo,
+};
 
 /// The whole command line.
 #[derive(Parser)]
@@ -34,19 +36,22 @@ pub enum Command<D: JobDefinition> {
     /// Ends a submitted job after a last checkpoint
     #[command(subcommand)]
     Cancel(CancelAt),
+    /// Copies the newest checkpoint of a submitted job, which runs on, to another job or URL
+    #[command(subcommand)]
+    Savepoint(ChangeAt<CopyFlags>),
     /// Gives a submitted job another number of processes or workers
     #[command(subcommand)]
-    Rescale(RescaleAt),
+    Rescale(ChangeAt<SizeFlags>),
     /// Replaces the program of a submitted job; if the job does not work then, the program before
     /// takes over again
     #[command(subcommand)]
-    Upgrade(UpgradeAt),
+    Upgrade(ChangeAt<ProgramFlags, ImageFlags>),
     /// Checks everything that the job needs, and names for each fault the owner of the setting and the
     /// remedy; changes nothing
     Doctor(Box<DoctorFlags<D>>),
     /// Shows, verifies, prunes, copies and reads the job's checkpoints
     Checkpoints(CheckpointsFlags<D>),
     /// Lets the next start read the topic from its beginning and replace all results; the job must
-    /// not be running
+    /// not be running, and a job that is found to run on this machine is refused
     StartOver(Box<RunFlags<D>>),
 }

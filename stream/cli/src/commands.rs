@@ -1,11 +1,11 @@
 //! The commands that every job has. Each returns the exit code of the process.
 
 use std::io::{BufWriter, Write};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use stream::{
-    AnyPipeline, CheckpointStore, CheckpointsCommand, Job, JobError, Membership, Settings, Stop,
-    system_clock,
+    AnyPipeline, CheckpointStore, CheckpointsCommand, Job, JobError, Membership, Metrics, Settings,
+    Stop, system_clock,
 };
 
 use crate::announcement;
@@ -14,12 +14,13 @@ use crate::error::CommandError;
 use crate::flags::{CheckpointsFlags, RunFlags};
 use crate::generator::Generator;
 use crate::job::JobDefinition;
+use crate::job_name;
 use crate::status;
 use crate::supervise;
 
-/// The interval at which a second request to stop is looked for.
+/// The interval between two checks for a request to stop.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// The time that an attempt has to end after a second request to stop.
+/// The time that the job has to end by itself when nothing is left to be committed.
 const END_WITHIN: Duration = Duration::from_secs(1);
 
 /// Runs the job until it is stopped or, if so configured, until it has read to the ends.
@@ -30,7 +31,8 @@ pub fn work<D: JobDefinition>(
 ) -> Result<u8, CommandError> {
     flags.start_logs();
 
-    supervise::show_life(flags.members.silence_limit)
+    let stop = Stop::default();
+    supervise::show_life(flags.members.silence_limit, &stop)
         .map_err(CommandError::system("cannot show signs of life"))?;
     let members = Membership::from(flags.members.clone()).join()?;
     let pipeline = define(&flags)?;
@@ -40,16 +42,18 @@ pub fn work<D: JobDefinition>(
         until_end: flags.job.settings.until_end || flags.records.ends(),
         ..flags.job.settings.into()
     };
+
     announcement::announce(&pipeline, &flags.records, &settings);
     let run = pipeline.on(settings, log)?.together(members)?;
 
-    let stop = stop_on_signals()?;
-    end_on_second_request(&stop)?;
+    request_on_signals(&stop)?;
+    end_where_a_server_is_waited_for(&stop, run.metrics.clone())?;
     status::open(
         flags.status_address,
         flags.members.process,
         run.metrics.clone(),
     )?;
+
     run.run(&stop).map_err(CommandError::Ended)?;
     announcement::report_end(&stop);
 
@@ -108,6 +112,7 @@ pub fn checkpoints<D: JobDefinition>(
             return Ok(0);
         }
     };
+
     let report = command.run(&store, system_clock()())?;
     print(&report.text)?;
 
@@ -121,7 +126,12 @@ fn target(to: &str, url: &str, job: &str) -> Result<CheckpointStore, CommandErro
         "" => Err(CommandError::Other(
             "--to is empty: name another job, or a URL".into(),
         )),
-        job => open(url, job),
+        job => {
+            let job = job_name::parse(job).map_err(|error| {
+                CommandError::Other(format!("--to names no job and no URL: {error}").into())
+            })?;
+            open(url, &job)
+        }
     }
 }
 
@@ -130,9 +140,8 @@ pub fn start_over(pipeline: &AnyPipeline, checkpoints: &str) -> Result<u8, Comma
     let store = open_existing(checkpoints, pipeline.name())?;
     pipeline.start_over(&store)?;
     print(&format!(
-        "the next start of {:?} reads {:?} from the oldest record\n",
+        "the next start of {:?} reads its topics from their oldest records, with the settings of that start\n",
         pipeline.name(),
-        pipeline.source_topics().join(", ")
     ))?;
 
     Ok(0)
@@ -145,35 +154,49 @@ pub fn print(text: &str) -> Result<(), CommandError> {
         .map_err(CommandError::system("cannot write the answer"))
 }
 
-/// Returns a stop that SIGINT and SIGTERM request. A supervisor passes on both as SIGTERM.
+/// Returns a stop that SIGINT and SIGTERM request.
 pub fn stop_on_signals() -> Result<Stop, CommandError> {
     let stop = Stop::default();
-    let listening = match supervise::is_supervised() {
-        true => stop.request_on_termination(),
-        false => stop.request_on_signals(),
-    };
-    listening.map_err(CommandError::system("cannot listen for signals"))?;
+    request_on_signals(&stop)?;
 
     Ok(stop)
 }
 
-/// Ends the process soon after a second request to stop, even if a server that does not answer is waited for.
-fn end_on_second_request(stop: &Stop) -> Result<(), CommandError> {
+/// Lets SIGINT and SIGTERM request the stop. A supervisor passes on both as SIGTERM.
+fn request_on_signals(stop: &Stop) -> Result<(), CommandError> {
+    let listening = match supervise::is_supervised() {
+        true => stop.request_on_termination(),
+        false => stop.request_on_signals(),
+    };
+    listening.map_err(CommandError::system("cannot listen for signals"))
+}
+
+/// Ends the process soon after a second request to stop, even if the job waits for a server that does not answer. While
+/// no attempt runs, the first request ends it, too: there is nothing to commit.
+fn end_where_a_server_is_waited_for(stop: &Stop, metrics: Metrics) -> Result<(), CommandError> {
     let stop = stop.clone();
     let watch = move || {
+        let mut idle_since = None;
         while !stop.is_immediate() {
             std::thread::sleep(LOOK_EVERY);
+            let is_idle = stop.is_requested() && !metrics.status(system_clock()()).is_running;
+            idle_since = is_idle.then(|| idle_since.unwrap_or_else(Instant::now));
+            if idle_since.is_some_and(|since| since.elapsed() >= END_WITHIN) {
+                announcement::report_end(&stop);
+                std::process::exit(0);
+            }
         }
         std::thread::sleep(END_WITHIN);
 
         announcement::report_break();
         std::process::exit(0);
     };
+
     std::thread::Builder::new()
         .name("end at once".to_owned())
         .spawn(watch)
         .map(drop)
-        .map_err(CommandError::system("cannot wait for a second signal"))
+        .map_err(CommandError::system("cannot wait for a request to stop"))
 }
 
 /// Opens checkpoints that are there already: a mistyped path is an error, and creates nothing.
@@ -191,7 +214,6 @@ fn refuse_memory(url: &str) -> Result<(), CommandError> {
     if !url.starts_with("memory:") {
         return Ok(());
     }
-    let reason =
-        "checkpoints in memory are gone with their process: name their place by --checkpoints";
+    let reason = "checkpoints in memory are lost with their process: set --checkpoints to the place of stored ones";
     Err(CommandError::Other(reason.into()))
 }

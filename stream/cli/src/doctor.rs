@@ -1,5 +1,5 @@
-//! The command `doctor`: checks everything between this machine and a running job, in the order in which a job meets
-//! it, and names for each fault the owner of the setting and the remedy.
+//! The command `doctor`. It checks everything between this machine and a running job, in the order in which a job meets
+//! it. It names for each fault the owner of the setting and the remedy.
 //!
 //! ```text
 //! settings ─▶ names ─▶ TCP ─▶ TLS ─▶ SASL ─▶ advertised ─▶ ApiVersions ─▶ topics ─▶ ACLs ─▶ transactions
@@ -72,6 +72,7 @@ pub fn run<D: JobDefinition>(
             serde_json::json!({ "job": run.job.job, "exit_code": code, "findings": findings });
         print(&format!("{shown}\n"))?;
     }
+
     Ok(code)
 }
 
@@ -81,6 +82,7 @@ pub fn help() -> String {
         let code = check.exit_code();
         format!("  {code}  {:<13} {}", check.name(), check.about())
     });
+
     format!(
         "Exit codes: 0 if all is well, warnings included; otherwise that of the first check that fails:\n{}\n\n\
          The least rights of a job whose topics exist: READ on the topic that it reads; WRITE on those that it publishes to; \
@@ -107,19 +109,23 @@ fn examine<D: JobDefinition>(
         connect(kafka, sheet)?;
         try_job(kafka, run, pipeline, &settings, sheet)?;
     }
+
     sheet.fill()?;
 
     let url = &run.job.settings.checkpoints;
     sheet.add(Check::Store, || {
         store::check("--checkpoints", url, &run.job.job)
     })?;
+
     if let Some(url) = &run.records.output {
         sheet.add(Check::Store, || store::check("--output", url, &run.job.job))?;
     }
+
     let members = &run.members;
     sheet.add(Check::Machine, || {
         machine::check(&settings, members.processes)
     })?;
+
     sheet.add(Check::Ports, || {
         ports::check(&Processes {
             count: members.processes,
@@ -138,6 +144,7 @@ fn open(records: &LogFlags) -> Result<Kafka, LogError> {
         principal: examination.principal().map(str::to_owned),
         is_iam: examination.token_source() == Some("msk-iam"),
     };
+
     Ok(Kafka {
         examination,
         log,
@@ -154,11 +161,13 @@ fn settings_checked(
         let fix = "correct the flag, variable or property that the sentence names; --help has all of them";
         Fault::failure(Owner::Job, "flags, variables and properties", what, fix)
     };
+
     let refused = [
         settings.validate().err().map(|error| error.to_string()),
         pipeline.as_ref().err().cloned(),
         kafka.as_ref().err().map(ToString::to_string),
     ];
+
     let faults: Vec<Fault> = refused.into_iter().flatten().map(fault).collect();
 
     let not_examined = kafka.as_ref().map(|kafka| kafka.examination.not_examined());
@@ -169,6 +178,7 @@ fn settings_checked(
             names.join(", ")
         ),
     };
+
     Checked { detail, faults }
 }
 
@@ -178,6 +188,7 @@ fn connect(kafka: &Kafka, sheet: &mut Sheet) -> Result<(), CommandError> {
         tool: &kafka.tool,
         brokers: kafka.examination.brokers().to_vec(),
     };
+
     let now_s = store::now_ms() / 1_000;
     sheet.add(Check::Names, || way.names())?;
     sheet.add(Check::Tcp, || way.tcp())?;
@@ -199,6 +210,7 @@ fn try_job<D: JobDefinition>(
         log,
         tool,
     } = kafka;
+
     let publishes = run.records.output.is_none();
     let needs = needs_of(run, pipeline, settings);
 
@@ -222,6 +234,7 @@ fn try_job<D: JobDefinition>(
         ids: (publishes && settings.guarantee == Guarantee::ExactlyOnce)
             .then(|| format!("{}-sink-", pipeline.name())),
     };
+
     let mut transactions = rights::Transactions::default();
     let denied = std::mem::take(&mut found.denied);
     sheet.add(Check::Rights, || {
@@ -248,7 +261,8 @@ fn try_job<D: JobDefinition>(
     })
 }
 
-/// Returns what a job needs of topics: it may read files, and write files.
+/// Returns the topics that a job needs. A job that reads files or generated records needs no source topics, and a job
+/// that writes files publishes to none.
 fn needs_of<D: JobDefinition>(
     run: &RunFlags<D>,
     pipeline: &AnyPipeline,
@@ -289,6 +303,7 @@ impl Sheet {
             }
             self.findings.push(finding);
         }
+
         Ok(())
     }
 

@@ -15,7 +15,7 @@ pub enum CommandError {
     System {
         /// The step that failed.
         what: &'static str,
-        /// Why it cannot.
+        /// The cause.
         source: io::Error,
     },
     /// The status cannot be served.
@@ -25,16 +25,16 @@ pub enum CommandError {
     Status {
         /// The address to listen on.
         address: SocketAddr,
-        /// Why it cannot.
+        /// The cause.
         source: io::Error,
     },
-    /// The record log cannot be opened, or not be written to.
+    /// The record log cannot be opened or written to.
     #[error(transparent)]
     Log(#[from] LogError),
     /// The job cannot begin.
     #[error(transparent)]
     Job(#[from] JobError),
-    /// The job began and ended.
+    /// The job began, and ended with an error.
     #[error("the job ended: {0}")]
     Ended(#[source] JobError),
     /// The processes cannot run the job together.

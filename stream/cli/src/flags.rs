@@ -13,8 +13,10 @@ use tracing_subscriber::EnvFilter;
 use crate::checkpoints::CheckpointsVerb;
 use crate::generator::{Generator, GeneratorFlags, open_generated};
 use crate::job::{JobDefinition, JobSettings};
+use crate::job_name;
 use crate::logs::{self, LogFormat};
 use crate::members::MembershipFlags;
+use crate::output_format::OutputFormat;
 use crate::status::StatusAddress;
 
 /// The settings of the job that is examined, and how the findings are printed.
@@ -47,6 +49,7 @@ pub struct CheckpointsFlags<D: JobDefinition> {
     #[arg(
         long,
         env = "TIDEMARK_JOB",
+        value_parser = job_name::parse,
         default_value = D::NAME,
         value_name = "NAME",
         global = true
@@ -57,13 +60,13 @@ pub struct CheckpointsFlags<D: JobDefinition> {
     pub command: CheckpointsVerb<D>,
 }
 
-/// Everything that a run of a job is set up by.
+/// All settings of a run of a job.
 ///
 /// ```
 /// use clap::Parser;
 /// use stream::{Guarantee, Settings};
 /// use stream_cli::{Client, GuaranteeFlag, InvalidStatusAddress, LogFilter, LogFlags, LogFormat, MembershipFlags, NoFlags};
-/// use stream_cli::{RunFlags, SettingsFlags, StatusAddress};
+/// use stream_cli::{OutputFormat, RunFlags, SettingsFlags, StatusAddress};
 ///
 /// #[derive(Parser)]
 /// struct Line {
@@ -77,8 +80,8 @@ pub struct CheckpointsFlags<D: JobDefinition> {
 /// assert_eq!("off".parse(), Ok(StatusAddress::Off));
 /// assert_eq!("5006".parse::<StatusAddress>(), Err(InvalidStatusAddress));
 ///
-/// let LogFlags { brokers, client, .. } = records;
-/// assert_eq!((&*brokers, client), ("localhost:9092", Client::Native));
+/// let LogFlags { brokers, client, output_format, .. } = records;
+/// assert_eq!((&*brokers, client, output_format), ("localhost:9092", Client::Native, OutputFormat::Ndjson));
 ///
 /// let MembershipFlags { processes, .. } = members;
 /// let settings: SettingsFlags = job.settings;
@@ -158,7 +161,7 @@ pub struct LogFlags {
     #[arg(long = "property", env = "TIDEMARK_PROPERTIES", hide_env_values = true, value_delimiter = '\n', value_parser = parse_property, value_name = "NAME=VALUE")]
     pub properties: Vec<(String, String)>,
 
-    /// Read the job's records from files and not from its topic, one record a line: file:///folder,
+    /// Read the job's records from files in place of its topic, one record a line: file:///folder,
     /// or a file; the job ends when it has read them
     ///
     /// Each file of the folder is a partition, in the order of their names; names that begin with a dot are left out.
@@ -166,7 +169,7 @@ pub struct LogFlags {
     #[arg(long, env = "TIDEMARK_INPUT", value_parser = parse_input, value_name = "URL")]
     pub input: Option<PathBuf>,
 
-    /// The first line of each file of --input is a header, as in CSV files, and no record
+    /// The first line of each file of --input is a header, as in CSV files, and not a record
     #[arg(long, env = "TIDEMARK_INPUT_HEADER")]
     pub input_header: bool,
 
@@ -174,14 +177,30 @@ pub struct LogFlags {
     #[allow(missing_docs)]
     pub generator: GeneratorFlags,
 
-    /// Publish to files and not to Kafka: file:///folder, gs://bucket/prefix or s3://bucket/prefix
+    /// Publish to files in place of Kafka: file:///folder, gs://bucket/prefix or s3://bucket/prefix
     ///
     /// Each topic is a folder there, and each window a folder in that of the results. A file has the records of one
-    /// transaction as NDJSON, exactly once by name: it never changes. Of two records with the same key, the one in the file
+    /// transaction, exactly once by name: it never changes. Of two records with the same key, the one in the file
     /// with the greater name is valid. The folder _transactions belongs to the job. With --input or --generate, no Kafka is
     /// needed.
     #[arg(long, env = "TIDEMARK_OUTPUT", value_parser = parse_output, value_name = "URL")]
     pub output: Option<String>,
+
+    /// Format of the files of --output: ndjson, or parquet, with a column for each field of the
+    /// rows, for DuckDB, Spark or pandas
+    ///
+    /// The columns of a Parquet file follow from its rows, so files of a topic may differ, and readers unite their columns
+    /// by name (DuckDB: union_by_name).
+    #[arg(
+        long,
+        env = "TIDEMARK_OUTPUT_FORMAT",
+        value_enum,
+        default_value_t = OutputFormat::Ndjson,
+        requires = "output",
+        value_name = "FORMAT",
+        hide_possible_values = true
+    )]
+    pub output_format: OutputFormat,
 }
 
 /// A client of Kafka.
@@ -201,9 +220,9 @@ impl std::fmt::Debug for LogFlags {
 }
 
 impl LogFlags {
-    /// Opens the log. If the flags name files, the source topics are read from them: several topics
-    /// from a file or folder each, with the topic's name, in the folder that the flags name. If the flags name an
-    /// output, all other topics are files there.
+    /// Opens the log. If the flags name files, the source topics are read from them: one topic from these files, and
+    /// each of several topics from the file or folder of its name below the folder that the flags name. If the flags
+    /// name an output, all other topics are files there.
     ///
     /// # Errors
     /// [`LogError::Settings`] if a property, the files or the output cannot be used.
@@ -211,7 +230,7 @@ impl LogFlags {
         self.open_with(source_topics, None)
     }
 
-    /// As [`LogFlags::open`], in a program with this generator.
+    /// Opens the log as [`LogFlags::open`] does, with the program's generator.
     pub(crate) fn open_with(
         &self,
         source_topics: &[String],
@@ -225,8 +244,10 @@ impl LogFlags {
 
         let mut log = self.open_own_records(source_topics, generator, rest)?;
         if let Some(url) = &self.output {
-            log = Arc::new(FileSink::open(url, source_topics, log)?);
+            let files = FileSink::open(url, source_topics, log)?;
+            log = Arc::new(files.with_format(self.output_format.into()));
         }
+
         Ok(log)
     }
 
@@ -345,7 +366,7 @@ fn parse_property(text: &str) -> Result<(String, String), String> {
     Ok((name.to_owned(), value.to_owned()))
 }
 
-/// Parses the URL of a file or folder. A path without a scheme is one, too.
+/// Parses the URL of a file or folder. A path without a scheme is accepted, too.
 fn parse_input(text: &str) -> Result<PathBuf, String> {
     let path = match text.split_once("://") {
         Some(("file", path)) if path.starts_with('/') => path,
@@ -356,6 +377,7 @@ fn parse_input(text: &str) -> Result<PathBuf, String> {
     if path.is_empty() {
         return Err("file:///folder is expected".to_owned());
     }
+
     Ok(PathBuf::from(path))
 }
 
@@ -365,11 +387,13 @@ fn parse_output(text: &str) -> Result<String, String> {
         let rest = text.strip_prefix(begin);
         rest.is_some_and(|rest| !rest.is_empty())
     });
+
     if !is_known {
         return Err(
             "file:///folder, gs://bucket/prefix or s3://bucket/prefix is expected".to_owned(),
         );
     }
+
     Ok(text.to_owned())
 }
 
@@ -391,10 +415,12 @@ mod tests {
             let line = Line::parse_from(["words"].iter().chain(flags));
             line.records.files()
         };
+
         let expected = |has_header| FilesSettings {
             path: PathBuf::from("/data"),
             has_header,
         };
+
         assert_eq!(files(&[]), None);
         assert_eq!(files(&["--input", "/data"]), Some(expected(false)));
         let with = files(&["--input", "/data", "--input-header"]);
@@ -416,6 +442,7 @@ mod tests {
             path: folder.path().to_owned(),
             has_header: false,
         };
+
         let topics = ["orders", "payments"].map(str::to_owned);
         let log = open_files(&files, &topics, Arc::new(SimulatedLog::default())).unwrap();
         assert_eq!(log.partitions("orders").unwrap(), 2);
@@ -427,6 +454,7 @@ mod tests {
         for text in ["file:///data/orders", "/data/orders"] {
             assert_eq!(parse_input(text), Ok(PathBuf::from("/data/orders")));
         }
+
         assert_eq!(parse_input("orders"), Ok(PathBuf::from("orders")));
 
         for text in ["", "file://", "file://host/orders", "s3://bucket/orders"] {
@@ -439,6 +467,7 @@ mod tests {
         for url in ["file:///data/results", "gs://bucket/prefix", "s3://bucket"] {
             assert_eq!(parse_output(url), Ok(url.to_owned()));
         }
+
         for url in [
             "",
             "results",

@@ -1,4 +1,4 @@
-//! Generated records: the flags that ask for them, and the function of a program that makes them.
+//! Generated records: their flags, and the program's function that makes them.
 
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ pub type Generator = Arc<dyn Fn(&str, u64, u64) -> GeneratedRecord + Send + Sync
 #[derive(Args, Clone, Debug)]
 #[group(skip)]
 pub struct GeneratorFlags {
-    /// Read generated records and not the job's topics: so many in each topic, or endless
+    /// Read generated records in place of the job's topics: this many in each topic, or `endless`
     ///
     /// Record n of a partition is always the same for a seed, so a job goes on from its checkpoint. Results are published
     /// to Kafka if --brokers, --client or --property is given, to files with --output, and printed otherwise.
@@ -67,9 +67,9 @@ pub struct GeneratorFlags {
 /// The number of records that are generated.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Amount {
-    /// So many.
+    /// This many records.
     Records(u64),
-    /// They never end.
+    /// Records without end.
     Endless,
 }
 
@@ -87,7 +87,7 @@ impl GeneratorFlags {
         })
     }
 
-    /// Returns whether records are generated, and end.
+    /// Returns whether a limited number of records is generated.
     pub(crate) fn ends(&self) -> bool {
         matches!(self.generate, Some(Amount::Records(_)))
     }
@@ -115,6 +115,7 @@ pub fn open_generated(
         let generate = Arc::new(move |seed, number| generator(&name, seed, number));
         log = Arc::new(GeneratorLog::open(settings, topic, generate, log)?);
     }
+
     Ok(log)
 }
 

@@ -76,7 +76,7 @@
 //! $ cargo run -- --input orders.ndjson
 //! 1795341600000 north 2 2500
 //! 1795341660000 south 1 700
-//! 1 rejected records were not counted; the first: expected ident at line 1 column 2: no order
+//! 1 rejected record was not counted; the first: expected ident at line 1 column 2: no order
 //! ```
 //!
 //! ## 3. Run it on your Kafka
@@ -90,7 +90,7 @@
 //! start it again: it goes on from its checkpoint, and no result is lost or doubled. A consumer of
 //! `revenue` reads committed records (`isolation.level=read_committed`).
 //!
-//! `--property security.protocol=SASL_SSL` and its like log in. `supervise` before the flags starts
+//! Properties such as `--property security.protocol=SASL_SSL` configure the login. `supervise` before the flags starts
 //! the job again whenever it dies. <http://127.0.0.1:9090> shows its state.
 //!
 //! ## 4. Fill the past from files
@@ -120,18 +120,31 @@
 //! {"key":"north 1795341600000","value":"1795341600000 north 2 2500"}
 //! ```
 //!
-//! - Each topic is a folder. In that of the results each window is one, named by its start in UTC; sessions, summaries,
-//!   late records and dead letters are in their topic's folder itself. With `--input`, a job reads and writes files alone.
+//! - Each topic is a folder. The folder of the results has a folder for each window, named by its start in UTC;
+//!   sessions, summaries, late records and dead letters are in their topic's folder itself. With `--input`, a job reads
+//!   and writes only files.
 //! - A line is a record: key, value (JSON objects and arrays as they are, other text as a string), and its headers as a list
 //!   of pairs if it has any. A null value is a tombstone.
-//! - Exactly once by name: a file is one transaction of one worker, is there whole or not at all, and never changes, whatever
-//!   dies. A program that remembers the names that it has loaded loads everything once.
-//! - A correction is another file in the window's folder, and so is what a job writes anew after it lost a checkpoint. Of two
-//!   records with the same key, the one in the file with the greater name is valid, as the later record is in a topic.
+//! - Results are exactly once by file name: a file is one transaction of one worker, appears whole or not at all, and
+//!   never changes, even if a process dies. A program that remembers the names of the files that it has loaded loads
+//!   every record once.
+//! - A correction is another file in the window's folder, and so are the rows that a job writes again after it lost a
+//!   checkpoint. Of two records with the same key, the one in the file with the greater name is valid, as the later
+//!   record is in a topic.
 //! - Nothing deletes files. You may move or delete them; a start creates the files of each worker's newest transaction again,
 //!   under the same names, if they are not there. `_transactions` has a few objects and belongs to the job: to begin anew,
 //!   delete it together with all other folders.
 //! - Two jobs may share a folder if their topics have different names.
+//! - With `--output-format parquet` (feature `parquet` of `stream-cli`) a file has a column for each field of the values that
+//!   are JSON objects, besides `_key`, `_value` for other values, and `_headers`. The columns of a file follow from its rows,
+//!   so readers unite the columns of several files by name. In DuckDB, where the last of several rows of a key is valid:
+//!
+//! ```text
+//! select * from read_parquet('results/visit-counts/*/*.parquet', union_by_name = true, filename = true)
+//!   qualify row_number() over (partition by _key order by parse_filename(filename) desc) = 1
+//! ```
+//!
+//!   A tombstone is a row with a key and nothing else. The format may change at any start.
 //!
 //! ## 6. Run it on generated records
 //!
@@ -148,8 +161,9 @@
 //!
 //! ## 7. Further features
 //!
-//! - Filter, map, jobs without a window, and what is derived of a window's rows (second windows, joins, top-k): [`stages`].
-//! - Skip rows, and give them headers: [`Output::skip`](stream::Output::skip),
+//! - Filter, map, jobs without a window, and rows derived from a window's rows (second windows, joins, top-k):
+//!   [`stages`].
+//! - Skip rows, and add headers to them: [`Output::skip`](stream::Output::skip),
 //!   [`Output::headers`](stream::Output::headers).
 //! - The first keys of each window, a record for each rank: [`Pipeline::top`](stream::Pipeline::top).
 //! - The distinct keys of each window: aggregate `()`, so that each key has one row and nothing else.

@@ -15,6 +15,7 @@ const GROUPS: [(&str, &[&str]); 6] = [
             "generate_partitions",
             "generate_seed",
             "output",
+            "output_format",
             "until_end",
             "allow_compaction",
             "results_retention",
@@ -75,7 +76,7 @@ const OWN: &str = "This job";
 /// The flags that stay in clap's own group.
 const OF_CLAP: [&str; 2] = ["help", "version"];
 
-/// Puts the flags of a run into groups, in this command and in those below that take them, too.
+/// Puts the flags of a run into groups, in this command and in its subcommands that take them.
 pub fn grouped(command: clap::Command) -> clap::Command {
     let is_run = command
         .get_arguments()
@@ -159,6 +160,7 @@ mod tests {
             let missing = ids.iter().find(|id| !found.contains(id));
             assert_eq!(missing, None, "{heading}");
         }
+
         let grouped = |id: &str| GROUPS.iter().any(|(_, ids)| ids.contains(&id));
         let own: Vec<_> = found.into_iter().filter(|id| !grouped(id)).collect();
         assert_eq!(own, [""; 0], "this program has no flags of its own");

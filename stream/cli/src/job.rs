@@ -7,6 +7,7 @@ use clap::Args;
 use record_log::RecordLog;
 use stream::{AnyPipeline, AnyRun, Job, JobError};
 
+use crate::job_name;
 use crate::settings::SettingsFlags;
 
 /// The definition of a job from flags of its own.
@@ -57,7 +58,7 @@ pub trait JobDefinition: Args + Clone + Debug {
     /// A sentence for the program's help.
     const ABOUT: &'static str;
 
-    /// Completes a job, which has its name.
+    /// Completes the given job, which has its name already.
     ///
     /// # Errors
     /// [`JobError::Settings`] if the flags contradict each other.
@@ -69,7 +70,7 @@ pub trait JobDefinition: Args + Clone + Debug {
 #[group(skip)]
 pub struct JobSettings<D: JobDefinition> {
     /// The job's name; checkpoints and transactions belong to it
-    #[arg(long, env = "TIDEMARK_JOB", default_value = D::NAME, value_name = "NAME")]
+    #[arg(long, env = "TIDEMARK_JOB", default_value = D::NAME, value_name = "NAME", value_parser = job_name::parse)]
     pub job: String,
 
     #[command(flatten)]
@@ -108,10 +109,10 @@ impl JobDefinition for NoFlags {
     const NAME: &'static str = "job";
     const ABOUT: &'static str = "Runs a stream job, exactly once, from Kafka to Kafka";
 
-    /// Refuses: a job without flags is defined by the function that its program has.
+    /// Fails: a job without flags of its own is defined by its program's function.
     fn define(&self, _: Job) -> Result<AnyPipeline, JobError> {
         Err(JobError::Settings(
-            "the program does not define a job: make it by Program::of".to_owned(),
+            "the program does not define a job: create it with Program::of".to_owned(),
         ))
     }
 }

@@ -38,7 +38,7 @@
 //! visits --generate 1000000                      … on generated records, if the program has a generator
 //! visits --output gs://bucket/prefix             … and publishes to files, exactly once by name
 //! visits doctor                                  checks the needs of the job, and names each fault's remedy
-//! visits submit local | gce | dataproc            runs it in the background; status, logs, cancel, rescale, upgrade
+//! visits submit local | gce | dataproc | yarn | kubernetes    in the background; status, logs, cancel, savepoint, rescale, upgrade
 //! visits supervise                               starts it again whenever it dies or hangs
 //! visits checkpoints list | show | verify | prune | copy | read
 //! visits start-over                              the next start reads everything again
@@ -48,9 +48,9 @@
 //! With `--input`, any job reads files instead of its topic. [`guide`] begins with two empty files and
 //! ends with a job on your Kafka.
 //!
-//! It ends with exit code 0 when it is done or stopped, 1 if it cannot work as it is set up, 2 if a
-//! flag is wrong, 75 (`EX_TEMPFAIL`) if its supervisor should start it again, and 141 if the reader of its output has
-//! gone, as in `visits checkpoints list | head -1`.
+//! The program ends with exit code 0 when it is done or stopped, 1 if it cannot work as it is set up, and 2 if a flag
+//! is wrong. The code is 75 (`EX_TEMPFAIL`) if its supervisor should start it again, and 141 if the reader of its
+//! output has gone, as in `visits checkpoints list | head -1`.
 //!
 //! A job with flags of its own implements [`JobDefinition`] on a struct of them, and its program is
 //! a [`Program`] of this struct. Further commands, and records to try the job with, are added to
@@ -67,9 +67,11 @@ mod generator;
 pub mod guide;
 mod help;
 mod job;
+mod job_name;
 mod logs;
 mod members;
 mod memory;
+mod output_format;
 mod program;
 mod sample;
 mod settings;
@@ -88,11 +90,13 @@ pub use generator::{Amount, GeneratorFlags};
 pub use job::{JobDefinition, JobSettings, NoFlags};
 pub use logs::LogFormat;
 pub use members::MembershipFlags;
+pub use output_format::OutputFormat;
 pub use program::Program;
 pub use sample::SampleRecord;
 pub use settings::{GuaranteeFlag, SettingsFlags};
 pub use status::{InvalidStatusAddress, StatusAddress, status_pages};
 pub use submit::Bootstrap;
+pub use usage::exit as exit_with_usage;
 
 /// Runs the program of a job without flags of its own, and returns its exit code. `name` is the
 /// program's name, and the job's unless `--job` sets another one.

@@ -1,5 +1,5 @@
-//! Logs on standard error: lines of text on a terminal, and JSON for platforms, with the field `severity` that Google's and
-//! others' logging reads.
+//! Logs on standard error: lines of text on a terminal, and JSON for platforms, with the field `severity` that the
+//! logging of Google and others reads.
 //!
 //! ```text
 //! {"timestamp":"2026-11-22T10:00:00.123456Z","severity":"WARNING","message":"…","target":"stream::run","delay_ms":100}
@@ -29,7 +29,7 @@ pub enum LogFormat {
     Json,
 }
 
-/// The format that this process logs in, once it has begun to.
+/// The format of this process's logs, once logging has begun.
 static STARTED: OnceLock<Shape> = OnceLock::new();
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -63,17 +63,19 @@ pub fn start(filter: EnvFilter, format: LogFormat) {
         true if is_plain => Place::PlainTerminal,
         true => Place::Terminal,
     };
+
     let shape = shape(format, place);
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
-        // It would report a closed standard error by a print to it, which panics.
+        // The subscriber would report a closed standard error by printing to it, which panics.
         .log_internal_errors(false);
 
     match shape {
         Shape::Json => logs.event_format(JsonLines).init(),
         Shape::Text { has_colours } => logs.with_ansi(has_colours).init(),
     }
+
     STARTED.get_or_init(|| shape);
 }
 
@@ -84,6 +86,7 @@ pub fn report(program: &str, sentence: &str, is_passing: bool) {
     } else {
         Level::ERROR
     };
+
     if STARTED.get() == Some(&Shape::Json) {
         let mut line = String::new();
         let fields = Fields(Map::from_iter([("message".to_owned(), sentence.into())]));
@@ -92,6 +95,7 @@ pub fn report(program: &str, sentence: &str, is_passing: bool) {
             return;
         }
     }
+
     note(&format!("{program}: {sentence}"));
 }
 
@@ -138,6 +142,7 @@ fn write_line(
     for (name, value) in fields {
         line.entry(name).or_insert(value);
     }
+
     writeln!(writer, "{}", Value::Object(line))
 }
 

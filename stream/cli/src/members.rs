@@ -109,6 +109,7 @@ mod tests {
             "/run/secret",
             "--allow-open-links",
         ]);
+
         assert_eq!((members.processes, members.process), (3, 2));
         assert_eq!(members.hosts, ["a:1", "b:2", "c:3"]);
         assert_eq!(members.silence_limit, Duration::from_secs(7));

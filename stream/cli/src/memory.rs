@@ -5,14 +5,14 @@
 //! of its own to 32 MiB, so that the tables of a closed pane leave holes, too. With one arena for each core and mappings from
 //! 1 MiB on, the job of `bench throughput` held about a quarter less memory than with mappings from 4 MiB on. With mappings from
 //! 512 KiB on it held a tenth less again, but took clearly more CPU time: each mapping is filled with zeros when it is touched.
-//! Both are from two runs of each on a busy machine.
+//! Both figures are from two runs of each setting on a busy machine.
 
 /// The size from which a block is a mapping of its own, which returns to the system as soon as it is free.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 const MAPPED_FROM_BYTES: libc::c_int = 1 << 20;
 
-/// Bounds the allocator's arenas. Elsewhere than on Linux with glibc, nothing is set. A variable of the environment, such as
-/// `MALLOC_ARENA_MAX`, does not matter afterwards.
+/// Bounds the allocator's arenas. Does nothing except on Linux with glibc. Overrides environment variables such as
+/// `MALLOC_ARENA_MAX`.
 pub fn bound_arenas() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     {

@@ -124,7 +124,7 @@ impl<D: JobDefinition> Program<D> {
         self.with_sample(None, records)
     }
 
-    /// Adds such records for one of the source topics, if the job reads several.
+    /// Adds records to try the job with to one of its source topics, if it reads several.
     #[must_use]
     pub fn sample_of(
         self,
@@ -147,8 +147,8 @@ impl<D: JobDefinition> Program<D> {
         self
     }
 
-    /// Sets the function that makes the records of a topic, by its name, a seed and their numbers. It must return the same
-    /// record whenever it is called. With `--generate`, the job then reads these records.
+    /// Sets the function that makes a record from the topic's name, a seed and the record's number. It must return the
+    /// same record for the same arguments. With `--generate`, the job then reads these records.
     ///
     /// ```
     /// use record_log::generated::GeneratedRecord;
@@ -189,7 +189,7 @@ impl<D: JobDefinition> Program<D> {
     }
 
     /// Adds a command of the job's own. `run` receives the command's flags, and returns the exit
-    /// code of the process. [`RunFlags`] are those of a run.
+    /// code of the process. [`RunFlags`] has the flags of a run.
     #[must_use]
     pub fn command<A: Args>(
         mut self,
@@ -207,6 +207,7 @@ impl<D: JobDefinition> Program<D> {
             command,
             run: Box::new(run),
         });
+
         self
     }
 
@@ -265,13 +266,16 @@ impl<D: JobDefinition> Program<D> {
             Some(Command::Status(at)) => submit::status(&at),
             Some(Command::Logs(at)) => submit::logs(&at),
             Some(Command::Cancel(at)) => submit::cancel(&at),
-            Some(Command::Rescale(at)) => submit::rescale(&at),
-            Some(Command::Upgrade(at)) => submit::upgrade(at),
+            Some(Command::Savepoint(at)) => submit::savepoint(&at),
+            Some(Command::Rescale(at)) => submit::rescale(&at, self.bootstrap),
+            Some(Command::Upgrade(at)) => submit::upgrade(&at, self.bootstrap),
             Some(Command::Doctor(flags)) => doctor::run(*flags, |run| self.define(run)),
             Some(Command::Checkpoints(flags)) => commands::checkpoints(flags, self.define),
             Some(Command::StartOver(run)) => {
                 let pipeline = self.define(&*run)?;
-                commands::start_over(&pipeline, &run.job.settings.checkpoints)
+                let checkpoints = &run.job.settings.checkpoints;
+                submit::ensure_stopped(&run.job.job, checkpoints, run.status_address)?;
+                commands::start_over(&pipeline, checkpoints)
             }
         }
     }
@@ -294,10 +298,12 @@ impl<D: JobDefinition> Program<D> {
             Some(_) => command,
             None => without_generator(command),
         };
+
         let mut end = help::examples(self.name);
         if !self.samples.is_empty() {
             end += "\nWithout --brokers, the job reads sample records from memory, prints its results and ends.";
         }
+
         help::grouped(command).after_help(end)
     }
 

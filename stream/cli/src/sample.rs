@@ -63,6 +63,7 @@ pub fn run(
         cleanup: Cleanup::Delete,
         retention: Duration::from_secs(3600),
     };
+
     memory.ensure_topics(&sources.iter().map(create).collect::<Vec<_>>())?;
     for topic in &sources {
         publish(&memory, topic, sample_of(topic, &sources, samples))?;
@@ -93,7 +94,7 @@ pub fn run_own_records(
         return Err(CommandError::Other(reason.into()));
     }
 
-    // A later run could not go on from them: the results of this one are gone with its process.
+    // A later run could not go on from the checkpoints: the results of this run are lost with its process.
     if !settings.checkpoints.starts_with("memory:") {
         let reason = "without --brokers or --output, the results of all records are printed and no checkpoints are kept: \
                       leave out --checkpoints, or name the place to publish to";
@@ -119,24 +120,24 @@ fn run_on(
     let late = pipeline.late_topics().into_iter();
     let late = late.map(|topic| ("late", topic));
     let rejected = pipeline.dead_letter_topics().into_iter();
-    let uncounted = late.chain(rejected.map(|topic| ("rejected", topic)));
+    let sides = late.chain(rejected.map(|topic| ("rejected", topic)));
     let settings = Settings {
         until_end: true,
         ..settings
     };
+
     let run = pipeline.on(settings, log)?;
     run.run(stop).map_err(CommandError::Ended)?;
 
-    let warnings = uncounted.filter_map(|(kind, topic)| {
+    let warnings = sides.filter_map(|(kind, topic)| {
         let records = memory.records(&topic);
         let first = records.first()?;
         let count = records.len();
         let value = String::from_utf8_lossy(first.value.as_deref().unwrap_or_default());
         let shown: String = value.chars().take(SHOWN_CHARACTERS).collect();
         let reason = reason_of(&first.headers);
-        Some(format!(
-            "{count} {kind} records were not counted; the first: {reason}: {shown}"
-        ))
+        let uncounted = uncounted(count, kind);
+        Some(format!("{uncounted}; the first: {reason}: {shown}"))
     });
 
     let mut lines = read(memory, &results)?;
@@ -148,6 +149,14 @@ fn run_on(
         results: lines,
         warnings: warnings.collect(),
     })
+}
+
+/// Returns the beginning of a warning: "2 late records were not counted".
+fn uncounted(count: usize, kind: &str) -> String {
+    match count {
+        1 => format!("1 {kind} record was not counted"),
+        _ => format!("{count} {kind} records were not counted"),
+    }
 }
 
 /// Returns the reason that the engine has written to the headers of a side output.
@@ -186,7 +195,7 @@ fn read(log: &dyn RecordLog, topic: &str) -> Result<Vec<String>, LogError> {
 
     for (partition, _) in from {
         let mut keep = |record: Record<'_>| {
-            // A tombstone takes back a result that was printed; nothing is late in files.
+            // A tombstone has no value to print.
             lines.extend(
                 record
                     .value

@@ -23,12 +23,12 @@ pub struct SettingsFlags {
     #[arg(long, env = "TIDEMARK_WORKERS", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub workers: u16,
 
-    /// Slots over which keys are distributed: at most so many workers have windows and publish
+    /// Slots over which keys are distributed: at most this many workers have windows and publish
     /// results; may change at any start
     #[arg(long, env = "TIDEMARK_SINK_SLOTS", default_value = "64", value_parser = parse_slots)]
     pub sink_slots: Slots,
 
-    /// The limit for the rows of a transaction; a window of more users takes several transactions
+    /// The limit for the rows of a transaction; a window with more rows takes several transactions
     #[arg(long, env = "TIDEMARK_MAX_TRANSACTION_ROWS", default_value_t = 250_000, value_parser = clap::value_parser!(u32).range(1..), value_name = "ROWS")]
     pub max_transaction_rows: u32,
 
@@ -97,7 +97,7 @@ pub struct SettingsFlags {
     pub guarantee: GuaranteeFlag,
 
     /// The time limit for committing closed windows after a stop is requested; after a second
-    /// request it ends at once
+    /// request the job ends at once
     #[arg(long, env = "TIDEMARK_STOP_TIMEOUT", default_value = "30s", value_parser = humantime::parse_duration)]
     pub stop_timeout: Duration,
 
@@ -232,6 +232,7 @@ mod tests {
             "27s",
             "--until-end",
         ];
+
         let expected = Settings {
             checkpoints: "file:///there".to_owned(),
             workers: 3,
@@ -253,6 +254,7 @@ mod tests {
             stop_timeout: Duration::from_secs(27),
             until_end: true,
         };
+
         assert_eq!(parsed(&all).unwrap(), expected);
     }
 

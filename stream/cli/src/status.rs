@@ -1,6 +1,7 @@
 //! The HTTP pages of a running job: a status page for people, the same as JSON, liveness and
 //! readiness, and metrics.
 
+mod history;
 mod page;
 
 use std::io::ErrorKind;
@@ -14,6 +15,7 @@ use axum::{Json, Router};
 use stream::{Metrics, Status, system_clock};
 use tokio::net::TcpListener;
 
+use self::history::SharedHistory;
 use crate::error::CommandError;
 
 /// The content security policy: the page loads nothing and runs nothing.
@@ -26,6 +28,7 @@ const FRESH: (HeaderName, &str) = (header::CACHE_CONTROL, "no-store");
 
 /// Routes the pages of a job: `/`, `/status`, `/health/live`, `/health/ready` and `/metrics`.
 pub fn status_pages(metrics: Metrics) -> Router {
+    let history = SharedHistory::of(metrics.clone());
     let page = metrics.clone();
     let status = metrics.clone();
     let ready = metrics.clone();
@@ -34,7 +37,11 @@ pub fn status_pages(metrics: Metrics) -> Router {
     Router::new()
         .route(
             "/",
-            get(move || async move { ([POLICY, FRESH], Html(page::render(&now(&page)))) }),
+            get(move || async move {
+                let status = now(&page);
+                let html = history.read(|history| page::render(&status, history));
+                ([POLICY, FRESH], Html(html))
+            }),
         )
         .route(
             "/status",
@@ -55,8 +62,8 @@ fn now(metrics: &Metrics) -> Status {
     metrics.status(system_clock()())
 }
 
-/// Answers whether the job is ready: an attempt is running and all partitions answer. Without an
-/// attempt the last trouble is the likely reason.
+/// Returns success if an attempt is running and all partitions answer, and otherwise the reason why the job is not
+/// ready. Without an attempt, the last trouble is the likely reason.
 fn readiness(status: &Status) -> (StatusCode, String) {
     let attempt = status.attempt.filter(|_| status.is_running);
     let not_ready = |sentence: String| (StatusCode::SERVICE_UNAVAILABLE, sentence + "\n");
@@ -99,8 +106,17 @@ impl FromStr for StatusAddress {
 /// The default port of process 0. That of process `n` is `n` above it.
 pub const PORT: u16 = 5006;
 
-/// Serves the pages at the address that the flags name. By default, it is a port of this machine alone; if that is
-/// taken, it is a free one: a job does not fail because of a page that was not asked for.
+/// Returns the address of the status page of process 0 by these flags, unless there is none.
+pub fn asked(named: Option<StatusAddress>) -> Option<SocketAddr> {
+    match named {
+        Some(StatusAddress::Off) => None,
+        Some(StatusAddress::At(address)) => Some(address),
+        None => Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), PORT)),
+    }
+}
+
+/// Serves the pages at the address that the flags name. By default, it is a port of this machine alone. If that is
+/// taken, it is a free one: a job does not fail because of a page that no flag requests.
 ///
 /// # Errors
 /// [`CommandError::Status`] if the address that the flags name cannot be listened on.
@@ -177,6 +193,7 @@ mod tests {
             at_ms: 0,
             message: message.to_owned(),
         };
+
         status
             .troubles
             .push(trouble("topic \"orders\" may not be read"));
@@ -206,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_taken_port_is_an_error_that_names_the_flag_and_a_default_gives_way() {
+    fn a_taken_port_is_an_error_unless_it_is_the_default() {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = taken.local_addr().unwrap();
 

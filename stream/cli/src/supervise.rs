@@ -9,11 +9,17 @@
 //! | with 0: everything read, or a stop was requested | the supervisor ends with 0 |
 //! | with 75 ([`EXIT_START_AGAIN`]), a signal or a panic | it is restarted, the delay doubles |
 //! | with anything else: it cannot work as it is set up | the supervisor ends with the same code |
-//! | not, but hangs: no sign of life for the silence limit | it is killed, and started again |
+//! | does not end but hangs: no sign of life for the silence limit | it is killed, and started again |
 //!
 //! The process writes its signs of life to its standard output, which has no other use. A separate
 //! thread writes them. If that thread hangs, the whole process does: it is stopped, or its machine
 //! is gone. The supervisor does not count time during which it was suspended itself.
+//!
+//! The first request to stop is passed on as SIGTERM, the second one as SIGUSR1. So the process may receive SIGTERM from others,
+//! too, such as systemd or YARN, which signal all processes of a unit or a group, and still drains.
+//!
+//! If the supervisor is gone, a sign of life cannot be written any more. The process then drains and
+//! ends: no command finds a job whose supervisor does not run.
 
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
@@ -32,12 +38,15 @@ const FIRST_DELAY: Duration = Duration::from_millis(100);
 const LAST_DELAY: Duration = Duration::from_secs(10);
 /// A process that has lived this many times the last delay resets the delay.
 const HEALTHY: u32 = 10;
-/// The time limit for the process to end beyond its stop timeout.
+/// The time that the process has to end after its stop timeout.
 const STOP_MARGIN: Duration = Duration::from_secs(10);
 /// The interval at which the supervisor checks whether the process has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// The number of signs of life that the process sends within the silence limit.
 const BEATS: u32 = 4;
+/// The longest time between two of them. It is the time in which the process notices that its
+/// supervisor is gone.
+const BEAT_WITHIN: Duration = Duration::from_secs(1);
 /// The environment variable that makes a process send signs of life.
 const SUPERVISED: &str = "TIDEMARK_SUPERVISED";
 /// The exit code of a Rust program that panicked.
@@ -112,15 +121,18 @@ pub fn is_supervised() -> bool {
     std::env::var_os(SUPERVISED).is_some()
 }
 
-/// Sends signs of life to the supervisor of this process, if there is one.
+/// Sends signs of life to the supervisor of this process, if there is one. Requests the stop when
+/// the supervisor is gone.
 ///
 /// # Errors
 /// If the system cannot start a thread.
-pub fn show_life(silence_limit: Duration) -> io::Result<()> {
+pub fn show_life(silence_limit: Duration, stop: &Stop) -> io::Result<()> {
     if !is_supervised() {
         return Ok(());
     }
 
+    let pause = BEAT_WITHIN.min(silence_limit / BEATS);
+    let stop = stop.clone();
     let show = move || {
         // The loop ends when the supervisor is gone and the write fails.
         while io::stdout()
@@ -128,8 +140,11 @@ pub fn show_life(silence_limit: Duration) -> io::Result<()> {
             .and_then(|()| io::stdout().flush())
             .is_ok()
         {
-            thread::sleep(silence_limit / BEATS);
+            thread::sleep(pause);
         }
+
+        tracing::warn!("the supervisor is gone: the job drains and ends");
+        stop.request();
     };
 
     thread::Builder::new()
@@ -168,11 +183,11 @@ fn watch(
 
         match asked {
             None if stop.is_requested() => {
-                terminate(&child)?;
+                signal(&child, Signal::TERM)?;
                 asked = Some(Instant::now());
             }
             Some(_) if stop.is_immediate() && !is_passed_on_again => {
-                terminate(&child)?;
+                signal(&child, Signal::USR1)?;
                 is_passed_on_again = true;
             }
             Some(since) if since.elapsed() > stop_within => {
@@ -222,9 +237,9 @@ impl Life {
     }
 }
 
-fn terminate(child: &Child) -> io::Result<()> {
+fn signal(child: &Child, signal: Signal) -> io::Result<()> {
     match Pid::from_raw(child.id().cast_signed()) {
-        Some(pid) => Ok(kill_process(pid, Signal::TERM)?),
+        Some(pid) => Ok(kill_process(pid, signal)?),
         None => Ok(()),
     }
 }
@@ -260,7 +275,8 @@ mod tests {
     fn a_second_stop_is_passed_on_too() {
         let folder = tempfile::tempdir().unwrap();
         let marker = folder.path().join("marker");
-        let script = "trap '[ -e marker ] && exit 42; : > marker' TERM; : > ready; while :; do sleep 0.01; done";
+        let script =
+            "trap ': > marker' TERM; trap 'exit 42' USR1; : > ready; while :; do sleep 0.01; done";
         let child = Command::new("sh")
             .args(["-c", script])
             .current_dir(folder.path())

@@ -1,6 +1,6 @@
-//! The errors of a command line. They are clap's, with these differences: what a command needs is one sentence and not
-//! a page; a value that an environment variable holds is reported by the variable's name, and not shown if it is a
-//! secret; and a reason has an example of a valid value.
+//! The errors of a command line. They are clap's, with these differences: a missing command or flag is reported in one
+//! sentence and not by a page of help; and a value that an environment variable holds is reported by the variable's
+//! name, and not shown if it is a secret. A reason has an example of a valid value.
 
 use std::error::Error as _;
 use std::ffi::OsString;
@@ -14,7 +14,9 @@ use crate::logs;
 /// The exit code for a wrong command line, which is clap's, too.
 const EXIT_USAGE: i32 = 2;
 
-/// Prints the error, or the help that was requested, and ends the process.
+/// Prints the error of a command line, or the help that was requested, and ends the process. A wrong value that an
+/// environment variable holds is reported by the variable's name. `command` is the whole command line, and the first of
+/// the `arguments` is the program.
 pub fn exit(error: &Error, command: &Command, arguments: &[OsString]) -> ! {
     if !error.use_stderr() {
         error.exit();
@@ -25,7 +27,7 @@ pub fn exit(error: &Error, command: &Command, arguments: &[OsString]) -> ! {
     std::process::exit(EXIT_USAGE)
 }
 
-/// Returns the text of an error. `is_set` is the environment.
+/// Returns the text of an error. `is_set` returns whether an environment variable is set.
 pub fn text(
     error: &Error,
     command: &Command,
@@ -41,7 +43,7 @@ pub fn text(
             needs_a_command(&path)
         }
         ErrorKind::MissingRequiredArgument => needs_flags(&path, error),
-        _ => by_variables(with_example(error), &path, arguments, is_set),
+        _ => by_variables(error, &path, arguments, is_set),
     }
 }
 
@@ -98,19 +100,22 @@ fn with_example(error: &Error) -> String {
     if reason.is::<humantime::DurationError>() {
         return text.replacen(&said, &format!("{said}; valid are 500ms, 90s, 5m or 1h"), 1);
     }
+
     if reason.is::<ParseIntError>() {
         return text.replacen(&said, "a whole number is expected, as in 4", 1);
     }
+
     text
 }
 
-/// Names the variables of those flags in the text that come from the environment.
+/// Returns clap's text, and names the variables of those flags in it that come from the environment.
 fn by_variables(
-    mut text: String,
+    error: &Error,
     path: &[&Command],
     arguments: &[OsString],
     is_set: impl Fn(&str) -> bool,
 ) -> String {
+    let mut text = with_example(error);
     let flags = path.iter().flat_map(|command| command.get_arguments());
     for flag in flags {
         let Some(variable) = flag.get_env().and_then(|variable| variable.to_str()) else {
@@ -123,13 +128,31 @@ fn by_variables(
 
         let long = flag.get_long().unwrap_or_default();
         if flag.is_hide_env_values_set() {
+            let reason = reason_without_value(error);
             return format!(
-                "error: the value of the variable {variable} is not valid for --{long}"
+                "error: the value of the variable {variable} is not valid for --{long}{reason}"
             );
         }
         text = text.replacen(&quoted, &format!("the variable {variable} (--{long})"), 1);
     }
+
     text
+}
+
+/// Returns the reason why a value is wrong, behind a colon; nothing if there is none, or if it repeats the value.
+fn reason_without_value(error: &Error) -> String {
+    let reason = error.source().map(ToString::to_string);
+    let value = match error.get(ContextKind::InvalidValue) {
+        Some(ContextValue::String(value)) => value.as_str(),
+        _ => "",
+    };
+
+    let escaped = value.escape_debug().to_string();
+    let repeats = |reason: &str| reason.contains(value) || reason.contains(&escaped);
+    match reason {
+        Some(reason) if value.is_empty() || !repeats(&reason) => format!(": {reason}"),
+        _ => String::new(),
+    }
 }
 
 /// Returns whether the arguments name this flag.
@@ -137,6 +160,7 @@ fn is_given(flag: &Arg, arguments: &[OsString]) -> bool {
     let Some(long) = flag.get_long() else {
         return false;
     };
+
     let long = format!("--{long}");
     arguments.iter().any(|argument| {
         let argument = argument.to_string_lossy();
@@ -164,7 +188,8 @@ mod tests {
     fn what_a_command_needs_is_one_sentence() {
         for (line, needed) in [
             ("job submit", "local, gce, dataproc"),
-            ("job status", "the word `local`"),
+            ("job status", "local, gce, dataproc"),
+            ("job rescale", "local, gce, dataproc, yarn, kubernetes"),
             ("job checkpoints", "list, show, verify, prune, copy, read"),
             ("job submit gce", "--releases <URL>"),
             ("job checkpoints copy", "--to <JOB|URL>"),
@@ -190,6 +215,7 @@ mod tests {
             let said = refused(line, &[]);
             assert!(said.contains(example), "{line}: {said}");
         }
+
         assert!(refused("job --worker 3", &[]).contains("'--workers'"));
     }
 
@@ -201,6 +227,7 @@ mod tests {
             let arguments = line.split(' ').map(OsString::from);
             command.try_get_matches_from(arguments).unwrap_err()
         };
+
         let said = |line: &str, given: &[&str], variable: &str| {
             let command = Program::<NoFlags>::default().command_line();
             let given: Vec<OsString> = given.iter().map(OsString::from).collect();
@@ -213,10 +240,12 @@ mod tests {
             named.contains("the variable TIDEMARK_WORKERS (--workers)"),
             "{named}"
         );
+
         for given in [["job", "--workers"], ["job", "--workers=many"]] {
             let flag = said(wrong, &given, "TIDEMARK_WORKERS");
             assert!(!flag.contains("TIDEMARK_WORKERS"), "{flag}");
         }
+
         let flag = said(wrong, &["job"], "TIDEMARK_BROKERS");
         assert!(!flag.contains("TIDEMARK_"), "{flag}");
 
@@ -225,5 +254,20 @@ mod tests {
             secret.contains("TIDEMARK_PROPERTIES") && !secret.contains("sesame"),
             "{secret}"
         );
+    }
+
+    #[test]
+    fn the_reason_for_a_secret_does_not_repeat_it() {
+        let reason = |reason: &'static str| {
+            let refuse = move |_: &str| Err::<String, _>(reason);
+            let password = Arg::new("password").long("password").value_parser(refuse);
+            let command = Command::new("job").arg(password);
+            let line = ["job", "--password", "open \"sesame\""];
+            reason_without_value(&command.try_get_matches_from(line).unwrap_err())
+        };
+
+        assert_eq!(reason("24 letters at least"), ": 24 letters at least");
+        assert_eq!(reason("open \"sesame\" is short"), "");
+        assert_eq!(reason(r#""open \"sesame\"" is short"#), "");
     }
 }

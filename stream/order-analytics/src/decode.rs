@@ -7,14 +7,18 @@
 //! in any way. Everything else is rejected with its reason.
 //!
 //! The topic also has the later events of an order (`order.paid`, `order.shipped`, …). A value that is an event of
-//! another type `order.*` is left out: it is neither counted nor rejected, and its other fields are not read.
+//! another type `order.*` is left out: it is neither counted nor rejected, and its other fields are not read. A
+//! type that is not in the contract is named in the log (`unknown`): a producer may have changed the type of orders.
+//!
+//! An id without meaning, an empty text or the nil UUID, is no id. Producers write these where they have none.
 //!
 //! Orders of the usual form are decoded by `quick`, all others by serde_json. serde_json does not
-//! check skipped values completely, so this module does: they must be UTF-8, and arrays and objects
-//! must not be nested more than `DEEPEST` deep, because other readers of the topic reject those.
-//! Escapes of lone surrogates are JSON, and are accepted in skipped values.
+//! check skipped values completely, so this module does. They must be UTF-8, and arrays and objects must not be nested
+//! more than `DEEPEST` deep, because other readers of the topic reject those. Escapes of lone surrogates are JSON, and
+//! are accepted in skipped values.
 
 mod quick;
+mod unknown;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -29,10 +33,13 @@ use uuid::Uuid;
 use super::OrderTotals;
 use stream::{EventId, EventTimeMs, Rejected};
 
-/// The version of this decoder: the next number whenever other records than before are orders, that is, whenever a test
+/// The version of this decoder. Increase it whenever other records than before are orders, that is, whenever a test
 /// below has to change. A start under another version decides anew about the records of open windows, so that none
 /// vanishes.
 pub const VERSION: u32 = 2;
+
+/// The nil UUID of RFC 9562, which stands for no id.
+const NIL: EventId = 0;
 
 /// The types of the events about an order begin with this.
 const OF_ORDERS: &str = "order.";
@@ -83,7 +90,7 @@ impl<'de> Visitor<'de> for IdVisitor {
     }
 
     fn visit_str<E>(self, text: &str) -> Result<Id, E> {
-        Ok(Id(Some(id_of(text))))
+        Ok(Id(id_of(text)))
     }
 
     fn visit_unit<E>(self) -> Result<Id, E> {
@@ -117,12 +124,17 @@ impl<'de> Visitor<'de> for IdVisitor {
     }
 }
 
-fn id_of(text: &str) -> EventId {
+/// Returns the id, or none for a text that stands for no id.
+fn id_of(text: &str) -> Option<EventId> {
+    if text.trim().is_empty() {
+        return None;
+    }
     let hash = || {
         let hash = Sha256::digest(text);
         u128::from_le_bytes(*hash.first_chunk().expect("32 bytes are more than 16"))
     };
-    Uuid::try_parse(text).map_or_else(|_| hash(), |uuid| uuid.as_u128())
+    let id = Uuid::try_parse(text).map_or_else(|_| hash(), |uuid| uuid.as_u128());
+    (id != NIL).then_some(id)
 }
 
 /// The latest event time whose windows can still be written: a year before timestamps end.
@@ -160,7 +172,8 @@ pub fn order(record: &Record<'_>) -> Result<Option<(EventTimeMs, Order)>, Reject
 /// Decodes an event about an order, of any form, or returns the reason for its rejection. Returns
 /// none for an event that is not an order's creation.
 fn by_serde(value: &[u8]) -> Result<Option<(Timestamp, Order)>, Rejected> {
-    if is_later_event(&read::<Kind<'_>>(value)?.event_type) {
+    let event_type = read::<Kind<'_>>(value)?.event_type;
+    if is_left_out(&event_type) {
         return Ok(None);
     }
 
@@ -183,9 +196,14 @@ fn by_serde(value: &[u8]) -> Result<Option<(Timestamp, Order)>, Rejected> {
     Ok(Some((fields.created_at, order)))
 }
 
-/// Returns whether an event of this type is about an order, and not its creation.
-fn is_later_event(event_type: &str) -> bool {
-    event_type.starts_with(OF_ORDERS) && event_type != ORDER_CREATED
+/// Returns whether an event of this type is about an order, and not its creation. Names a type that is not in the
+/// contract in the log.
+fn is_left_out(event_type: &str) -> bool {
+    let is_other = event_type.starts_with(OF_ORDERS) && event_type != ORDER_CREATED;
+    if is_other {
+        unknown::note(event_type);
+    }
+    is_other
 }
 
 /// Reads the fields of a value that is valid JSON throughout.

@@ -11,6 +11,7 @@
 //! [`WindowCount`]: events::WindowCount
 
 pub mod decode;
+mod length;
 mod totals;
 pub mod write;
 
@@ -29,7 +30,7 @@ const TOP_USERS: usize = 10;
 /// The settings of the job: its name, its own flags, and how it is run.
 pub type OrderAnalytics = JobSettings<OrderFlags>;
 
-/// The flags of the job's own.
+/// The job's own flags.
 #[derive(Clone, Debug, clap::Args)]
 #[group(skip)]
 pub struct OrderFlags {
@@ -53,24 +54,25 @@ pub struct OrderFlags {
     #[arg(long, env = "TIDEMARK_DEAD_LETTER_TOPIC", default_value = events::ORDERS_DEAD_LETTER, value_name = "TOPIC")]
     pub dead_letter_topic: String,
 
-    /// Length of the windows
-    #[arg(long, env = "TIDEMARK_WINDOW", default_value = "1m", value_parser = humantime::parse_duration)]
+    /// Length of the windows, in ms, s, m, h, d or w. They begin at multiples of it since 1970 (UTC): a week begins on a
+    /// Thursday
+    #[arg(long, env = "TIDEMARK_WINDOW", default_value = "1m", value_parser = length::fixed)]
     pub window: Duration,
 
     /// Count sessions instead of windows: a session ends when its user has not ordered for this
     /// long. Use another job name and output topic than for windows, so that the two do not mix
-    #[arg(long, env = "TIDEMARK_SESSION_GAP", value_name = "DURATION", conflicts_with = "window", value_parser = humantime::parse_duration)]
+    #[arg(long, env = "TIDEMARK_SESSION_GAP", value_name = "DURATION", conflicts_with = "window", value_parser = length::fixed)]
     pub session_gap: Option<Duration>,
 
     /// Sessions are cut at multiples of this length (since 1970, UTC); until the cut and the
     /// allowed lateness have passed, sessions are kept and late events correct them
-    #[arg(long, env = "TIDEMARK_SESSION_LIMIT", value_name = "DURATION", default_value = "24h", requires = "session_gap", value_parser = humantime::parse_duration)]
+    #[arg(long, env = "TIDEMARK_SESSION_LIMIT", value_name = "DURATION", default_value = "24h", requires = "session_gap", value_parser = length::fixed)]
     pub session_limit: Duration,
 
     /// Length of the panes that windows are made of; windows, or the session gap and limit, must be
     /// multiples of it [default: the window, or a tenth of the gap if that is a whole number of
     /// milliseconds]
-    #[arg(long, env = "TIDEMARK_PANE", value_parser = humantime::parse_duration)]
+    #[arg(long, env = "TIDEMARK_PANE", value_parser = length::fixed)]
     pub pane: Option<Duration>,
 }
 

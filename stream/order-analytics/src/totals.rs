@@ -4,9 +4,8 @@
 //! lie behind a pointer, which is null otherwise.
 //!
 //! Checkpoints that were written before currencies were counted hold pairs of a count and a sum. They are read as sums
-//! of
-//! [`Currency::UNKNOWN`]. The two encodings differ in their first number: a pair begins with its count, which is never
-//! 0, and this encoding begins with 0.
+//! of [`Currency::UNKNOWN`]. The two encodings differ in their first number: a pair begins with its count, which is
+//! never 0, and this encoding begins with 0.
 //!
 //! ```text
 //! earlier:  count | sum

@@ -41,7 +41,7 @@ pub fn count(row: &Row<u64, OrderTotals>, size_ms: u64, output: &mut Output) {
     written.write(output);
 }
 
-/// Writes a user's orders in a session, or that the session has none any more.
+/// Writes a user's orders in a session, or that the session has no orders any more.
 pub fn session(
     row: &Row<u64, Session<OrderTotals>>,
     sessions: SessionWindows,

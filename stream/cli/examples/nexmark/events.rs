@@ -3,7 +3,8 @@
 //!
 //! Event `n` is a function of the seed and `n`, so that any part of the stream can be made anew. Of
 //! 50 events, one is a person, three are auctions and 46 are bids. Half of the bids are for the
-//! newest hot auction, and are made by the newest hot person.
+//! newest hot auction. Half of the bids, drawn independently of that, are made by the newest hot
+//! person.
 
 use record_log::Record;
 use serde::{Deserialize, Serialize};
@@ -25,9 +26,9 @@ const BEHIND_MS: u64 = 500;
 
 /// The id of the first person, and of the first auction.
 const FIRST_ID: u64 = 1000;
-/// The channels that a query knows by name.
+/// The channels to which query q21 gives numbers.
 const KNOWN_CHANNELS: [&str; 4] = ["Apple", "Google", "Facebook", "Baidu"];
-/// Every so many persons and auctions, one is hot.
+/// One in this many persons is hot, and one in this many auctions.
 const HOT_EVERY: u64 = 100;
 
 /// An event.
@@ -63,7 +64,8 @@ pub struct Bid {
     pub bidder: u64,
     pub price: u64,
     pub channel: String,
-    /// The page of the bid. It names the channel if that is not one of the four known ones.
+    /// The page of the bid. For nine in ten bids with another channel than the `KNOWN_CHANNELS`, it
+    /// contains the channel's number.
     pub url: String,
     pub date_time_ms: u64,
     pub extra: String,

@@ -1,4 +1,4 @@
-//! The results of each query from generated events, beside those of the same events through a log.
+//! Compares the results of each query on generated events with those on the same events in a log.
 
 use std::sync::Arc;
 
@@ -15,7 +15,8 @@ use crate::queries::Query;
 
 const SEED: u64 = 7;
 
-/// Returns the first `count` events of all topics from the generator, beside the topics of `rest`.
+/// Returns a log whose topics of events have the first `count` generated events. Its other topics
+/// are those of `rest`.
 fn generated(count: u64, rest: &SimulatedLog) -> Arc<dyn RecordLog> {
     let settings = GeneratorSettings {
         partitions: u32::try_from(PARTITIONS).unwrap(),

@@ -11,7 +11,7 @@
 //! Query q8 reads persons and auctions from topics of their own. With `--input`, these are two files, or links to
 //! the one with all events, in a folder: `nexmark-persons` and `nexmark-auctions`.
 //!
-//! `queries.rs` lists the queries that can be said, and why others cannot.
+//! `queries.rs` lists the queries that a job can express, and why it cannot express the others.
 
 mod events;
 #[cfg(test)]
@@ -28,7 +28,7 @@ use record_log::generated::GeneratedRecord;
 use stream::{AnyPipeline, Job, JobError};
 use stream_cli::{CommandError, JobDefinition, Program, SampleRecord};
 
-/// The flags of the job's own.
+/// The job's own flags.
 #[derive(Clone, Debug, clap::Args)]
 struct Nexmark {
     /// The query
@@ -45,14 +45,14 @@ impl JobDefinition for Nexmark {
     }
 }
 
-/// Which events are generated.
+/// The flags of the command `generate`.
 #[derive(Clone, Copy, Debug, clap::Args)]
 struct Generate {
     /// Number of events
     #[arg(long, default_value_t = 1_000_000)]
     events: u64,
 
-    /// The first of them
+    /// Number of the first event
     #[arg(long, default_value_t = 0)]
     from: u64,
 

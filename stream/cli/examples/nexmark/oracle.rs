@@ -1,5 +1,5 @@
-//! The results of each query as a plain program finds them, and the comparison with those of its
-//! job: with records out of order and late, in two runs, for any number of workers.
+//! The results of each query, computed by a plain program, and their comparison with the results of the query's job.
+//! The job gets records out of order and late, in two runs, with one to three workers.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -16,11 +16,11 @@ use crate::queries::Query;
 /// The results of a query by the key of their records: window and name.
 pub type Results = BTreeMap<String, String>;
 
-/// The number of events: two minutes, over the end of a day.
+/// The number of events. They span two minutes, with midnight between them.
 pub const EVENTS: u64 = 6_000;
 /// The number of events before the first run.
 pub const FIRST_RUN: u64 = 5_500;
-/// One of so many events of the first run comes after it.
+/// One in this many events of the first run is published after that run.
 const LATE: u64 = 17;
 pub const PARTITIONS: u64 = 3;
 
@@ -205,7 +205,7 @@ fn lines(lines: impl IntoIterator<Item = String>) -> Results {
     results
 }
 
-/// Computes in floating point what the queries compute in whole numbers.
+/// Converts a price in floating point. The queries use whole numbers.
 fn euros(price: u64) -> String {
     let thousandths = (price as f64 * 0.908 * 1000.0).round();
     format!("{:.3}", thousandths / 1000.0)
@@ -320,7 +320,7 @@ pub fn expected(query: Query, seed: u64) -> Results {
     }
 }
 
-/// Publishes these events, and those that are no bids to topics of their kinds as well.
+/// Publishes these events. Persons and auctions are published to topics of their own as well.
 pub fn publish(log: &SimulatedLog, seed: u64, numbers: impl Iterator<Item = u64>) {
     let mut publisher = log.publisher("generator", Delivery::Transactional).unwrap();
     for number in numbers {
@@ -363,7 +363,7 @@ fn newest(log: &SimulatedLog, topic: &str) -> (Results, usize) {
 }
 
 /// Runs the job of a query to the end of the events of `log`, which publishes to `memory`, and returns the topic of its
-/// results. All events are counted.
+/// results. Panics if an event was late or rejected.
 pub fn run(
     log: Arc<dyn RecordLog>,
     memory: &SimulatedLog,
@@ -418,7 +418,7 @@ pub fn memory() -> SimulatedLog {
     log
 }
 
-/// Compares a query's results after each of two runs, and returns how many were replaced.
+/// Runs a query twice, compares its results after the second run, and returns how many of them were replaced.
 fn check(query: Query, seed: u64, workers: u16) -> usize {
     let log = memory();
     let folder = tempfile::tempdir().unwrap();

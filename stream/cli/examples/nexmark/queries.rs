@@ -7,16 +7,16 @@
 //! | q7 | the highest bid of each 10 seconds | `q7`; of equal bids the first auction's |
 //! | q8 | persons who opened auctions in the 10 seconds in which they registered | `q8`: a join of two topics by key and window |
 //! | q11 | number of a person's bids in a session | `q11` |
-//! | q12 | number of a person's bids in each 10 seconds | `q12`; by event time, where the original goes by processing time |
-//! | q14, q21, q22 | bids with what is computed of their time and text | `q14`, `q21`, `q22`: without a window |
+//! | q12 | number of a person's bids in each 10 seconds | `q12`; by event time, where the original uses processing time |
+//! | q14, q21, q22 | bids with values computed from their time and text | `q14`, `q21`, `q22`: without a window |
 //! | q15, q16 | statistics of all bids of a day, and of each channel | `q15`, `q16` |
 //! | q17 | statistics of each auction's bids of a day | `q17` |
 //! | q18 | a person's last bid for each auction | `q18`; of each day |
 //! | q19 | the ten highest bids of each auction | `q19`; of each day |
-//! | q10 | all bids, in files by minute | cannot be expressed: results go to topics |
+//! | q10 | all bids, in files by minute | cannot be expressed: with `--output`, only rows of windows have a folder for each window |
 //! | q3, q20, q23 | joins of all auctions with all persons or bids | cannot be expressed: two topics are joined by key and window, and these joins have no window, so their state has no end |
 //! | q4, q6, q9 | the winning bid of each auction, which lasts until its own expiry | cannot be expressed: windows do not depend on the event |
-//! | q13 | a join with a table in a file | cannot be expressed as a table; a function of `aggregate` may look up what it was given at start |
+//! | q13 | a join with a table in a file | cannot be expressed as a table; a function of `aggregate` may look up data that it was given at the start |
 
 use std::cmp::Reverse;
 use std::fmt::Display;
@@ -92,14 +92,14 @@ fn days() -> Result<Windows, JobError> {
     Ok(days.in_panes_of(Duration::from_secs(60))?)
 }
 
-/// Fills a record: its key is the window and the name of the row, its value both and the result.
+/// Fills a record: its key is the window and the name of the row, its value is the key and the result.
 fn write(output: &mut Output, window_start: u64, name: &dyn Display, result: &dyn Display) {
     let key = format!("{window_start} {name}");
     output.value.extend(format!("{key}: {result}").bytes());
     output.key.extend(key.bytes());
 }
 
-/// Publishes a line for each bid for which there is one.
+/// Publishes the lines that `line` returns for the bids.
 fn each_bid(
     job: Job,
     topic: &str,
@@ -274,7 +274,7 @@ fn q12(job: Job) -> Defined<u64, Count> {
         }))
 }
 
-/// The numbers of bids: all, and those below 10,000, below 1,000,000 and above.
+/// The numbers of bids: all of them, those with a price below 10,000, those between, and those from 1,000,000 on.
 type Bids = (Count, (Count, Count, Count));
 
 fn bids(bid: &Bid) -> Bids {

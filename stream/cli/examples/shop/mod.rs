@@ -12,7 +12,7 @@ use stream_cli::SampleRecord;
 /// The topic that orders are published to.
 pub const ORDERS: &str = "orders";
 
-/// An order, as far as the examples read it.
+/// The fields of an order that the examples read.
 #[derive(Deserialize, Serialize)]
 pub struct Order {
     pub order_id: u64,

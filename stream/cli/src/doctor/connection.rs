@@ -1,4 +1,4 @@
-//! The way to the brokers: names, TCP, TLS, login, and their offer.
+//! The way to the brokers: names, TCP, TLS, login, and the requests that they offer.
 
 use std::fmt::Display;
 use std::io::{self, ErrorKind};
@@ -9,7 +9,7 @@ use record_log::native::{BrokerAddress, Certificate, Examination, Offer, TlsFaul
 use super::finding::{Checked, Fault, Owner};
 use super::tool::Tool;
 
-/// A certificate that expires sooner is worth a warning.
+/// The doctor warns of a certificate that expires within this time.
 const SOON_S: u64 = 14 * 24 * 60 * 60;
 const DAY_S: u64 = 24 * 60 * 60;
 
@@ -49,6 +49,7 @@ impl Way<'_> {
             }
             Err(refusal) => Err(untrusted(broker, &refusal)),
         });
+
         checked.faults.append(&mut soon);
         checked
     }
@@ -63,11 +64,12 @@ impl Way<'_> {
         })
     }
 
-    /// Follows the addresses that the brokers give themselves: clients connect to these for all that they do.
+    /// Connects to the addresses that the brokers advertise: clients send all requests but the first ones there.
     pub fn advertised(&mut self) -> Checked {
         let Some(first) = self.brokers.first() else {
             return Checked::default();
         };
+
         let members = match self.kafka.log_in(first) {
             Ok(members) => members,
             Err(error) => return Checked::of(Err(unread(&error))),
@@ -114,8 +116,8 @@ impl Way<'_> {
         Ok(())
     }
 
-    /// Takes a step at each broker, and goes on with those where it succeeds. A broker that fails is a warning where
-    /// another one succeeds: a client needs one of them to begin with.
+    /// Makes a check of each broker, and keeps the brokers that pass. If one passes, the faults of the others are
+    /// warnings: a client needs one broker to begin with.
     fn step(&mut self, mut step: impl FnMut(&BrokerAddress) -> Result<String, Fault>) -> Checked {
         let mut details = Vec::new();
         let mut faults = Vec::new();
@@ -134,6 +136,7 @@ impl Way<'_> {
         if !self.brokers.is_empty() {
             faults = faults.into_iter().map(Fault::into_warning).collect();
         }
+
         Checked {
             detail: details.join(", "),
             faults,
@@ -230,7 +233,7 @@ fn untrusted(broker: &BrokerAddress, refusal: &TlsRefusal) -> Fault {
         ),
         TlsFault::Unanswered => Fault::failure(
             Owner::Network,
-            "whatever ends TLS between this machine and the broker",
+            "the proxy or load balancer that ends TLS between this machine and the broker",
             what,
             format!("make `{shown}` succeed on this machine"),
         ),
@@ -281,7 +284,7 @@ fn not_logged_in(tool: &Tool, mechanism: Option<&str>, error: &LogError) -> Faul
             format!("--property sasl.password=PASSWORD with the right one, or set it by {command}")
         }
         (Some("OAUTHBEARER"), None) if tool.is_iam => {
-            "credentials of AWS whose identity may kafka-cluster:Connect; `aws sts get-caller-identity` shows it on \
+            "credentials of AWS whose identity has the right kafka-cluster:Connect; `aws sts get-caller-identity` shows it on \
              this machine"
                 .to_owned()
         }
@@ -293,11 +296,13 @@ fn not_logged_in(tool: &Tool, mechanism: Option<&str>, error: &LogError) -> Faul
             "--property security.protocol=sasl_ssl --property sasl.mechanism=MECHANISM".to_owned()
         }
     };
+
     let setting = match mechanism {
         Some("OAUTHBEARER") => "the token of sasl.oauthbearer",
         Some(_) => "sasl.mechanism, sasl.username and sasl.password",
         None => "security.protocol",
     };
+
     Fault::failure(Owner::Job, setting, error.to_string(), fix)
 }
 
@@ -314,7 +319,7 @@ fn all_offered(broker: &BrokerAddress, offer: &Offer) -> Result<String, Fault> {
     ))
 }
 
-/// A request that was not answered, or not as it should be.
+/// Returns the fault of a request that got no answer, or an unexpected one.
 fn unread(error: &LogError) -> Fault {
     Fault::failure(
         Owner::Cluster,

@@ -22,7 +22,7 @@ pub enum Check {
     Ports,
 }
 
-/// The side whose setting a fault is.
+/// The side that owns the faulty setting.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Owner {
@@ -33,7 +33,7 @@ pub enum Owner {
     Store,
 }
 
-/// Whether a job works in spite of a fault.
+/// The effect of a fault: a job works in spite of a warning, and fails by a failure.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Severity {
     Warning,
@@ -133,7 +133,7 @@ impl Check {
             Self::Tcp => "ports of --brokers",
             Self::Tls => "chain, expiry and host name of the brokers' certificates",
             Self::Login => "mechanism and credentials",
-            Self::Advertised => "addresses that the brokers give themselves",
+            Self::Advertised => "addresses that the brokers advertise",
             Self::Requests => "requests that the brokers offer",
             Self::Topics => {
                 "existence, partitions, timestamp type, cleanup policy, size limits, retention"
@@ -148,8 +148,8 @@ impl Check {
         }
     }
 
-    /// The check that must not have failed before this one is tried; none if it stands alone. A topic that is missing
-    /// or wrong keeps no right from being tried.
+    /// Returns the check that must not have failed before this one is tried; none if it stands alone. Rights are tried
+    /// even if a topic is missing or wrong.
     pub fn needed(self) -> Option<Self> {
         match self {
             Self::Settings | Self::Store | Self::Machine | Self::Ports => None,
@@ -164,7 +164,7 @@ impl Check {
         }
     }
 
-    /// The exit code if this is the first check that fails.
+    /// Returns the exit code if this is the first check that fails.
     pub fn exit_code(self) -> u8 {
         const FIRST: u8 = 10;
         FIRST + self as u8
@@ -199,7 +199,7 @@ impl Fault {
         }
     }
 
-    /// Makes the fault one in spite of which the job works.
+    /// Turns the fault into a warning: the job works in spite of it.
     pub fn into_warning(self) -> Self {
         Self {
             severity: Severity::Warning,
@@ -220,7 +220,7 @@ impl Checked {
         }
     }
 
-    /// A result of one fault, or of none.
+    /// Returns a result with one fault, or with none.
     pub fn of(result: Result<String, Fault>) -> Self {
         match result {
             Ok(detail) => Self::passed(detail),
@@ -246,7 +246,7 @@ impl Finding {
         matches!(&self.outcome, Outcome::Faulty(fault) if fault.is_failure())
     }
 
-    /// A line of JSON's array.
+    /// Returns the finding as an element of the JSON output.
     pub fn to_json(&self) -> serde_json::Value {
         let check = self.check.name();
         let plain = |outcome, what| Shown {
@@ -274,6 +274,7 @@ impl Finding {
                 )
             },
         };
+
         serde_json::to_value(shown).unwrap_or_default()
     }
 }
@@ -304,7 +305,7 @@ fn because(failed: Check) -> String {
     format!("not tried, because {} failed", failed.name())
 }
 
-/// The exit code of a doctor that found this: 0, or that of the first check that failed.
+/// Returns the doctor's exit code: 0, or that of the first check that failed.
 pub fn exit_code(findings: &[Finding]) -> u8 {
     let failed = findings.iter().filter(|finding| finding.has_failed());
     failed
@@ -356,10 +357,12 @@ mod tests {
             check,
             outcome: Outcome::Faulty(fault()),
         };
+
         let skipped = Finding {
             check: Check::Tls,
             outcome: Outcome::NotTried(Check::Names),
         };
+
         let findings = [failed(Check::Store), skipped, failed(Check::Rights)];
         assert_eq!(exit_code(&findings), Check::Rights.exit_code());
         assert_eq!(exit_code(&findings[1..2]), 0);
@@ -375,10 +378,12 @@ mod tests {
             check: Check::Topics,
             outcome: Outcome::Faulty(fault()),
         };
+
         let expected = serde_json::json!({
             "check": "topics", "outcome": "failed", "what": "it is compacted",
             "owner": "cluster", "setting": "cleanup.policy", "fix": "alter it",
         });
+
         assert_eq!(finding.to_json(), expected);
     }
 }

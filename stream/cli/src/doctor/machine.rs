@@ -7,9 +7,9 @@ use stream::{ByteSize, Settings};
 
 use super::finding::{Checked, Fault, Owner};
 
-/// The memory of a process with any settings: code, buffers of the client, of the store, and of timely.
+/// The memory that a process needs with any settings: code, buffers of the client, of the store, and of timely.
 const BASE_BYTES: u64 = 192 << 20;
-/// The memory of a worker beside its settings' share: panes, batches, and a publisher.
+/// The memory that a worker needs in addition to its settings' share: panes, batches, and a publisher.
 const WORKER_BYTES: u64 = 64 << 20;
 /// Files that a process has open with any settings.
 const BASE_FILES: u64 = 64;
@@ -44,6 +44,7 @@ fn decide(settings: &Settings, processes: u16, given: Given) -> Checked {
     let mut checked = Checked::passed(format!(
         "{workers} workers need about {needed} and {needed_files} open files"
     ));
+
     if let Some(memory) = given.memory_bytes.filter(|memory| *memory < needed_bytes) {
         let has = ByteSize::bytes(memory);
         checked.faults.push(Fault::failure(
@@ -62,6 +63,7 @@ fn decide(settings: &Settings, processes: u16, given: Given) -> Checked {
             "ulimit -n 65536, or LimitNOFILE=65536 in systemd's unit",
         ));
     }
+
     checked
 }
 
@@ -113,6 +115,7 @@ mod tests {
             event_id_memory: ByteSize::mebibytes(1024),
             ..Settings::default()
         };
+
         let faults = decide(&settings, 1, PLENTY).faults;
         assert!(
             faults.len() == 1 && faults[0].setting.contains("memory"),
@@ -123,6 +126,7 @@ mod tests {
             files: Some(64),
             ..PLENTY
         };
+
         let faults = decide(&Settings::default(), 3, few).faults;
         assert!(
             faults.len() == 1 && faults[0].fix.contains("ulimit"),

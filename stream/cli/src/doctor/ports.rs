@@ -1,4 +1,4 @@
-//! The addresses of the job's processes: whether this process can listen at its own, and reach the others'.
+//! The check of the addresses of the job's processes: this process listens at its own, and connects to the others'.
 
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
@@ -33,9 +33,11 @@ pub fn check(processes: &Processes<'_>) -> Checked {
     if processes.count == 1 {
         return Checked::passed("one process needs none");
     }
+
     if processes.hosts.is_empty() {
         return Checked::passed(format!("{} processes on this machine", processes.count));
     }
+
     if processes.hosts.len() != usize::from(processes.count) {
         return Checked::of(Err(Fault::failure(
             Owner::Job,
@@ -80,6 +82,7 @@ fn listen(host: &str) -> Answer {
         Ok(address) => address,
         Err(error) => return Answer::Unknown(error),
     };
+
     match TcpListener::bind(address) {
         Ok(_) => Answer::Free,
         Err(error) if error.kind() == ErrorKind::AddrInUse => Answer::Taken,
@@ -92,6 +95,7 @@ fn call(host: &str) -> Answer {
         Ok(address) => address,
         Err(error) => return Answer::Unknown(error),
     };
+
     match TcpStream::connect_timeout(&address, LIMIT) {
         Ok(_) => Answer::Taken,
         Err(error) if error.kind() == ErrorKind::ConnectionRefused => Answer::Free,

@@ -12,9 +12,9 @@ use super::finding::{Checked, Fault, Owner};
 use super::tool::{Resource, Right, Tool};
 use super::topics::denied;
 
-/// How long a right to read is tried.
+/// The time within which a fetch must show a right to read.
 const LIMIT: Duration = Duration::from_secs(15);
-/// The pause between looks at a reader.
+/// The pause between polls of a reader.
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// The trial.
@@ -30,10 +30,10 @@ pub struct Trial<'a> {
     pub ids: Option<String>,
 }
 
-/// The findings of a trial of transactions beside rights.
+/// The result of a trial of transactions, apart from rights.
 #[derive(Debug, Default)]
 pub struct Transactions {
-    /// Why they cannot be used, if that is not a right.
+    /// The reason why transactions cannot be used, unless it is a missing right.
     pub fault: Option<Fault>,
 }
 
@@ -70,6 +70,7 @@ impl Trial<'_> {
             detail: detail.join(", "),
             faults: known,
         };
+
         (checked, transactions)
     }
 
@@ -78,6 +79,7 @@ impl Trial<'_> {
             operation: "Read",
             resource: Resource::Topic(topic),
         };
+
         let fault = |error: &LogError| match error {
             LogError::Refused(refusal) => denied(self.tool, right, &refusal.to_string()),
             error => unread(topic, &error.to_string()),
@@ -87,6 +89,7 @@ impl Trial<'_> {
         let Some(first) = offsets.first() else {
             return Err(unread(topic, "it has no partition"));
         };
+
         let mut reader = self
             .log
             .reader(topic, &[(0, first.end)])
@@ -106,6 +109,7 @@ impl Trial<'_> {
                 _ => thread::sleep(PAUSE),
             }
         }
+
         Err(unread(
             topic,
             "no broker answered a fetch, or a transaction of another publisher is open",
@@ -122,6 +126,7 @@ impl Trial<'_> {
             operation: "Write",
             resource: Resource::TransactionalIds(ids),
         };
+
         let id = format!("{ids}doctor");
         let trial = match self.kafka.try_transaction(&id, &self.published) {
             Ok(trial) => trial,
@@ -156,6 +161,7 @@ impl Trial<'_> {
                 Some((_, refusal)) => known.push(denied(self.tool, right, &refusal.to_string())),
             }
         }
+
         detail.push(format!("WRITE on transactional ids {ids}*"));
         Transactions::default()
     }

@@ -1,5 +1,6 @@
 //! The object store of the checkpoints, and that of files that the job writes.
 
+use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use stream::{CheckpointStore, StoreFault, StoreTrial};
@@ -9,12 +10,35 @@ use super::finding::{Checked, Fault, Owner};
 /// The largest accepted difference between the store's clock and this machine's. The store's tokens are short-lived.
 const MOST_SKEW_MS: u64 = 30_000;
 
-/// Tries the store at `url`, the value of `flag`, with objects of its own.
+/// Tries the store at `url`, the value of `flag`, with objects of its own. Folders of this machine that are missing before
+/// are missing afterwards: the doctor only looks.
 pub fn check(flag: &str, url: &str, job: &str) -> Checked {
     if url.starts_with("memory:") {
         return in_memory(url);
     }
 
+    let missing = missing_folders(url, job);
+    let checked = try_out(flag, url, job);
+    for folder in missing {
+        if let Err(error) = std::fs::remove_dir(&folder) {
+            tracing::debug!(folder = %folder.display(), %error, "a folder of the trial stays");
+            break;
+        }
+    }
+    checked
+}
+
+/// Returns the folders of a trial that do not exist, the innermost first.
+fn missing_folders(url: &str, job: &str) -> Vec<PathBuf> {
+    let Some(folder) = url.strip_prefix("file://") else {
+        return Vec::new();
+    };
+    let trials = Path::new(folder).join(job).join("trials");
+    let missing = trials.ancestors().take_while(|folder| !folder.exists());
+    missing.map(Path::to_path_buf).collect()
+}
+
+fn try_out(flag: &str, url: &str, job: &str) -> Checked {
     let store = match CheckpointStore::open(url, job) {
         Ok(store) => store,
         Err(error) => {
@@ -26,6 +50,7 @@ pub fn check(flag: &str, url: &str, job: &str) -> Checked {
             )));
         }
     };
+
     decide(url, store.try_out(now_ms()))
 }
 
@@ -46,6 +71,7 @@ fn in_memory(url: &str) -> Checked {
         ),
         "--checkpoints file:///folder, gs://bucket/prefix or s3://bucket/prefix",
     );
+
     Checked {
         detail: "in memory".to_owned(),
         faults: vec![fault.into_warning()],
@@ -61,6 +87,7 @@ fn decide(url: &str, tried: Result<StoreTrial, StoreFault>) -> Checked {
     let mut checked = Checked::passed(format!(
         "{url} creates once, reads, lists and deletes; its clock is {ahead_ms} ms ahead of this machine's"
     ));
+
     if ahead_ms.unsigned_abs() > MOST_SKEW_MS {
         checked.faults.push(Fault::failure(
             Owner::Machine,
@@ -69,6 +96,7 @@ fn decide(url: &str, tried: Result<StoreTrial, StoreFault>) -> Checked {
             "chronyc makestep, or timedatectl set-ntp true",
         ));
     }
+
     checked
 }
 
@@ -80,6 +108,7 @@ fn broken(url: &str, fault: &StoreFault) -> Fault {
              --role=roles/storage.objectUser`"
         )
     };
+
     let what = fault.to_string();
     match fault {
         StoreFault::Overwrites { .. } => Fault::failure(
@@ -169,6 +198,23 @@ mod tests {
         let checked = check("--checkpoints", "memory:///", "counts");
         assert!(!checked.faults[0].is_failure());
         assert!(checked.faults[0].what.contains("lost with the process"));
+    }
+
+    #[test]
+    fn a_trial_leaves_the_folders_as_they_were() {
+        let place = tempfile::tempdir().unwrap();
+        let there = |path: &str| place.path().join(path).exists();
+        let url = format!("file://{}/a/b", place.path().display());
+        assert_eq!(check("--checkpoints", &url, "counts").faults, []);
+        assert!(!there("a"), "nothing was there");
+
+        std::fs::create_dir_all(place.path().join("a/b")).unwrap();
+        assert_eq!(check("--checkpoints", &url, "counts").faults, []);
+        assert!(there("a/b") && !there("a/b/counts"));
+
+        std::fs::create_dir_all(place.path().join("a/b/counts/trials")).unwrap();
+        assert_eq!(check("--checkpoints", &url, "counts").faults, []);
+        assert!(there("a/b/counts/trials"), "it was there before");
     }
 
     #[test]

@@ -24,6 +24,7 @@ fn outcomes(sheet: &Sheet) -> Vec<(Check, &str)> {
         Outcome::Faulty(_) => "faulty",
         Outcome::NotTried(_) => "not tried",
     };
+
     let findings = sheet.findings.iter();
     findings
         .map(|finding| (finding.check, shown(finding)))
@@ -50,6 +51,7 @@ fn what_depends_on_a_failed_check_is_not_tried_and_names_it() {
         (Check::Transactions, "not tried"),
         (Check::Store, "passed"),
     ];
+
     assert_eq!(outcomes(&sheet), expected);
     assert_eq!(sheet.findings[3].outcome, Outcome::NotTried(Check::Names));
     assert_eq!(exit_code(&sheet.findings), Check::Names.exit_code());
@@ -66,6 +68,7 @@ fn a_warning_keeps_no_check_from_being_made() {
             .map(Fault::into_warning)
             .collect(),
     };
+
     sheet.add(Check::Names, warned).unwrap();
     sheet.add(Check::Tcp, || Checked::passed("")).unwrap();
     assert_eq!(outcomes(&sheet).last(), Some(&(Check::Tcp, "passed")));

@@ -1,4 +1,4 @@
-//! The commands of Kafka's own tools that repair a fault, and the actions of IAM where that holds the rights.
+//! The commands of Kafka's own tools that repair a fault, and the actions of AWS IAM where IAM holds the rights.
 
 use record_log::{Cleanup, TopicSpec};
 
@@ -9,7 +9,7 @@ pub struct Tool {
     pub brokers: String,
     /// The user that the job logs in as, if that is known.
     pub principal: Option<String>,
-    /// IAM of AWS holds the rights, and no ACL of Kafka does.
+    /// True if AWS IAM holds the rights in place of Kafka's ACLs.
     pub is_iam: bool,
 }
 
@@ -21,16 +21,16 @@ pub struct Right<'a> {
     pub resource: Resource<'a>,
 }
 
-/// The purpose of a right.
+/// The resource that a right is for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Resource<'a> {
     Topic(&'a str),
-    /// All transactional ids that begin so.
+    /// All transactional ids with this prefix.
     TransactionalIds(&'a str),
 }
 
 impl Right<'_> {
-    /// The right in words.
+    /// Returns the right in words.
     pub fn shown(self) -> String {
         let operation = self.operation.to_uppercase();
         match self.resource {
@@ -57,6 +57,7 @@ impl Tool {
                 format!("--transactional-id {prefix} --resource-pattern-type prefixed")
             }
         };
+
         format!(
             "kafka-acls.sh --bootstrap-server {brokers} --add --allow-principal User:{principal} --operation {operation} \
              {resource}"
@@ -79,15 +80,18 @@ impl Tool {
             cleanup,
             retention,
         } = spec;
+
         let retention = match cleanup {
             Cleanup::Compact => String::new(),
             _ => format!(" --config retention.ms={}", retention.as_millis()),
         };
+
         // The tool takes a list in brackets.
         let policy = match cleanup {
             Cleanup::CompactAndDelete => "[compact,delete]",
             cleanup => cleanup.policy(),
         };
+
         format!(
             "kafka-topics.sh --bootstrap-server {brokers} --create --topic {name} --partitions {partitions} \
              --config cleanup.policy={policy} --config message.timestamp.type=LogAppendTime{retention}"
@@ -107,8 +111,7 @@ impl Tool {
     }
 }
 
-/// Returns the actions and the resource for a policy of the job's role. Kafka's names of rights are those of its tool for
-/// ACLs.
+/// Returns the actions and the resource for a policy of the job's role. A right has the name that kafka-acls.sh uses.
 fn granted_by_iam(right: Right<'_>) -> String {
     let actions = match (right.operation, right.resource) {
         ("Read", _) => "kafka-cluster:ReadData",
@@ -119,10 +122,12 @@ fn granted_by_iam(right: Right<'_>) -> String {
             "kafka-cluster:DescribeTransactionalId, kafka-cluster:AlterTransactionalId"
         }
     };
+
     let resource = match right.resource {
         Resource::Topic(topic) => format!("topic/CLUSTER/*/{topic}"),
         Resource::TransactionalIds(prefix) => format!("transactional-id/CLUSTER/*/{prefix}*"),
     };
+
     format!(
         "in an IAM policy of the job's role, allow {actions} on arn:aws:kafka:REGION:ACCOUNT:{resource}"
     )

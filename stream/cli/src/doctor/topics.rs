@@ -1,5 +1,5 @@
-//! The topics that a job reads and publishes to: whether they exist, and whether their settings keep the records that
-//! the job needs.
+//! The check of the topics that a job reads and publishes to: they must exist, and their settings must keep the records
+//! that the job needs.
 
 use std::time::Duration;
 
@@ -10,20 +10,20 @@ use record_log::{Cleanup, LogError, LogTimeType, RecordLog, TopicDescription, To
 use super::finding::{Checked, Fault, Owner};
 use super::tool::{Resource, Right, Tool};
 
-/// The needs of a job of its topics.
+/// The topics that a job needs, and the flags that decide about their settings.
 #[derive(Clone, Debug)]
 pub struct Needs {
     /// The topics that are read; none if files are read.
     pub sources: Vec<String>,
     /// The topics that are published to, as the job creates them, with that of its progress; none if files are written.
     pub published: Vec<TopicSpec>,
-    /// How long after its end a window is corrected.
+    /// The time after its end during which a window is corrected.
     pub allowed_lateness: Duration,
-    /// Whether topics that are compacted are accepted.
+    /// `true` if topics that are compacted are accepted.
     pub allow_compaction: bool,
 }
 
-/// The topics, and what they are known to be.
+/// The topics that were found, and the missing rights on topics.
 #[derive(Debug, Default)]
 pub struct Topics {
     /// Those that exist.
@@ -45,7 +45,7 @@ const PARTITIONS: u32 = 4;
 /// The retention that the command for a missing source topic proposes.
 const RETENTION: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
-/// Checks all topics of a job. Rights that are missing are returned beside the result: they are another check's.
+/// Checks all topics of a job. Missing rights are returned apart from the result, because another check reports them.
 pub fn check(
     kafka: &Examination,
     log: &dyn RecordLog,
@@ -121,7 +121,7 @@ fn state(log: &dyn RecordLog, tool: &Tool, topic: &str) -> State {
     }
 }
 
-/// A right that is missing.
+/// Returns the fault of a missing right.
 pub fn denied(tool: &Tool, right: Right<'_>, what: &str) -> Fault {
     Fault::failure(
         Owner::Cluster,
@@ -135,12 +135,12 @@ fn unread(topic: &str, error: &LogError) -> Fault {
     Fault::failure(
         Owner::Cluster,
         "the health of the brokers",
-        format!("topic {topic:?} cannot be looked at: {error}"),
+        format!("topic {topic:?} cannot be examined: {error}"),
         "look into the brokers' logs, and try again",
     )
 }
 
-/// A topic whose settings may not be read is taken for right by the job, too.
+/// Returns a warning: the job, too, accepts a topic whose settings it may not read.
 fn undescribed(tool: &Tool, topic: &str) -> Fault {
     let right = Right {
         operation: "DescribeConfigs",
@@ -157,6 +157,7 @@ fn missing_source(tool: &Tool, topic: &str) -> Fault {
         cleanup: Cleanup::Delete,
         retention: RETENTION,
     };
+
     Fault::failure(
         Owner::Cluster,
         "the topics",
@@ -209,7 +210,7 @@ fn source_faults(
             humantime::format_duration(retention),
             humantime::format_duration(needs.allowed_lateness)
         );
-        // A day more is time to repair a job.
+        // A week at least leaves time to repair a job.
         let enough = needs.allowed_lateness.max(RETENTION);
         let fix = tool.set(topic, "retention.ms", &enough.as_millis().to_string());
         faults.push(Fault::failure(Owner::Cluster, "retention.ms", what, fix));
@@ -259,6 +260,7 @@ fn compacted(tool: &Tool, topic: &str, described: &TopicDescription, is_allowed:
         "topic {topic:?} has cleanup.policy={}, which keeps one record of each key and loses the others",
         described.cleanup.policy()
     );
+
     let fix = tool.set(topic, "cleanup.policy", "delete");
     let fault = Fault::failure(Owner::Cluster, "cleanup.policy", what, fix);
     if is_allowed {

@@ -7,8 +7,8 @@ use super::finding::{Checked, Fault, Owner};
 /// The level of `transaction.version` from which on late requests cannot reach a later transaction (KIP-890).
 const SAFE: i16 = 2;
 
-/// Decides about transactions of this finalized level and time limit. `fault` is the outcome of a transaction that was
-/// tried.
+/// Checks the finalized level and the time limit of transactions. `fault` is the fault of the transaction that was
+/// tried, if it failed.
 pub fn check(version: i16, timeout: Duration, fault: Option<Fault>) -> Checked {
     let timeout = humantime::format_duration(timeout);
     let detail = format!("transaction.version {version}, open for at most {timeout}");

@@ -80,11 +80,11 @@
 //!
 //! - The promises are those of a job with one topic: each event is counted once, whatever dies, and late
 //!   events of either side correct the rows.
-//! - Event time is as far as all partitions of all topics are. A topic without new records does not delay
-//!   the job once its brokers have confirmed its end. The job waits for a topic that is read more slowly.
+//! - The job's event time is the least of those of all partitions of all topics. A topic without new records does not
+//!   delay the job once its brokers have confirmed its end. The job waits for a topic that is read more slowly.
 //! - A row of an inner join appears when both sides have events of its key. If a late event completes it,
 //!   its first revision is greater than 0.
-//! - A row has the events of a side merged. For a pair for each event, keep them in an aggregate such as
+//! - A row has the events of a side merged. To publish a pair for each event, keep the events in an aggregate such as
 //!   [`DistinctExact`](stream::DistinctExact), and write the pairs in the sink's function.
 //! - A source can be added to a job that has a checkpoint if it comes last. Its records are read from the
 //!   oldest one on; those whose windows can no longer be corrected go to its late topic. A source that is
@@ -95,8 +95,7 @@
 //!
 //! ## Joins of rows behind a window
 //!
-//! [`Rows::join`](stream::Rows::join) joins rows that are derived of the same job: see
-//! [`stages`](super::stages).
+//! [`Rows::join`](stream::Rows::join) joins rows that are derived from the same job: see [`stages`](super::stages).
 //!
 //! ## Joins without a window
 //!

@@ -37,7 +37,7 @@
 //! - To hand the topics over, stop the first job by a signal (it commits everything before its last checkpoint),
 //!   copy that checkpoint, and start the new job. After a kill, rows between the committed ones and the boundary
 //!   may be missing: let the first job start once more and stop it. A late or rejected record that the first job
-//!   read behind its last checkpoint is in the side topics twice.
+//!   read after its last checkpoint is in the side topics twice.
 //!
 //! A job that has a checkpoint is never overwritten: `copy` names the checkpoint that it found. A copy that was
 //! interrupted is no checkpoint, since its manifest is written last. Repeat the command, and it goes on.

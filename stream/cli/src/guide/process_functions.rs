@@ -96,13 +96,15 @@
 //! - A timer fires when event time has passed it, after all events of its time: a payment in the last millisecond is in
 //!   time.
 //! - The output is the same for any number of workers and whatever dies, and each record is published once.
-//! - The step (a second here) is the latency, and decides nothing else. Records that come after their step has ended are
-//!   late and go to the late topic: set `--disorder` to how far your records are out of order.
-//! - State is in the memory of the workers, and in checkpoints as it changes. Set it to none when a key needs it no more,
-//!   and set a timer for a key that may never hear of its end: nothing else forgets it.
+//! - The step (a second here) sets the latency. Records that come after their step has ended are late and go to the
+//!   late topic: set `--disorder` to how far your records are out of order.
+//! - State is in the memory of the workers, and in checkpoints as it changes. Set it to none when a key no longer needs
+//!   it, and set a timer for a key that may get no last event: nothing else deletes its state.
 //! - A key that does not change is written again every hour of event time
 //!   ([`Processing::state_refresh`](stream::Processing::state_refresh)), so that checkpoints need no older parts.
-//! - Timers behind the end of the records do not fire: event time has not come there. They stay in the checkpoint.
+//! - Timers after the end of the records do not fire, because event time does not reach them. They stay in the
+//!   checkpoint.
 //! - A job does not continue from a checkpoint of another key, event or state type, another step, refresh or
 //!   [`state_version`](stream::Processing::state_version), and names the difference.
-//! - After a fallback to an older checkpoint, because newer ones were damaged, the job publishes again what followed it.
+//! - After a fallback to an older checkpoint, because newer ones were damaged, the job publishes the later results
+//!   again.

@@ -1,6 +1,6 @@
 //! # Stages
 //!
-//! What a job does between its source and its sinks.
+//! The steps of a job between its source and its sinks.
 //!
 //! ## Filter and map
 //!
@@ -11,7 +11,7 @@
 //! ## Without a window
 //!
 //! [`Sourced::without_window`](stream::Sourced::without_window) publishes records for each event at
-//! once: a conversion, a filter, an enrichment by what is known at start.
+//! once: a conversion, a filter, an enrichment with data that is loaded at the start.
 //!
 //! ```
 //! use std::time::Duration;
@@ -65,14 +65,13 @@
 //! - [`Passing::branch`](stream::Passing::branch) publishes to a further topic.
 //! - Ids of events ([`Sourced::identified_by`](stream::Sourced::identified_by)) need a window, which
 //!   limits how long they are held. A job that has ids and no window does not start.
-//! - After a fallback to an older checkpoint, because newer ones were damaged, the job publishes again
-//!   what followed it.
+//! - After a fallback to an older checkpoint, because newer ones were damaged, the job publishes the later results
+//!   again.
 //!
 //! ## Behind a window
 //!
-//! [`Pipeline::stage`](stream::Pipeline::stage) derives other rows of a window's rows, and publishes them to
-//! a topic of their own. The hot items of a shop are the products that were viewed as often as any other of
-//! their minute:
+//! [`Pipeline::stage`](stream::Pipeline::stage) derives other rows from a window's rows, and publishes them to a topic
+//! of their own. The hot items of a shop are the products that were viewed as often as any other of their minute:
 //!
 //! ```
 //! use std::time::Duration;
@@ -137,7 +136,7 @@
 //! | [`window`](stream::Rows::window) | one row for each key, in a further window: the hour of minutes |
 //! | [`top`](stream::Rows::top) | the first ones, with their ranks |
 //! | [`distinct`](stream::Rows::distinct) | one of equal ones |
-//! | [`join`](stream::Rows::join), [`left_join`](stream::Rows::left_join) | pairs with other rows derived of the same job |
+//! | [`join`](stream::Rows::join), [`left_join`](stream::Rows::left_join) | pairs with other rows derived from the same job |
 //!
 //! - Late records correct all of this: a row that changed replaces the record with its key, and a row that is
 //!   gone becomes a tombstone, in the transaction of the correction. So the key of a record must name its row.
@@ -147,5 +146,5 @@
 //!   keep their panes, and nothing of the stages. A further window of an hour keeps panes an hour longer. A job
 //!   does not go on from a checkpoint that reaches less far, and names the difference: give it another name, or
 //!   start over.
-//! - All rows of a window with the same key are merged, ranked or joined by one worker, and anew whenever one of
-//!   them changes.
+//! - One worker merges, ranks or joins all rows of a window with the same key, and does so again whenever one of them
+//!   changes.

@@ -96,6 +96,7 @@ fn a_command_of_the_job_s_own_gets_its_flags_and_gives_the_exit_code() {
     let failing = program().command("fail", "Fails", |_: Flags| {
         Err(CommandError::Other("it failed".into()))
     });
+
     let error = run(failing, &["fail", "--code", "7"]).unwrap_err();
     assert_eq!(
         (error.on_one_line().as_str(), error.exit_code()),
@@ -119,6 +120,7 @@ fn sample_records_are_read_only_if_no_kafka_is_named() {
     ] {
         assert!(!is_sampled(&with, &kafka), "{kafka:?}");
     }
+
     assert!(!is_sampled(&program(), &[]), "without sample records");
 }
 
@@ -135,7 +137,7 @@ fn the_results_of_sample_records_are_those_of_the_job() {
 
 /// The job's output for the sample records.
 fn expected() -> Published {
-    let warning = "1 rejected records were not counted; \
+    let warning = "1 rejected record was not counted; \
                    the first: invalid digit found in string: no number";
     Published {
         results: vec!["17 1".to_owned(), "3 2".to_owned()],
@@ -163,6 +165,7 @@ fn the_results_of_files_are_those_of_the_same_records() {
         checkpoints: checkpoints.to_owned(),
         ..Default::default()
     };
+
     let run = |settings| {
         let pipeline = words(Job::new("words")).unwrap().into();
         sample::run_own_records(pipeline, settings, &records, None, &Stop::default())
@@ -171,6 +174,7 @@ fn the_results_of_files_are_those_of_the_same_records() {
     for workers in 1..=3 {
         assert_eq!(run(settings(workers, "memory:///")).unwrap(), expected());
     }
+
     let error = run(settings(1, "file:///checkpoints")).unwrap_err();
     assert!(error.on_one_line().contains("--checkpoints"), "{error}");
 }
@@ -199,6 +203,7 @@ fn files_below(folder: &std::path::Path) -> Vec<(String, String)> {
             found.push((path.display().to_string(), content));
         }
     }
+
     found.sort();
     found
 }
@@ -226,6 +231,7 @@ fn files_become_files_without_a_kafka_and_once() {
             .run(&Stop::default())
             .unwrap();
     };
+
     run();
 
     let counts = folder.path().join("output/word-counts");
@@ -261,6 +267,7 @@ fn the_results_of_files_are_printed_only_if_no_kafka_is_named() {
         let line = CommandLine::<NoFlags>::from_arg_matches(&matches).unwrap();
         is_printed(&matches, &line.run.records)
     };
+
     let files = ["--input", "/data"];
     let kafka = ["--brokers", "localhost:9092"];
     assert!(are_printed(&files) && are_printed(&["--generate", "7"]));
@@ -277,6 +284,7 @@ fn word(_: &str, seed: u64, number: u64) -> GeneratedRecord {
         9 => "no number".to_owned(),
         _ => ((seed + number) % 3).to_string(),
     };
+
     GeneratedRecord {
         key: Vec::new(),
         value: value.into_bytes(),
@@ -285,13 +293,14 @@ fn word(_: &str, seed: u64, number: u64) -> GeneratedRecord {
 }
 
 #[test]
-fn generated_records_have_results_of_their_own_and_endless_ones_are_not_printed() {
+fn results_of_generated_records_are_printed_unless_endless() {
     let run = |generator: Option<&Generator>, flags: &[&str]| {
         let records = Line::parse_from(["words"].iter().chain(flags)).run.records;
         let pipeline = words(Job::new("words")).unwrap().into();
         let settings = stream::Settings::default();
         sample::run_own_records(pipeline, settings, &records, generator, &Stop::default())
     };
+
     let generator: Generator = Arc::new(word);
     let mut counts = std::collections::BTreeMap::new();
     for record in (0..100).map(|number| word("words", 1, number)) {
@@ -301,6 +310,7 @@ fn generated_records_have_results_of_their_own_and_endless_ones_are_not_printed(
                 .or_insert(0) += 1;
         }
     }
+
     let lines = counts
         .iter()
         .map(|((_, value), count)| format!("{} {count}", value[0] - b'0'));
@@ -374,6 +384,7 @@ fn mistyped_jobs_and_paths_are_errors_and_create_nothing() {
         &["copy", "--to", &copied],
         &["read"],
     ];
+
     for place in [&url, &missing] {
         for command in commands {
             let line = [&["checkpoints", "--checkpoints", place][..], command].concat();
@@ -386,11 +397,13 @@ fn mistyped_jobs_and_paths_are_errors_and_create_nothing() {
             );
         }
     }
+
     let error = run(program(), &["start-over", "--checkpoints", &missing]).unwrap_err();
     assert!(
         error.on_one_line().contains("there is no folder"),
         "{error}"
     );
+
     assert_eq!(files_below(folder.path()), []);
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }
@@ -420,10 +433,12 @@ fn checkpoints_are_copied_to_a_job_or_a_place_and_read_by_the_job() {
         let copy = ["checkpoints", "--checkpoints", &url, "copy", "--to", to];
         run(program(), &copy).unwrap_err().on_one_line()
     };
+
     for to in ["green", &elsewhere] {
         let said = copied(to);
         assert!(said.contains("has just begun"), "{said}");
     }
+
     assert!(copied("words").contains("nothing was copied, for job \"words\" has checkpoint"));
     assert!(copied("").contains("--to is empty"));
     assert!(copied("memory:///").contains("--checkpoints"));

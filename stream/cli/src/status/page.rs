@@ -1,24 +1,28 @@
 //! The status page: one document without scripts, in the system's colour scheme, reloaded every two
 //! seconds.
 
+mod charts;
 mod dataflow;
 mod html;
 
 use stream::units::{duration, instant, size};
 use stream::{CheckpointStatus, PartitionStatus, Status, Trouble, WorkerStatus};
 
+use self::charts::charts;
 use self::dataflow::dataflow;
 use self::html::{brief, count, escape, section, table, unknown};
+use super::history::History;
 
 const STYLE: &str = include_str!("page.css");
 
 /// Renders the whole document.
-pub fn render(status: &Status) -> String {
+pub fn render(status: &Status, history: &History) -> String {
     let job = escape(&status.job);
     let body = [
         head(status),
         tiles(status),
         section("Dataflow", &dataflow(status)),
+        section("The last hour", &charts(history, status.now_ms)),
         section("Partitions of this process", &partitions(status)),
         section("Workers of this process", &workers(&status.workers)),
         section("Newest checkpoint", &checkpoint(status.checkpoint.as_ref())),
@@ -35,10 +39,11 @@ pub fn render(status: &Status) -> String {
 
 fn head(status: &Status) -> String {
     let (class, state) = match (status.is_running, status.attempt) {
-        (true, Some(attempt)) if status.unanswered.is_some() => {
-            ("bad", format!("attempt {attempt} waits for partitions"))
-        }
-        (true, Some(attempt)) => ("good", format!("attempt {attempt} is running")),
+        (true, Some(attempt)) if status.unanswered.is_some() => (
+            "bad",
+            format!("attempt {attempt} waits for partitions, running"),
+        ),
+        (true, Some(attempt)) => ("good", format!("attempt {attempt}, running")),
         (_, Some(attempt)) => ("bad", format!("attempt {attempt} has ended")),
         (_, None) => ("bad", "no attempt has begun".to_owned()),
     };
@@ -92,6 +97,15 @@ fn tiles(status: &Status) -> String {
             checkpoint.map_or_else(String::new, |checkpoint| size(checkpoint.size_bytes)),
         ),
         tile(
+            "records left out",
+            count(status.left_out + status.copies),
+            format!(
+                "copies: {}, not for this job: {}",
+                count(status.copies),
+                count(status.left_out)
+            ),
+        ),
+        tile(
             "restarts of this process",
             count(status.restarts),
             format!("troubles: {}", status.troubles.len()),
@@ -136,6 +150,7 @@ fn partitions(status: &Status) -> String {
             behind.map_or_else(unknown, |behind| format!("{behind} ago")),
         ]
     };
+
     let rows = status.partitions.iter().map(row);
 
     table(
@@ -145,8 +160,8 @@ fn partitions(status: &Status) -> String {
     )
 }
 
-/// Returns the end as it is known by now: the log is read seldom, and reading may have passed its
-/// answer.
+/// Returns the end of the partition, or the position if that is greater: the end is queried seldom,
+/// and reading may have passed it since.
 fn known_end(partition: &PartitionStatus) -> Option<u64> {
     let end = partition.end_offset?;
     Some(end.max(partition.next_offset))
@@ -197,6 +212,7 @@ fn checkpoint(checkpoint: Option<&CheckpointStatus>) -> String {
             checkpoint.line
         )
     });
+
     let lost: String = lost.collect();
     let names = ["boundary", "written", "took", "parts", "entries", "size"];
 

@@ -1,25 +1,31 @@
 //! Carries out a plan, step by step. If a step fails, carries out the rollback of the plan.
 
 use std::env;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::fs::{self, File};
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
-use super::plan::{Action, Background, Plan, Step, shell};
+use super::answers::is_ready;
+use super::files::{copy, write_own};
+use super::log_end;
+use super::pid;
+use super::plan::{Action, Background, Plan, Rollback, Step, Surroundings, shell};
+use super::processes::{is_alive, pid_of};
+use super::terminal::Terminal;
 
 /// The interval of checks while waiting.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// The longest time until a killed process has ended.
+const KILL_LIMIT: Duration = Duration::from_secs(10);
 /// The interval at which a command is repeated.
 const REPEAT_EVERY: Duration = Duration::from_secs(5);
-/// The time limit of a request to the health route.
-const ANSWER_LIMIT: Duration = Duration::from_secs(2);
 
 /// The failure of a step.
 #[derive(Debug, thiserror::Error)]
@@ -30,7 +36,9 @@ pub enum StepError {
     Failed { command: String, code: String },
     #[error("{what} took longer than {} s", limit.as_secs())]
     TooLong { what: String, limit: Duration },
-    #[error("process {pid} ended before it was ready; the last line of {}: {line}", log.display())]
+    #[error("{0}")]
+    Refused(String),
+    #[error("process {pid} ended before it was ready; {} ends with: {line}", log.display())]
     Ended {
         pid: u32,
         log: PathBuf,
@@ -38,39 +46,117 @@ pub enum StepError {
     },
 }
 
+/// The failure of a plan, and the state that it leaves.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// The plan starts and ends no process of this machine, and has no rollback.
+    #[error(transparent)]
+    Failed(StepError),
+    /// The state before the plan lasts, or was restored.
+    #[error("{failure}; {state}")]
+    Undone {
+        failure: StepError,
+        state: &'static str,
+    },
+    /// The plan has no rollback.
+    #[error("{failure}; {left}")]
+    Left { failure: StepError, left: String },
+    /// The rollback failed, too.
+    #[error("{failure}; and then, to restore the former state: {second}; {left}; {mend}")]
+    NotUndone {
+        failure: StepError,
+        second: Box<StepError>,
+        left: String,
+        mend: String,
+    },
+}
+
 /// Processes that were started, each with its log.
 type Started = Vec<(Child, PathBuf)>;
 
 /// Carries out the steps. Calls `report` with the description of each before it is taken.
-pub fn carry_out(plan: &Plan, report: &mut dyn FnMut(&str)) -> Result<(), StepError> {
+pub fn carry_out(plan: &Plan, report: &mut dyn FnMut(&str)) -> Result<(), PlanError> {
     let mut started = Started::new();
     for (at, step) in plan.steps.iter().enumerate() {
         report(&step.about);
-        let Err(error) = take(step, &mut started) else {
+        let Err(failure) = take(step, &mut started) else {
             continue;
         };
 
-        let rollback = plan.rollback.as_ref();
-        if let Some(rollback) = rollback.filter(|rollback| at >= rollback.from) {
-            report(&format!("{error}; restores the former state"));
-            for step in &rollback.steps {
-                report(&step.about);
-                take(step, &mut started)?;
+        return Err(match &plan.rollback {
+            None if plan.pids().is_empty() => PlanError::Failed(failure),
+            None => PlanError::Left {
+                failure,
+                left: left(plan),
+            },
+            Some(rollback) if at < rollback.from => PlanError::Undone {
+                failure,
+                state: rollback.before,
+            },
+            Some(rollback) => {
+                if !rollback.steps.is_empty() {
+                    report(&format!("{failure}; restores the former state"));
+                }
+                undo(plan, rollback, failure, &mut started, report)
             }
-        }
-
-        return Err(error);
+        });
     }
 
     Ok(())
 }
 
+/// Carries out the rollback after `failure`. Returns the state that is left.
+fn undo(
+    plan: &Plan,
+    rollback: &Rollback,
+    failure: StepError,
+    started: &mut Started,
+    report: &mut dyn FnMut(&str),
+) -> PlanError {
+    // A process whose end led to the rollback must not fail its steps, too.
+    started.retain_mut(|(child, _)| matches!(child.try_wait(), Ok(None)));
+
+    for step in &rollback.steps {
+        report(&step.about);
+        if let Err(second) = take(step, started) {
+            return PlanError::NotUndone {
+                failure,
+                second: Box::new(second),
+                left: left(plan),
+                mend: rollback.mend.clone(),
+            };
+        }
+    }
+
+    PlanError::Undone {
+        failure,
+        state: rollback.end,
+    }
+}
+
+/// Names the processes of the plan that live, and the command that ends them.
+fn left(plan: &Plan) -> String {
+    let living = plan.pids().into_iter().filter_map(pid_of);
+    let living: Vec<String> = living.map(|pid| pid.as_raw_nonzero().to_string()).collect();
+    if living.is_empty() {
+        return "no process of the job runs".to_owned();
+    }
+
+    format!(
+        "the processes with the ids {} still run: `kill -KILL -- -{}` ends them, and the next start goes on from the last \
+         checkpoint",
+        living.join(", "),
+        living.join(" -")
+    )
+}
+
 fn take(step: &Step, started: &mut Started) -> Result<(), StepError> {
     match &step.action {
         Action::Run(command) => run(&mut program(command), command),
-        Action::RunWith { command, variables } => {
-            run(program(command).envs(variables.iter()), command)
-        }
+        Action::RunWith {
+            command,
+            surroundings,
+        } => run(surround(&mut program(command), surroundings), command),
         Action::RunUnless { check, write } => {
             let mut question = program(check);
             question.stdout(Stdio::null()).stderr(Stdio::null());
@@ -79,7 +165,17 @@ fn take(step: &Step, started: &mut Started) -> Result<(), StepError> {
                 false => run(&mut program(write), write),
             }
         }
-        Action::RunUntil { command, limit } => run_until(command, *limit),
+        Action::RunUntil { command, limit } => run_until(command, *limit, started),
+        Action::Each {
+            list,
+            command,
+            none,
+        } => each(list, command, none.as_deref()),
+        Action::Absent { list, reason } => match lines(list)?.join(" ") {
+            found if found.is_empty() => Ok(()),
+            found => Err(StepError::Refused(reason.replace("{}", &found))),
+        },
+        Action::Gone { list, limit } => await_none(list, *limit),
         Action::Copy { from, to } => copy(from, to).map_err(in_step(&to.display().to_string())),
         Action::Record { path, installed } => {
             let text = serde_json::to_string_pretty(installed).unwrap_or_default();
@@ -88,14 +184,37 @@ fn take(step: &Step, started: &mut Started) -> Result<(), StepError> {
         Action::Script { path, content } => {
             write_own(path, content).map_err(in_step(&path.display().to_string()))
         }
+        Action::Hidden { path, content, .. } => {
+            write_own(path, &content.0).map_err(in_step(&path.display().to_string()))
+        }
         Action::Start(background) => {
             let child = start(background).map_err(in_step(&background.command[0]))?;
             started.push((child, background.log.clone()));
             Ok(())
         }
         Action::Stop { pids, limit } => stop(pids, *limit, started),
+        Action::End { pids, limit } => end(pids, *limit, started),
+        Action::Free { addresses } => addresses.iter().try_for_each(free),
         Action::Ready { address, limit } => await_ready(*address, *limit, started),
     }
+}
+
+/// Gives a program the surroundings of its job, and none of the other variables of this terminal.
+fn surround<'a>(program: &'a mut Command, surroundings: &Surroundings) -> &'a mut Command {
+    let Terminal { folder, inherited } = &surroundings.terminal;
+    let values = inherited
+        .iter()
+        .filter_map(|name| Some((name, env::var_os(name)?)));
+    program
+        .env_clear()
+        .envs(values)
+        .envs(surroundings.variables.iter());
+
+    if !folder.as_os_str().is_empty() {
+        program.current_dir(folder);
+    }
+
+    program
 }
 
 fn in_step(what: &str) -> impl FnOnce(io::Error) -> StepError + use<> {
@@ -120,14 +239,65 @@ fn run(program: &mut Command, command: &[String]) -> Result<(), StepError> {
     })
 }
 
-fn run_until(command: &[String], limit: Duration) -> Result<(), StepError> {
-    let deadline = Instant::now() + limit;
-    loop {
+/// Returns the lines that a command prints.
+fn lines(command: &[String]) -> Result<Vec<String>, StepError> {
+    let mut listing = program(command);
+    let output = listing.stderr(Stdio::inherit()).output();
+    let output = output.map_err(in_step(&command[0]))?;
+    if !output.status.success() {
+        return Err(StepError::Failed {
+            command: shell(command),
+            code: output.status.to_string(),
+        });
+    }
+
+    let text = String::from_utf8_lossy(&output.stdout);
+    Ok(text.lines().map(str::to_owned).collect())
+}
+
+/// Runs a command for each line of a list, in order.
+fn each(list: &[String], command: &[String], none: Option<&str>) -> Result<(), StepError> {
+    let lines = lines(list)?;
+    if let Some(none) = none.filter(|_| lines.is_empty()) {
+        return Err(StepError::Refused(none.to_owned()));
+    }
+
+    for line in &lines {
+        let word = |word: &String| if word == "{}" { line } else { word }.clone();
+        let command: Vec<String> = command.iter().map(word).collect();
+        run(&mut program(&command), &command)?;
+    }
+
+    Ok(())
+}
+
+fn run_until(command: &[String], limit: Duration, started: &mut Started) -> Result<(), StepError> {
+    repeat(command, limit, || {
+        all_live(started)?;
         let mut question = program(command);
         question.stdout(Stdio::null()).stderr(Stdio::null());
-        if question.status().map_err(in_step(&command[0]))?.success() {
-            return Ok(());
-        }
+        let status = question.status().map_err(in_step(&command[0]))?;
+        Ok(status.success())
+    })
+}
+
+/// Waits until a list that succeeds prints no line.
+fn await_none(list: &[String], limit: Duration) -> Result<(), StepError> {
+    repeat(list, limit, || match lines(list) {
+        Ok(lines) => Ok(lines.is_empty()),
+        Err(StepError::Failed { .. }) => Ok(false),
+        Err(error) => Err(error),
+    })
+}
+
+/// Repeats a question about `command` until its answer is yes.
+fn repeat(
+    command: &[String],
+    limit: Duration,
+    mut is_so: impl FnMut() -> Result<bool, StepError>,
+) -> Result<(), StepError> {
+    let deadline = Instant::now() + limit;
+    while !is_so()? {
         if Instant::now() > deadline {
             return Err(StepError::TooLong {
                 what: shell(command),
@@ -136,37 +306,7 @@ fn run_until(command: &[String], limit: Duration) -> Result<(), StepError> {
         }
         thread::sleep(REPEAT_EVERY);
     }
-}
-
-/// Copies a file to a path that contains the hash of its content. A file with that path has the same content, so it is not
-/// written again.
-fn copy(from: &Path, to: &Path) -> io::Result<()> {
-    if to.exists() {
-        return Ok(());
-    }
-    fs::create_dir_all(to.parent().unwrap_or(Path::new("/")))?;
-
-    // A copy that was interrupted never has the final path.
-    let partial = to.with_extension(format!("partial-{}", std::process::id()));
-    fs::copy(from, &partial)?;
-    fs::set_permissions(&partial, fs::Permissions::from_mode(0o755))?;
-    fs::rename(partial, to)
-}
-
-/// Writes a file that only its owner may read.
-fn write_own(path: &Path, text: &str) -> io::Result<()> {
-    fs::create_dir_all(path.parent().unwrap_or(Path::new("/")))?;
-    let partial = path.with_extension("partial");
-
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&partial)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(partial, path)
+    Ok(())
 }
 
 /// Starts a program in a session of its own, so that the end of a terminal does not reach it.
@@ -177,71 +317,99 @@ fn start(background: &Background) -> io::Result<Child> {
         .mode(0o600)
         .open(&background.log)?;
 
-    // Only the variables of the job are passed on, and none of this terminal's settings.
     let mut program = Command::new("setsid");
-    for (name, _) in env::vars_os() {
-        if name.to_string_lossy().starts_with("TIDEMARK_") {
-            program.env_remove(name);
-        }
-    }
+    program.args(&background.command);
 
-    let child = program
-        .args(&background.command)
-        .envs(background.variables.iter())
+    let child = surround(&mut program, &background.surroundings)
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
         .stderr(log)
         .spawn()?;
 
-    write_own(&background.pid, &child.id().to_string())?;
+    pid::write(&background.pid, child.id())?;
     Ok(child)
 }
 
+/// Ends the processes by SIGTERM.
 fn stop(pids: &[PathBuf], limit: Duration, started: &mut Started) -> Result<(), StepError> {
-    let deadline = Instant::now() + limit;
     let running: Vec<Pid> = pids.iter().filter_map(|file| pid_of(file)).collect();
     for pid in &running {
-        // The signal cannot be sent to a process that has drained and ended meanwhile.
-        if let Err(error) = kill_process(*pid, Signal::TERM)
-            && is_alive(*pid)
-        {
-            return Err(in_step("cannot end the job's process")(error.into()));
-        }
+        signal(*pid, kill_process(*pid, Signal::TERM))?;
     }
 
+    if !await_end(&running, limit, started)? {
+        return Err(StepError::TooLong {
+            what: "the drain of the job".to_owned(),
+            limit,
+        });
+    }
+
+    forget(pids)
+}
+
+/// Ends the processes, and kills those that take longer than `limit`.
+fn end(pids: &[PathBuf], limit: Duration, started: &mut Started) -> Result<(), StepError> {
+    match stop(pids, limit, started) {
+        Err(StepError::TooLong { .. }) => {}
+        ended => return ended,
+    }
+
+    // Each process leads a group of its own, which contains its children.
+    let running: Vec<Pid> = pids.iter().filter_map(|file| pid_of(file)).collect();
+    for pid in &running {
+        signal(*pid, kill_process_group(*pid, Signal::KILL))?;
+    }
+
+    if !await_end(&running, KILL_LIMIT, started)? {
+        return Err(StepError::TooLong {
+            what: "the end of the killed processes".to_owned(),
+            limit: KILL_LIMIT,
+        });
+    }
+
+    forget(pids)
+}
+
+/// Fails if the signal was not sent, unless the process has ended meanwhile.
+fn signal(pid: Pid, sent: rustix::io::Result<()>) -> Result<(), StepError> {
+    match sent {
+        Err(error) if is_alive(pid) => Err(in_step("cannot end the job's process")(error.into())),
+        _ => Ok(()),
+    }
+}
+
+/// Waits until the processes have ended. Returns whether they have within `limit`.
+fn await_end(running: &[Pid], limit: Duration, started: &mut Started) -> Result<bool, StepError> {
+    let deadline = Instant::now() + limit;
     while running.iter().any(|pid| is_alive(*pid)) {
-        for (child, _) in started.iter_mut() {
-            // A child of this process remains in the process table until it is waited for.
-            child
-                .try_wait()
-                .map_err(in_step("cannot wait for the job's process"))?;
-        }
         if Instant::now() > deadline {
-            return Err(StepError::TooLong {
-                what: "the drain of the job".to_owned(),
-                limit,
-            });
+            return Ok(false);
         }
         thread::sleep(LOOK_EVERY);
     }
 
     // These processes ended on request: `await_ready` must not report them as failed.
     started.retain_mut(|(child, _)| matches!(child.try_wait(), Ok(None)));
+    Ok(true)
+}
+
+fn forget(pids: &[PathBuf]) -> Result<(), StepError> {
     for file in pids.iter().filter(|file| file.exists()) {
         fs::remove_file(file).map_err(in_step(&file.display().to_string()))?;
     }
     Ok(())
 }
 
-/// Reads a process id from a file. Returns none if there is no such file or process.
-pub fn pid_of(file: &Path) -> Option<Pid> {
-    let text = fs::read_to_string(file).ok()?;
-    let pid = Pid::from_raw(text.trim().parse().ok()?)?;
-    is_alive(pid).then_some(pid)
-}
-
-fn is_alive(pid: Pid) -> bool {
-    test_kill_process(pid).is_ok()
+/// Fails if a program listens at the address: its answers would be taken for those of the job.
+fn free(address: &SocketAddr) -> Result<(), StepError> {
+    match TcpListener::bind(address) {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => Err(StepError::Refused(format!(
+            "another program listens at {address}, where this job serves its status: end it, or name another \
+             --status-address; each process takes the next port"
+        ))),
+        Err(error) => Err(in_step(&format!("cannot listen at {address}"))(error)),
+        Ok(_) => Ok(()),
+    }
 }
 
 fn await_ready(
@@ -251,19 +419,7 @@ fn await_ready(
 ) -> Result<(), StepError> {
     let deadline = Instant::now() + limit;
     while !is_ready(address) {
-        for (child, log) in started.iter_mut() {
-            if child
-                .try_wait()
-                .map_err(in_step("cannot wait for the job's process"))?
-                .is_some()
-            {
-                return Err(StepError::Ended {
-                    pid: child.id(),
-                    line: last_line(log),
-                    log: log.clone(),
-                });
-            }
-        }
+        all_live(started)?;
         if Instant::now() > deadline {
             return Err(StepError::TooLong {
                 what: format!("the job at {address} to be ready"),
@@ -272,30 +428,24 @@ fn await_ready(
         }
         thread::sleep(LOOK_EVERY);
     }
+
     Ok(())
 }
 
-/// Returns whether the job at this address is ready.
-pub fn is_ready(address: SocketAddr) -> bool {
-    health(address).is_ok_and(|answer| {
-        answer.starts_with("HTTP/1.1 200") || answer.starts_with("HTTP/1.0 200")
-    })
-}
-
-/// Returns the reply of the health route.
-fn health(address: SocketAddr) -> io::Result<String> {
-    let mut stream = TcpStream::connect_timeout(&address, ANSWER_LIMIT)?;
-    stream.set_read_timeout(Some(ANSWER_LIMIT))?;
-    write!(
-        stream,
-        "GET /health/ready HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
-    )?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    Ok(answer)
-}
-
-fn last_line(log: &Path) -> String {
-    let text = fs::read_to_string(log).unwrap_or_default();
-    text.lines().last().unwrap_or_default().to_owned()
+/// Fails if a process that was started has ended.
+fn all_live(started: &mut Started) -> Result<(), StepError> {
+    for (child, log) in started.iter_mut() {
+        let ended = child.try_wait();
+        if ended
+            .map_err(in_step("cannot wait for the job's process"))?
+            .is_some()
+        {
+            return Err(StepError::Ended {
+                pid: child.id(),
+                line: log_end::reason(log),
+                log: log.clone(),
+            });
+        }
+    }
+    Ok(())
 }

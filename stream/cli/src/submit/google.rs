@@ -1,22 +1,31 @@
-//! A job on Google Cloud: on machines of its own (`gce`), or as a YARN application of a Dataproc cluster (`dataproc`). The
-//! program's bootstrap scripts are those that Terraform uses, too.
+//! A job on Google Cloud, whether on machines of its own (`gce`) or as a YARN application of a Dataproc cluster (`dataproc`):
+//! its description, its variables and its objects. The program's bootstrap scripts are those that Terraform uses, too.
 //!
-//! The program and its scripts lie in a bucket, each under the hash of its content, and are created once.
+//! The program, its scripts and the job's description lie in a bucket, each under the hash of its content, and are created
+//! once. Each machine, and each entry of Dataproc, has the URL of the description, so that any machine can find the job again.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use super::local::Release;
-use super::plan::{Action, Plan, Step, words};
+use serde::{Deserialize, Serialize};
+
+use super::plan::{Action, Step, words};
+use super::release::{Release, hash};
 use super::variables::Variables;
-use super::yarn::{self, Application};
 
-/// How long machines may take to start and a job to be ready.
-const READY_LIMIT: Duration = Duration::from_secs(600);
-/// Where a machine serves the job's status.
-const STATUS_PORT: u16 = 5006;
-/// Where the processes listen for each other.
-const CLUSTER_PORT: u16 = 5110;
+/// The port on which a process serves the job's status.
+pub const STATUS_PORT: u16 = 5006;
+/// The port on which the processes listen for each other.
+pub const CLUSTER_PORT: u16 = 5110;
+/// The name of the object that describes a job.
+pub const DESCRIPTION: &str = "job.json";
+/// The variables that run.sh makes itself.
+const MADE: [&str; 5] = [
+    "TIDEMARK_PROPERTIES",
+    "TIDEMARK_CLUSTER_SECRET",
+    "TIDEMARK_PROCESS",
+    "TIDEMARK_PROCESSES",
+    "TIDEMARK_HOSTS",
+];
 
 /// The scripts by which a job starts on Google Cloud.
 ///
@@ -41,14 +50,15 @@ const CLUSTER_PORT: u16 = 5110;
 pub struct Bootstrap {
     /// Starts one process: fetches the password, and finds the other processes.
     pub run: &'static str,
-    /// Prepares a machine; a template whose holes are `${release}`, `${run}`, `${environment}`, `${hosts}` and `${unit}`.
+    /// Prepares a machine; a template whose placeholders are `${release}`, `${run}`, `${environment}`, `${hosts}` and
+    /// `${unit}`.
     pub startup: &'static str,
     /// The unit of systemd.
     pub unit: &'static str,
 }
 
-/// Where a job is, and who it is there.
-#[derive(Clone, Debug, clap::Args)]
+/// The project, region and bucket of a job on Google Cloud, and its user of Kafka.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, clap::Args)]
 #[group(skip)]
 pub struct CloudFlags {
     /// Project of Google Cloud
@@ -77,22 +87,8 @@ pub struct CloudFlags {
     pub kafka_user: String,
 }
 
-/// A job to be submitted.
-#[derive(Clone, Debug)]
-pub struct CloudJob<'a> {
-    pub name: &'a str,
-    pub release: &'a Release,
-    pub run: &'a Release,
-    /// The content of `run`.
-    pub script: &'static str,
-    pub processes: u16,
-    pub workers: u16,
-    pub variables: Variables,
-    pub cloud: &'a CloudFlags,
-}
-
 /// The machines of a job.
-#[derive(Clone, Debug, clap::Args)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, clap::Args)]
 #[group(skip)]
 pub struct MachineFlags {
     /// Zone of the machines
@@ -112,21 +108,8 @@ pub struct MachineFlags {
     pub service_account: String,
 }
 
-/// Where the machines of a job are.
-#[derive(Clone, Debug, clap::Args)]
-#[group(skip)]
-pub struct ZoneFlags {
-    /// Project of Google Cloud
-    #[arg(long, env = "CLOUDSDK_CORE_PROJECT", value_name = "PROJECT")]
-    pub project: String,
-
-    /// Zone of the machines
-    #[arg(long, default_value = "europe-west3-a", value_name = "ZONE")]
-    pub zone: String,
-}
-
 /// The cluster that runs a job.
-#[derive(Clone, Debug, clap::Args)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, clap::Args)]
 #[group(skip)]
 pub struct ClusterFlags {
     /// Dataproc cluster
@@ -138,69 +121,122 @@ pub struct ClusterFlags {
     pub memory_mb: u32,
 }
 
-impl CloudJob<'_> {
-    fn url(&self, release: &Release, name: &str) -> String {
+/// The description of a job. It contains no secret.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct CloudJob<P> {
+    pub name: String,
+    /// The hash of its program.
+    pub release: String,
+    /// The hash of run.sh.
+    pub run: String,
+    /// The hash of the machines' start-up script, if it has one.
+    pub startup: Option<String>,
+    pub processes: u16,
+    pub variables: Variables,
+    pub cloud: CloudFlags,
+    /// Its machines, or its cluster.
+    pub place: P,
+}
+
+impl<P: Clone + Serialize> CloudJob<P> {
+    /// Returns the job with another size.
+    pub fn resized(&self, processes: Option<u16>, workers: Option<u16>) -> Self {
+        let mut resized = self.clone();
+        resized.processes = processes.unwrap_or(self.processes);
+        if let Some(workers) = workers {
+            resized
+                .variables
+                .set("TIDEMARK_WORKERS", workers.to_string());
+        }
+        resized
+    }
+
+    /// Returns the URL of a content of the job.
+    pub fn url(&self, hash: &str, name: &str) -> String {
         let bucket = self.cloud.releases.trim_end_matches('/');
-        format!("{bucket}/{}/{name}", release.hash)
+        format!("{bucket}/{hash}/{name}")
     }
 
-    fn program_url(&self) -> String {
-        self.url(self.release, "order-analytics")
+    pub fn program_url(&self) -> String {
+        self.url(&self.release, "order-analytics")
     }
 
-    fn run_url(&self) -> String {
-        self.url(self.run, "run.sh")
+    pub fn run_url(&self) -> String {
+        self.url(&self.run, "run.sh")
     }
 
-    fn upload(&self, release: &Release, name: &str) -> Step {
-        let url = self.url(release, name);
-        let file = release.program.display().to_string();
-        let check = words(["gcloud", "storage", "objects", "describe", &url]);
+    /// Returns the URL of the description.
+    pub fn description_url(&self) -> String {
+        self.url(&hash(self.description().as_bytes()), DESCRIPTION)
+    }
+
+    fn description(&self) -> String {
+        serde_json::to_string_pretty(self).unwrap_or_default()
+    }
+
+    /// Returns the steps that upload the program and run.sh.
+    pub fn uploads(&self, release: &Release, bootstrap: &Bootstrap, folder: &Path) -> Vec<Step> {
+        let mut steps = vec![self.upload(&release.program, &self.program_url())];
+        steps.extend(self.written(folder, &self.run_url(), bootstrap.run));
+        steps
+    }
+
+    /// Returns the steps that upload the description.
+    pub fn describes(&self, folder: &Path) -> [Step; 2] {
+        self.written(folder, &self.description_url(), &self.description())
+    }
+
+    /// Returns the steps that write a content to a file of this machine, and upload it.
+    pub fn written(&self, folder: &Path, url: &str, content: &str) -> [Step; 2] {
+        let name = url.rsplit('/').next().unwrap_or_default();
+        let path = scripts_folder(folder).join(name);
+        let write = Action::Script {
+            path: path.clone(),
+            content: content.to_owned(),
+        };
+        [
+            Step::new(format!("writes {name}"), write),
+            self.upload(&path, url),
+        ]
+    }
+
+    fn upload(&self, file: &Path, url: &str) -> Step {
+        let name = url.rsplit('/').next().unwrap_or_default();
+        let project = format!("--project={}", self.cloud.project);
+        let check = words(["gcloud", "storage", "objects", "describe", url, &project]);
         let write = words([
             "gcloud",
             "storage",
             "cp",
             "--if-generation-match=0",
-            &file,
-            &url,
+            &project,
+            &file.display().to_string(),
+            url,
         ]);
+
         Step::new(
             format!("uploads {name} under the hash of its content, once"),
             Action::RunUnless { check, write },
         )
     }
 
-    fn uploads(&self) -> Vec<Step> {
-        let write = Action::Script {
-            path: self.run.program.clone(),
-            content: self.script.to_owned(),
-        };
-        vec![
-            self.upload(self.release, "order-analytics"),
-            Step::new("writes run.sh, which starts a process", write),
-            self.upload(self.run, "run.sh"),
-        ]
+    pub fn checkpoints(&self) -> &str {
+        self.variables
+            .get("TIDEMARK_CHECKPOINTS")
+            .unwrap_or_default()
     }
 
     /// The variables of a process, with those that run.sh reads.
-    fn environment(&self) -> Variables {
+    pub fn environment(&self) -> Variables {
         let mut variables = self.variables.clone();
-        // run.sh makes these itself.
-        for made in [
-            "TIDEMARK_PROPERTIES",
-            "TIDEMARK_CLUSTER_SECRET",
-            "TIDEMARK_PROCESS",
-            "TIDEMARK_PROCESSES",
-            "TIDEMARK_HOSTS",
-        ] {
-            variables.remove(made);
-        }
-        let checkpoints = variables.get("TIDEMARK_CHECKPOINTS").unwrap_or_default();
-        let bucket = checkpoints.trim_start_matches("gs://").split('/').next();
+        let bucket = self
+            .checkpoints()
+            .trim_start_matches("gs://")
+            .split('/')
+            .next();
         let rendezvous = format!("{}/{}-rendezvous", bucket.unwrap_or_default(), self.name);
 
-        variables.set("TIDEMARK_JOB", self.name);
-        variables.set("TIDEMARK_WORKERS", self.workers.to_string());
+        variables.set("TIDEMARK_JOB", &self.name);
         variables.set("TIDEMARK_STATUS_ADDRESS", format!("0.0.0.0:{STATUS_PORT}"));
         variables.set_default("TIDEMARK_LOG", "info");
         variables.set("TIDEMARK_LOG_FORMAT", "json");
@@ -211,214 +247,31 @@ impl CloudJob<'_> {
             "JOB_SECRET",
             format!("{}/versions/latest", self.cloud.secret),
         );
+
         variables.set("JOB_RENDEZVOUS", rendezvous);
         variables
     }
 }
 
-fn machine(job: &str, number: u16) -> String {
-    format!("{job}-{number}")
-}
-
-/// Fills the holes of the start-up script, in the way of Terraform's `templatefile`.
-fn startup(bootstrap: &Bootstrap, job: &CloudJob<'_>) -> String {
-    let machines =
-        (0..job.processes).map(|number| format!("{}:{CLUSTER_PORT}", machine(job.name, number)));
-    let hosts: Vec<String> = machines.collect();
-    let environment: Vec<String> = job
-        .environment()
-        .iter()
-        .map(|(name, value)| format!("{name}={value}"))
-        .collect();
-
-    let filled = [
-        ("${release}", job.program_url()),
-        ("${run}", job.run_url()),
-        ("${environment}", environment.join("\n")),
-        ("${hosts}", hosts.join(",")),
-        ("${unit}", bootstrap.unit.to_owned()),
-    ];
-    // Variables of the shell are written with a second dollar, `$${NAME}`, and are not filled in.
-    let mut script = bootstrap.startup.replace("$${", "\u{0}");
-    for (hole, value) in filled {
-        script = script.replace(hole, &value);
+/// Returns the variables of a job without those that run.sh makes itself, which may be secret.
+pub fn described(mut variables: Variables) -> Variables {
+    for made in MADE {
+        variables.remove(made);
     }
-    script.replace('\u{0}', "${")
+    variables
 }
 
-pub fn submit_gce(
-    job: &CloudJob<'_>,
-    machines: &MachineFlags,
-    bootstrap: &Bootstrap,
-    folder: &Path,
-) -> Plan {
-    let script = folder.join("startup.sh");
-    let mut steps = job.uploads();
-    steps.push(Step::new(
-        "writes the machines' start-up script",
-        Action::Script {
-            path: script.clone(),
-            content: startup(bootstrap, job),
-        },
-    ));
-    steps.extend((0..job.processes).map(|number| create_machine(job, machines, number, &script)));
-    steps.extend((0..job.processes).map(|number| {
-        let name = machine(job.name, number);
-        let question = format!("curl -sf localhost:{STATUS_PORT}/health/ready");
-        Step::new(
-            format!("waits until the job on {name} works"),
-            Action::RunUntil {
-                command: ssh(&job.cloud.project, &machines.zone, &name, &question),
-                limit: READY_LIMIT,
-            },
-        )
-    }));
-
-    let first = machine(job.name, 0);
-    Plan {
-        steps,
-        rollback: None,
-        end: "the job runs".to_owned(),
-        look: vec![
-            (
-                "status",
-                format!(
-                    "gcloud compute ssh {first} --tunnel-through-iap -- -L {STATUS_PORT}:localhost:{STATUS_PORT}, then http://localhost:{STATUS_PORT}"
-                ),
-            ),
-            ("logs", format!("journalctl -u order-analytics on {first}")),
-            (
-                "checkpoints",
-                job.variables
-                    .get("TIDEMARK_CHECKPOINTS")
-                    .unwrap_or_default()
-                    .to_owned(),
-            ),
-        ],
-    }
+/// Returns a command that prints an object.
+pub fn cat(url: &str, project: &str) -> Vec<String> {
+    words(
+        ["gcloud", "storage", "cat", url]
+            .map(str::to_owned)
+            .into_iter()
+            .chain([format!("--project={project}")]),
+    )
 }
 
-fn create_machine(job: &CloudJob<'_>, machines: &MachineFlags, number: u16, script: &Path) -> Step {
-    let name = machine(job.name, number);
-    let command = words([
-        "gcloud".to_owned(),
-        "compute".to_owned(),
-        "instances".to_owned(),
-        "create".to_owned(),
-        name.clone(),
-        format!("--project={}", job.cloud.project),
-        format!("--zone={}", machines.zone),
-        format!("--machine-type={}", machines.machine_type),
-        format!("--subnet={}", machines.subnet),
-        "--no-address".to_owned(),
-        "--image-family=debian-12".to_owned(),
-        "--image-project=debian-cloud".to_owned(),
-        "--shielded-secure-boot".to_owned(),
-        format!("--service-account={}", machines.service_account),
-        "--scopes=cloud-platform".to_owned(),
-        format!("--labels=tidemark-job={}", job.name),
-        format!("--metadata=process={number},enable-oslogin=true,serial-port-logging-enable=true"),
-        format!("--metadata-from-file=startup-script={}", script.display()),
-    ]);
-    Step::new(format!("creates the machine {name}"), Action::Run(command))
-}
-
-fn ssh(project: &str, zone: &str, machine: &str, command: &str) -> Vec<String> {
-    words([
-        "gcloud".to_owned(),
-        "compute".to_owned(),
-        "ssh".to_owned(),
-        machine.to_owned(),
-        format!("--project={project}"),
-        format!("--zone={zone}"),
-        "--tunnel-through-iap".to_owned(),
-        format!("--command={command}"),
-    ])
-}
-
-/// Drains the job on its machines, and deletes them.
-pub fn cancel_gce(ZoneFlags { project, zone }: &ZoneFlags, job: &str, processes: u16) -> Plan {
-    let names: Vec<String> = (0..processes).map(|number| machine(job, number)).collect();
-    let mut steps: Vec<Step> = names
-        .iter()
-        .map(|name| {
-            let stop = "sudo systemctl stop order-analytics";
-            Step::run(
-                format!("drains the job on {name}, with a last checkpoint"),
-                ssh(project, zone, name, stop),
-            )
-        })
-        .collect();
-
-    let mut delete = words(["gcloud", "compute", "instances", "delete", "--quiet"]);
-    delete.push(format!("--project={project}"));
-    delete.push(format!("--zone={zone}"));
-    delete.extend(names);
-    steps.push(Step::run("deletes the machines", delete));
-    Plan {
-        steps,
-        end: "the job has drained and ended; its next start goes on from its last checkpoint"
-            .to_owned(),
-        ..Plan::default()
-    }
-}
-
-pub fn submit_dataproc(job: &CloudJob<'_>, cluster: &ClusterFlags) -> Plan {
-    let application = Application {
-        name: job.name,
-        jar: yarn::DATAPROC_JAR,
-        processes: job.processes,
-        workers: job.workers,
-        memory_mb: cluster.memory_mb,
-        variables: job.environment(),
-    };
-    let mut command = words([
-        "gcloud".to_owned(),
-        "dataproc".to_owned(),
-        "jobs".to_owned(),
-        "submit".to_owned(),
-        "hadoop".to_owned(),
-        format!("--project={}", job.cloud.project),
-        format!("--region={}", job.cloud.region),
-        format!("--cluster={}", cluster.cluster),
-        format!("--class={}", yarn::CLIENT),
-        format!("--jars=file://{}", yarn::DATAPROC_JAR),
-        format!("--files={},{}", job.program_url(), job.run_url()),
-        format!("--labels=tidemark-job={}", job.name),
-        "--max-failures-per-hour=10".to_owned(),
-        "--max-failures-total=240".to_owned(),
-        "--async".to_owned(),
-        "--".to_owned(),
-    ]);
-    command.extend(application.arguments());
-
-    let mut steps = job.uploads();
-    steps.push(Step::run("submits the YARN application", command));
-    let filter = format!("labels.tidemark-job={} AND status.state=ACTIVE", job.name);
-    Plan {
-        steps,
-        end: "Dataproc has the job".to_owned(),
-        look: vec![
-            (
-                "status",
-                format!(
-                    "gcloud dataproc jobs list --region={} --filter='{filter}'",
-                    job.cloud.region
-                ),
-            ),
-            (
-                "checkpoints",
-                job.variables
-                    .get("TIDEMARK_CHECKPOINTS")
-                    .unwrap_or_default()
-                    .to_owned(),
-            ),
-        ],
-        ..Plan::default()
-    }
-}
-
-/// The name under which scripts of a job are written on this machine.
+/// Returns the folder to which scripts of a job are written on this machine.
 pub fn scripts_folder(state: &Path) -> PathBuf {
     state.join("scripts")
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! {folder}/releases/{hash}     programs, each named by its content
-//! {folder}/job.json            the installed release, number of processes and variables
+//! {folder}/job.json            the installed release, number of processes, variables, and names of secrets from the terminal
 //! {folder}/process-{n}.pid, process-{n}.log
 //! {folder}/checkpoints/        unless --checkpoints names another place
 //! ```
@@ -11,14 +11,20 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::plan::{Action, Background, Plan, Rollback, Step, words};
-use super::variables::{Installed, Variables};
+use super::installed::Installed;
+use super::plan::{Action, Background, Plan, Rollback, Step, Surroundings, quoted, words};
+use super::release::Release;
+use super::variables::Variables;
 use crate::status::PORT;
 
 /// The longest time from the start of a job until it is ready.
 pub const READY_LIMIT: Duration = Duration::from_secs(120);
-/// The longest time that a job may take to drain.
-pub const STOP_LIMIT: Duration = Duration::from_secs(60);
+/// The time that a job has to drain beyond its own limit, after which its supervisor kills it.
+const STOP_MARGIN: Duration = Duration::from_secs(30);
+/// The time to drain of a job that sets no limit.
+const STOP_LIMIT: Duration = Duration::from_secs(60);
+/// The time that processes have to end in a rollback, before they are killed.
+const END_LIMIT: Duration = Duration::from_secs(10);
 /// The status address of process 0, if `TIDEMARK_STATUS_ADDRESS` is not set.
 const STATUS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), PORT);
 
@@ -26,13 +32,14 @@ const STATUS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), PORT
 #[derive(Clone, Debug)]
 pub struct Folder(pub PathBuf);
 
-/// A version of the job's program.
-#[derive(Clone, Debug)]
-pub struct Release {
-    /// The path of the program to be installed.
-    pub program: PathBuf,
-    /// The hash of its content.
-    pub hash: String,
+/// A job that is to replace the one that runs.
+pub struct Replacement<'a> {
+    /// Its program, if it is another one.
+    pub release: Option<&'a Release>,
+    pub old: &'a Installed,
+    pub new: &'a Installed,
+    /// The number of processes that may be running: more than `old` has if an earlier replacement failed.
+    pub running: u16,
 }
 
 impl Folder {
@@ -77,20 +84,33 @@ impl Folder {
             self.examine(installed),
             self.record_step(installed),
         ];
+
+        let from = steps.len();
         steps.extend(self.start(installed));
+
+        let rollback = Rollback {
+            from,
+            steps: vec![self.end(installed.processes)],
+            before: "nothing was started",
+            end: "the processes that had started are ended",
+            mend: format!(
+                "`cancel local {}` ends the processes",
+                self.named(installed)
+            ),
+        };
 
         Plan {
             steps,
-            rollback: None,
+            rollback: Some(rollback),
             end: "the job runs".to_owned(),
             look: self.look(installed),
         }
     }
 
-    /// Stops the job with a last checkpoint.
-    pub fn cancel(&self, installed: &Installed) -> Plan {
+    /// Stops the job with a last checkpoint. `running` processes may be running.
+    pub fn cancel(&self, installed: &Installed, running: u16) -> Plan {
         Plan {
-            steps: vec![self.stop(installed)],
+            steps: vec![self.stop(installed, running)],
             end: "the job has drained and ended; its next start goes on from its last checkpoint"
                 .to_owned(),
             look: vec![("checkpoints", self.checkpoints(installed))],
@@ -98,28 +118,52 @@ impl Folder {
         }
     }
 
-    /// Stops the job with a last checkpoint, and starts it with another program or number of processes. If the new job
-    /// does not become ready, the rollback starts the old one again.
-    pub fn replace(&self, release: Option<&Release>, old: &Installed, new: &Installed) -> Plan {
-        let mut steps: Vec<Step> = release
-            .map(|release| self.copy(release))
-            .into_iter()
-            .collect();
-        steps.push(self.stop(old));
+    /// Stops the job with a last checkpoint, and starts it with another program or number of processes. If the job does
+    /// not drain, or the new one does not become ready, the rollback starts the old one again.
+    pub fn replace(&self, replacement: &Replacement<'_>) -> Plan {
+        let Replacement {
+            release,
+            old,
+            new,
+            running,
+        } = *replacement;
 
+        let copy = release.map(|release| self.copy(release));
+        let mut steps: Vec<Step> = copy.into_iter().collect();
+        // Some processes may have drained before the step fails.
         let from = steps.len();
+        steps.push(self.stop(old, running));
         steps.push(self.record_step(new));
         steps.extend(self.start(new));
 
-        let mut back = vec![self.stop(new), self.record_step(old)];
+        // The record comes first, so that it is that of the job which is to run, even if a later step fails.
+        let mut back = vec![self.record_step(old), self.end(running.max(new.processes))];
         back.extend(self.start(old));
+
+        let rollback = Rollback {
+            from,
+            steps: back,
+            before: "the job runs as before",
+            end: "the former job runs again",
+            mend: format!(
+                "`rescale local {}` starts the former job again from its last checkpoint",
+                self.named(old)
+            ),
+        };
 
         Plan {
             steps,
-            rollback: Some(Rollback { from, steps: back }),
+            rollback: Some(rollback),
             end: "the job goes on from its last checkpoint".to_owned(),
             look: self.look(new),
         }
+    }
+
+    /// Returns the flags that name the job.
+    fn named(&self, installed: &Installed) -> String {
+        let job = installed.variables.get("TIDEMARK_JOB").unwrap_or_default();
+        let folder = self.0.display().to_string();
+        format!("--job {} --folder {}", quoted(job), quoted(&folder))
     }
 
     fn copy(&self, release: &Release) -> Step {
@@ -137,7 +181,10 @@ impl Folder {
         let program = self.program(&installed.release);
         let action = Action::RunWith {
             command: words([program.display().to_string(), "doctor".to_owned()]),
-            variables: installed.variables.clone(),
+            surroundings: Surroundings {
+                variables: installed.variables.clone(),
+                terminal: installed.terminal.clone(),
+            },
         };
         Step::new("examines the servers that the job needs", action)
     }
@@ -157,29 +204,39 @@ impl Folder {
         let program = self.program(&installed.release).display().to_string();
         let processes = 0..installed.processes;
 
-        let mut steps: Vec<Step> = processes
-            .clone()
-            .map(|process| {
-                let mut variables = installed.variables.clone();
-                variables.set("TIDEMARK_PROCESSES", installed.processes.to_string());
-                variables.set("TIDEMARK_PROCESS", process.to_string());
-                variables.set(
-                    "TIDEMARK_STATUS_ADDRESS",
-                    status(installed, process).to_string(),
-                );
+        let addresses = processes.clone().map(|process| status(installed, process));
+        let free = Action::Free {
+            addresses: addresses.collect(),
+        };
+        let mut steps = vec![Step::new(
+            "examines that no other program listens where the job serves its status",
+            free,
+        )];
 
-                let background = Background {
-                    command: words([program.as_str(), "supervise"]),
+        let starts = processes.clone().map(|process| {
+            let mut variables = installed.variables.clone();
+            variables.set("TIDEMARK_PROCESSES", installed.processes.to_string());
+            variables.set("TIDEMARK_PROCESS", process.to_string());
+            variables.set(
+                "TIDEMARK_STATUS_ADDRESS",
+                status(installed, process).to_string(),
+            );
+
+            let background = Background {
+                command: words([program.as_str(), "supervise"]),
+                surroundings: Surroundings {
                     variables,
-                    log: self.log(process),
-                    pid: self.pid(process),
-                };
-                Step::new(
-                    format!("starts process {process}"),
-                    Action::Start(background),
-                )
-            })
-            .collect();
+                    terminal: installed.terminal.clone(),
+                },
+                log: self.log(process),
+                pid: self.pid(process),
+            };
+            Step::new(
+                format!("starts process {process}"),
+                Action::Start(background),
+            )
+        });
+        steps.extend(starts);
 
         steps.extend(processes.map(|process| {
             let action = Action::Ready {
@@ -192,13 +249,26 @@ impl Folder {
         steps
     }
 
-    fn stop(&self, installed: &Installed) -> Step {
-        let pids = (0..installed.processes).map(|process| self.pid(process));
+    fn stop(&self, installed: &Installed, running: u16) -> Step {
+        let own = installed.variables.get("TIDEMARK_STOP_TIMEOUT");
+        let own = own.and_then(|own| humantime::parse_duration(own).ok());
         let action = Action::Stop {
-            pids: pids.collect(),
-            limit: STOP_LIMIT,
+            pids: self.pids(running),
+            limit: own.map_or(STOP_LIMIT, |own| own.saturating_add(STOP_MARGIN)),
         };
         Step::new("drains the job, with a last checkpoint", action)
+    }
+
+    fn end(&self, processes: u16) -> Step {
+        let action = Action::End {
+            pids: self.pids(processes),
+            limit: END_LIMIT,
+        };
+        Step::new("ends the processes that still run", action)
+    }
+
+    fn pids(&self, processes: u16) -> Vec<PathBuf> {
+        (0..processes).map(|process| self.pid(process)).collect()
     }
 
     fn look(&self, installed: &Installed) -> Vec<(&'static str, String)> {

@@ -12,21 +12,12 @@ use serde::{Deserialize, Serialize};
 #[serde(transparent)]
 pub struct Variables(BTreeMap<String, String>);
 
-/// A job as it is installed on a machine.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct Installed {
-    /// The hash of the program.
-    pub release: String,
-    /// The number of its processes.
-    pub processes: u16,
-    pub variables: Variables,
-}
-
 /// Variables whose values are not shown.
 const SECRET: [&str; 2] = ["TIDEMARK_PROPERTIES", "TIDEMARK_CLUSTER_SECRET"];
 
 impl Variables {
-    /// Reads those that a flag or a variable sets. A default stays with the program.
+    /// Returns the variables of all settings that a flag or a variable sets. Defaults are left to
+    /// the program.
     pub fn of(command: &clap::Command, matches: &ArgMatches) -> Self {
         let is_set = |id: &str| {
             let source = matches.value_source(id);
@@ -35,10 +26,11 @@ impl Variables {
                 Some(ValueSource::CommandLine | ValueSource::EnvVariable)
             )
         };
+
         let set = command.get_arguments().filter_map(|argument| {
             let name = argument.get_env()?.to_str()?.to_owned();
             let id = argument.get_id().as_str();
-            // Where jobs are submitted to is no setting of a job.
+            // The place of a submission is not a setting of the job.
             if !is_set(id) || name.starts_with("CLOUDSDK_") {
                 return None;
             }
@@ -48,6 +40,7 @@ impl Variables {
             let delimiter = argument.get_value_delimiter().unwrap_or(',');
             Some((name, values.join(&delimiter.to_string())))
         });
+
         Self(set.collect())
     }
 
@@ -70,6 +63,12 @@ impl Variables {
         self.0.remove(name);
     }
 
+    /// Removes the variables that hold secrets, and returns them.
+    pub fn take_secrets(&mut self) -> Self {
+        let taken = SECRET.iter().filter_map(|name| self.0.remove_entry(*name));
+        Self(taken.collect())
+    }
+
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.0.keys().map(String::as_str)
     }
@@ -90,6 +89,7 @@ impl fmt::Display for Variables {
             };
             writeln!(formatter, "{name}={shown}")?;
         }
+
         Ok(())
     }
 }

@@ -112,6 +112,10 @@ fn an_event_is_known_by_its_id_however_that_is_written() {
         "true",
         "[1,[2]]",
         r#"{"a":{"b":1}}"#,
+        "\"\"",
+        "\" \"",
+        "\"00000000-0000-0000-0000-000000000000\"",
+        "\"00000000000000000000000000000000\"",
     ] {
         assert_eq!(id(nothing), None, "{nothing}");
     }

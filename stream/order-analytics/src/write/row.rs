@@ -48,7 +48,7 @@ thread_local! {
 }
 
 impl Times {
-    /// Makes the text that of this start and end.
+    /// Sets the text to that of this start and end.
     fn be(&mut self, start: Timestamp, end: Timestamp) {
         if !self.text.is_empty() && (self.start, self.end) == (start, end) {
             return;
@@ -82,37 +82,56 @@ impl CountRow<'_> {
             json.extend_from_slice(&times.text);
         });
 
-        json.extend_from_slice(number.format(self.order_count).as_bytes());
-        self.write_totals(json);
-        json.extend_from_slice(br#","revision":"#);
-        json.extend_from_slice(number.format(self.revision).as_bytes());
+        push_number(json, self.order_count);
+        json.extend_from_slice(br#","total_cents":"#);
+        match self.amounts {
+            [only] => write_total(json, *only),
+            several => write_totals(json, several),
+        }
+        json.extend_from_slice(br#"],"revision":"#);
+        push_number(json, self.revision.into());
         json.push(b'}');
     }
+}
 
-    /// Appends the fields of [`events::Amounts`].
-    fn write_totals(&self, json: &mut Vec<u8>) {
-        let mut number = itoa::Buffer::new();
-        json.extend_from_slice(br#","total_cents":"#);
+/// Appends the values of [`events::Amounts`] in one currency, without the closing bracket. Nearly all rows have one.
+fn write_total(json: &mut Vec<u8>, only: Amount) {
+    let mut number = itoa::Buffer::new();
+    let minor_units = number.format(only.minor_units).as_bytes();
+    json.extend_from_slice(minor_units);
+    json.extend_from_slice(br#","totals":[{"currency":""#);
+    json.extend_from_slice(&only.currency.letters());
+    json.extend_from_slice(br#"","minor_units":"#);
+    json.extend_from_slice(minor_units);
+    json.push(b'}');
+}
 
-        match self.amounts {
-            [] => json.push(b'0'),
-            [only] => json.extend_from_slice(number.format(only.minor_units).as_bytes()),
-            _ => json.extend_from_slice(b"null"),
+/// Appends the values of [`events::Amounts`] in no or several currencies, without the closing bracket.
+#[cold]
+fn write_totals(json: &mut Vec<u8>, amounts: &[Amount]) {
+    let mut number = itoa::Buffer::new();
+    let total: &[u8] = if amounts.is_empty() { b"0" } else { b"null" };
+    json.extend_from_slice(total);
+
+    json.extend_from_slice(br#","totals":["#);
+    for (place, amount) in amounts.iter().enumerate() {
+        if place > 0 {
+            json.push(b',');
         }
 
-        json.extend_from_slice(br#","totals":["#);
-        for (place, amount) in self.amounts.iter().enumerate() {
-            if place > 0 {
-                json.push(b',');
-            }
+        json.extend_from_slice(br#"{"currency":""#);
+        json.extend_from_slice(&amount.currency.letters());
+        json.extend_from_slice(br#"","minor_units":"#);
+        json.extend_from_slice(number.format(amount.minor_units).as_bytes());
+        json.push(b'}');
+    }
+}
 
-            json.extend_from_slice(br#"{"currency":""#);
-            json.extend_from_slice(&amount.currency.letters());
-            json.extend_from_slice(br#"","minor_units":"#);
-            json.extend_from_slice(number.format(amount.minor_units).as_bytes());
-            json.push(b'}');
-        }
-        json.push(b']');
+/// Appends a number that mostly has one digit.
+fn push_number(json: &mut Vec<u8>, number: u64) {
+    match u8::try_from(number) {
+        Ok(digit @ ..10) => json.push(b'0' + digit),
+        _ => json.extend_from_slice(itoa::Buffer::new().format(number).as_bytes()),
     }
 }
 

@@ -36,7 +36,7 @@ fn nothing_is_summed_across_currencies() {
 }
 
 #[test]
-fn users_with_equally_many_orders_rank_by_currency_and_then_by_the_higher_total() {
+fn users_with_equal_counts_rank_by_currency_and_then_by_total() {
     let world = World::new();
     world.order(1, 1, &[(9_000, "USD")]);
     world.order(2, 1, &[(5, "EUR")]);

@@ -14,12 +14,14 @@ use order_analytics::OrderAnalytics;
 use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use record_log::{Cleanup, Delivery, LogError, LogSettings, NewRecord, RecordLog, TopicSpec, open};
-use serde_json::json;
+use serde_json::{Value, json};
 use stream::{JobError, Stop};
 use tempfile::TempDir;
 
-/// Longer than anything takes that works.
-const PATIENCE: Duration = Duration::from_secs(60);
+use crate::markers::await_markers;
+
+/// The time limit of a step of a test. A correct step takes less time.
+pub const PATIENCE: Duration = Duration::from_secs(60);
 /// The beginning of the window of all orders.
 pub const WINDOW_START_MS: u64 = 1_764_000_000_000;
 
@@ -54,7 +56,7 @@ impl Shop {
         Some(shop)
     }
 
-    /// As [`Shop::open`], without the topic of orders.
+    /// Opens the shop as [`Shop::open`] does, without the topic of orders.
     pub fn without_topic() -> Option<Self> {
         let Ok(brokers) = std::env::var("TIDEMARK_TEST_BROKERS") else {
             skip("set TIDEMARK_TEST_BROKERS");
@@ -128,22 +130,58 @@ impl Shop {
         }
     }
 
+    /// Publishes an order of this user that is placed now, without transactions. Event time goes on to it as the clock does.
+    pub fn produce_now(&self, user: u64) {
+        let number = self.orders.fetch_add(1, Ordering::SeqCst);
+        let order = order_at(user, number, Timestamp::now().as_ms());
+        self.produce_raw(order.as_bytes());
+    }
+
     /// Publishes a record with this value, without transactions.
     pub fn produce_raw(&self, value: &[u8]) {
+        self.produce_all([value]);
+    }
+
+    /// Publishes records with these values to partition 0, without transactions.
+    pub fn produce_all(&self, values: impl IntoIterator<Item = impl AsRef<[u8]>>) {
         let producer: BaseProducer = ClientConfig::new()
             .set("bootstrap.servers", &self.brokers)
             .create()
             .unwrap();
 
         let input = self.input();
-        let record = BaseRecord::to(&input).partition(0).key("7").payload(value);
-        producer.send(record).unwrap();
+        for value in values {
+            let payload = value.as_ref();
+            let record = BaseRecord::to(&input)
+                .partition(0)
+                .key("7")
+                .payload(payload);
+            producer.send(record).unwrap();
+        }
         producer.flush(PATIENCE).unwrap();
+    }
+
+    /// The newest manifest of the job's checkpoints, if there is one. A running job may delete it at any time.
+    pub fn manifest(&self) -> Option<Value> {
+        let folder = self.folder.path().join(&self.name).join("manifests");
+        let entries = std::fs::read_dir(folder).ok()?;
+        let files = entries.filter_map(|entry| Some(entry.ok()?.path()));
+        let newest = files
+            .filter(|file| file.extension().is_some_and(|it| it == "json"))
+            .max()?;
+
+        // Its checksum is on the second line.
+        let text = std::fs::read_to_string(newest).ok()?;
+        serde_json::from_str(text.lines().next()?).ok()
+    }
+
+    /// The address of the job's checkpoints.
+    pub fn checkpoints(&self) -> String {
+        format!("file://{}", self.folder.path().display())
     }
 
     /// The arguments of the job. It reads to the end of the topic.
     pub fn arguments(&self, settings: &[&str]) -> Vec<String> {
-        let checkpoints = format!("file://{}", self.folder.path().display());
         let named = [
             ("--job", self.name.clone()),
             ("--input-topic", self.input()),
@@ -151,7 +189,7 @@ impl Shop {
             ("--summary-topic", self.topic("summaries")),
             ("--late-topic", self.topic("late")),
             ("--dead-letter-topic", self.topic("dead-letter")),
-            ("--checkpoints", checkpoints),
+            ("--checkpoints", self.checkpoints()),
         ];
 
         let mut arguments = vec!["--until-end".to_owned()];
@@ -169,7 +207,9 @@ impl Shop {
         arguments
             .job
             .on(Arc::clone(&self.log))?
-            .run(&Stop::default())
+            .run(&Stop::default())?;
+        self.await_markers();
+        Ok(())
     }
 
     /// Runs the job in a process of its own until it has read the whole topic, and returns what it logged.
@@ -182,7 +222,15 @@ impl Shop {
 
         let logged = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
         assert!(output.status.success(), "{}: {logged}", self.name);
+        self.await_markers();
         logged
+    }
+
+    /// Waits until everything that the job has committed is readable.
+    fn await_markers(&self) {
+        let kinds = ["results", "summaries", "late", "dead-letter"];
+        let topics = kinds.map(|kind| self.topic(kind));
+        await_markers(&*self.log, &self.brokers, &topics);
     }
 
     /// All rows that the job has published, in their order.
@@ -211,17 +259,26 @@ impl Shop {
         newest
     }
 
-    /// All rows, once there are so many: brokers mark the end of a transaction a moment after its commit.
+    /// Returns all rows, once there are `at_least` of them.
     pub fn await_rows(&self, at_least: usize) -> Vec<WindowCount> {
+        let found = self.await_records("results", at_least).into_iter();
+        found
+            .map(|found| serde_json::from_slice(&found.value.unwrap()).unwrap())
+            .collect()
+    }
+
+    /// Returns all records of a topic of a running job, once there are `at_least` of them.
+    pub fn await_records(&self, kind: &str, at_least: usize) -> Vec<Found> {
         let begun = Instant::now();
         loop {
-            let rows = self.rows();
-            if rows.len() >= at_least {
-                return rows;
+            let found = self.found(&self.topic(kind));
+            if found.len() >= at_least {
+                return found;
             }
             assert!(
                 begun.elapsed() < PATIENCE,
-                "{at_least} rows are expected: {rows:?}"
+                "{at_least} {kind} are expected: {}",
+                found.len()
             );
             std::thread::sleep(Duration::from_millis(50));
         }
@@ -312,7 +369,7 @@ pub fn jars() -> Option<PathBuf> {
     found
 }
 
-/// Past the capture of the test harness: a skipped test must not look like one that passed.
+/// Prints past the capture of the test harness: a skipped test must not look like one that passed.
 fn skip(remedy: &str) {
     let test = std::thread::current().name().unwrap_or_default().to_owned();
     let said = format!("SKIPPED: {test} ({remedy})\n");
@@ -332,7 +389,12 @@ fn unique() -> String {
 
 /// An order of this user, at a second of the window.
 pub fn order(user: u64, number: u64) -> String {
-    let created_at = Timestamp::from_ms(WINDOW_START_MS + number % 60 * 1_000).unwrap();
+    order_at(user, number, WINDOW_START_MS + number % 60 * 1_000)
+}
+
+/// An order of this user, at this time.
+pub fn order_at(user: u64, number: u64, created_at_ms: u64) -> String {
+    let created_at = Timestamp::from_ms(created_at_ms).unwrap();
     json!({
         "event_id": uuid::Uuid::from_u128(u128::from(number) + 1),
         "event_type": "order.created",

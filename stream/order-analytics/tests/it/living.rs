@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use crate::kafka::Shop;
+use crate::lines::line_with;
 
 /// Longer than a publisher waits for a topic that is gone.
 const PATIENCE: Duration = Duration::from_secs(180);
@@ -26,15 +27,19 @@ impl<'a> Living<'a> {
         Self::with(shop, client, &[])
     }
 
-    /// As [`Living::start`], with further arguments.
+    /// Starts a job as [`Living::start`] does, with further arguments.
     pub fn with(shop: &'a Shop, client: &str, further: &[&str]) -> Self {
+        Self::of(shop, client, &[&SECONDS, further].concat())
+    }
+
+    /// Starts a job with these settings, which reads on at the end of the topic.
+    pub fn of(shop: &'a Shop, client: &str, settings: &[&str]) -> Self {
         let folder = TempDir::new().unwrap();
         let output = File::create(folder.path().join("logged")).unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_order-analytics"))
             .args(["--brokers", &shop.brokers, "--client", client])
             .args(["--log", "info"])
-            .args(shop.arguments(&SECONDS).iter().skip(1))
-            .args(further)
+            .args(shop.arguments(settings).iter().skip(1))
             .stdout(output.try_clone().unwrap())
             .stderr(output)
             .stdin(Stdio::null())
@@ -50,17 +55,35 @@ impl<'a> Living<'a> {
     /// Waits until these users have rows.
     pub fn await_users(&mut self, users: &[u64]) {
         self.until(&format!("rows of {users:?}"), |living| {
-            let found: Vec<u64> = living.shop.rows().iter().map(|row| row.user_id).collect();
-            users.iter().all(|user| found.contains(user))
+            living.has_users(users)
+        });
+    }
+
+    fn has_users(&self, users: &[u64]) -> bool {
+        let found: Vec<u64> = self.shop.rows().iter().map(|row| row.user_id).collect();
+        users.iter().all(|user| found.contains(user))
+    }
+
+    /// Waits as [`Living::await_users`] does, and calls `busy` at each look.
+    pub fn await_users_while(&mut self, users: &[u64], busy: impl Fn()) {
+        self.until(&format!("rows of {users:?}"), |living| {
+            busy();
+            living.has_users(users)
+        });
+    }
+
+    /// Waits until a topic of the job holds so many committed records.
+    pub fn await_records(&mut self, kind: &str, count: usize) {
+        let topic = self.shop.topic(kind);
+        self.until(&format!("{count} records of {topic}"), |living| {
+            living.shop.found(&topic).len() >= count
         });
     }
 
     /// Waits until the job has logged a line that contains all of these.
     pub fn await_line(&mut self, named: &[&str]) {
         self.until(&format!("a line with {named:?}"), |living| {
-            let logged = living.logged();
-            let mut lines = logged.lines();
-            lines.any(|line| named.iter().all(|it| line.contains(it)))
+            line_with(&living.logged(), named).is_some()
         });
     }
 
@@ -80,7 +103,7 @@ impl<'a> Living<'a> {
         }
     }
 
-    /// Has the process do nothing.
+    /// Suspends the process.
     pub fn freeze(&self) {
         self.signal("-STOP");
     }
@@ -100,7 +123,8 @@ impl<'a> Living<'a> {
         assert!(sent.success(), "{signal}");
     }
 
-    fn until(&mut self, what: &str, mut is_so: impl FnMut(&Self) -> bool) {
+    /// Waits until `is_so`, which is called again and again while the process lives.
+    pub fn until(&mut self, what: &str, mut is_so: impl FnMut(&Self) -> bool) {
         let begun = Instant::now();
         while !is_so(self) {
             let ended = self.child.try_wait().unwrap();

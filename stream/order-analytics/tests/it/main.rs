@@ -1,12 +1,14 @@
 //! The whole job on a simulated log: orders in, counts and summaries out. [`kafka`] runs it on a real Kafka whose
 //! progress was deleted, whose topics lose records, or whose topics were recreated.
 //! [`changed`] changes topics under a job that [lives](living).
-//! [`replicas`] takes brokers away under it, and [`files`] reads from files. [`doctor`] looks for faults on a secured
+//! [`replicas`] takes brokers away under it, [`reports`] and [`bad_records`] have logs as users have them, [`parts`] looks at
+//! checkpoints, [`own_jobs`] defines jobs of its own, and [`files`] reads from files. [`doctor`] looks for faults on a secured
 //! Kafka of its own. [`settings`] tests the command line, and [`terminal`] signals and output. [`too_large`] tests side outputs that are larger than their
 //! topic allows, with records of other producers ([`raw`]).
 
 #![allow(clippy::unwrap_used)]
 
+mod bad_records;
 #[allow(dead_code, reason = "the record log's tests use all of it")]
 #[path = "../../../record-log/tests/it/broker.rs"]
 mod broker;
@@ -20,15 +22,23 @@ mod cluster;
 mod currencies;
 mod doctor;
 mod files;
+mod google;
 mod kafka;
+mod kubernetes;
+mod lines;
 #[allow(dead_code, reason = "the record log's tests use all of it")]
 #[path = "../../../record-log/tests/it/listeners.rs"]
 mod listeners;
 mod living;
 mod logs;
+mod markers;
+mod own_jobs;
+mod pages;
+mod parts;
 mod progress;
 mod raw;
 mod replicas;
+mod reports;
 mod settings;
 mod store;
 mod submit;
@@ -36,6 +46,7 @@ mod terminal;
 mod too_large;
 mod topics;
 mod upgrade;
+mod yarn;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -154,6 +165,7 @@ fn order(user_id: u64, second: u64, total_cents: u64, currency: &str) -> OrderCr
             product_id: Uuid::nil(),
             quantity: 1,
             unit_price_cents: total_cents,
+            name: None,
         }],
         created_at: Timestamp::from_ms(TEN_MS + second * 1000).unwrap(),
     }

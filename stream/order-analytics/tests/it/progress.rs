@@ -9,9 +9,10 @@ use record_log::{Cleanup, Delivery, NewRecord};
 
 use crate::broker::{Broker, NEWEST, create_when_ready};
 use crate::kafka::Shop;
+use crate::lines::{assert_line, line_with};
 use crate::living::{Living, SECONDS};
 
-/// Writes a tombstone for every progress of the job, as compaction after its loss would show it. Returns how many.
+/// Writes a tombstone for every progress of the job, as compaction after its loss would show it. Returns their number.
 fn lose_progress(shop: &Shop) -> usize {
     let own = format!("{}-sink-", shop.name);
     let mut keys = BTreeSet::new();
@@ -160,12 +161,15 @@ fn a_topic_of_progress_that_is_lost_repeats_no_row_and_is_named() {
         let expected = BTreeMap::from([(1, 1), (2, 2), (3, 3)]);
         assert_eq!(counts(&shop), expected, "{loss:?}");
 
-        let mut lines = logged.lines();
-        let line = lines.find(|line| line.contains("the progress of publishers is missing"));
-        let line = line.unwrap_or_else(|| panic!("{loss:?} is not named: {logged}"));
-        for named in [PROGRESS_TOPIC, "higher revisions", "cleanup.policy=compact"] {
-            assert!(line.contains(named), "{named:?} in {line}");
-        }
+        assert_line(
+            &logged,
+            &[
+                "the progress of publishers is missing",
+                PROGRESS_TOPIC,
+                "higher revisions",
+                "cleanup.policy=compact",
+            ],
+        );
     }
 }
 
@@ -191,10 +195,9 @@ fn lose_under_a_living_job(broker: &Broker, client: &str, loss: Loss) {
     let logged = living.logged();
     drop(living);
 
-    let is_named = NAMED.iter().any(|named| {
-        let mut lines = logged.lines();
-        lines.any(|line| line.contains(named) && line.contains(PROGRESS_TOPIC))
-    });
+    let is_named = NAMED
+        .iter()
+        .any(|named| line_with(&logged, &[named, PROGRESS_TOPIC]).is_some());
     let must_be_named = matches!(loss, Loss::Deleted);
     assert!(is_named || !must_be_named, "{client} {loss:?}: {logged}");
 
@@ -258,12 +261,15 @@ fn progress_that_came_back_from_a_copy_repeats_no_row_and_is_named() {
     }
     let logged = shop.run_apart(&SECONDS);
 
-    let mut lines = logged.lines();
-    let line = lines.find(|line| line.contains("or older than the checkpoint"));
-    let line = line.unwrap_or_else(|| panic!("it is not named: {logged}"));
-    for named in [PROGRESS_TOPIC, "restored", "higher revisions"] {
-        assert!(line.contains(named), "{named:?} in {line}");
-    }
+    assert_line(
+        &logged,
+        &[
+            "or older than the checkpoint",
+            PROGRESS_TOPIC,
+            "restored",
+            "higher revisions",
+        ],
+    );
 
     shop.publish(&[13]);
     let logged = shop.run_apart(&SECONDS);

@@ -17,7 +17,9 @@ use record_log::{RecordLog, open};
 use stream::Stop;
 use stream_cli::Client;
 
-/// How long a call of a broker may take.
+use crate::markers::await_markers;
+
+/// The time limit of a call of a broker.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Names the brokers, or prints a line that the test is skipped.
@@ -54,8 +56,8 @@ struct Flags {
 }
 
 impl Shop {
-    /// Creates the input topic and the two topics of side outputs, which take records of so many bytes; none for the
-    /// broker's default.
+    /// Creates the input topic and the two topics of side outputs, with these limits of a record's bytes. `None` stands
+    /// for the broker's default.
     pub fn open(brokers: &str, input_limit: Option<u32>, side_limit: Option<u32>) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
@@ -78,7 +80,8 @@ impl Shop {
     }
 
     fn create(&self, topic: &str, limit: Option<u32>) {
-        let (name, limit) = (self.topic(topic), limit.map(|limit| limit.to_string()));
+        let name = self.topic(topic);
+        let limit = limit.map(|limit| limit.to_string());
         let mut topic = NewTopic::new(&name, 1, TopicReplication::Fixed(1))
             .set("message.timestamp.type", "LogAppendTime");
 
@@ -165,6 +168,7 @@ impl Shop {
             .unwrap()
             .run(&Stop::default())
             .unwrap();
+        await_markers(&*self.log(Client::Rdkafka), &self.brokers, &topics);
     }
 
     fn log(&self, client: Client) -> std::sync::Arc<dyn RecordLog> {

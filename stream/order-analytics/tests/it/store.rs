@@ -10,6 +10,8 @@ use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 
+use crate::pages;
+
 /// The store's behaviour on a write that must not replace an object (`If-None-Match: *`).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Conditions {
@@ -25,10 +27,6 @@ struct Objects {
 
 /// Serves an empty store on this machine for as long as the process lives.
 pub fn serve(conditions: Conditions) -> SocketAddr {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    listener.set_nonblocking(true).unwrap();
-
     let objects = Objects {
         conditions,
         by_key: Arc::default(),
@@ -37,17 +35,8 @@ pub fn serve(conditions: Conditions) -> SocketAddr {
         .route("/{bucket}", any(bucket))
         .route("/{bucket}/{*key}", any(object))
         .with_state(objects);
-    std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
-        runtime.block_on(async {
-            let listener = tokio::net::TcpListener::from_std(listener).unwrap();
-            axum::serve(listener, pages).await.unwrap();
-        });
-    });
-    address
+
+    pages::serve(pages)
 }
 
 async fn object(

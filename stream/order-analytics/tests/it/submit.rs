@@ -2,6 +2,7 @@
 //! that does not start, and drains.
 
 use std::io::Write;
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Command, Output};
@@ -18,6 +19,34 @@ fn a_submitted_job_is_resized_replaced_and_drained_without_a_lost_row() {
     };
     let submitted = Submitted::new(&shop);
 
+    is_planned_and_submitted(&submitted);
+    shop.publish(&[1, 2]);
+    is_resized(&submitted);
+    shop.publish(&[3]);
+    is_replaced_and_restored(&submitted);
+    shop.publish(&[4]);
+    drains(&submitted);
+
+    // A start to the end closes the window; each order is in it once.
+    let checkpoints = submitted.folder().join("checkpoints");
+    let output = Command::new(env!("CARGO_BIN_EXE_order-analytics"))
+        .args(["--brokers", &shop.brokers])
+        .args(without(shop.arguments(&[]), &["--checkpoints"]))
+        .args([
+            "--checkpoints",
+            &format!("file://{}", checkpoints.display()),
+        ])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+
+    let rows = shop.await_rows(4).into_iter();
+    let mut users: Vec<_> = rows.map(|row| (row.user_id, row.order_count)).collect();
+    users.sort_unstable();
+    assert_eq!(users, [(1, 1), (2, 1), (3, 1), (4, 1)]);
+}
+
+fn is_planned_and_submitted(submitted: &Submitted) {
     let planned = submitted.submit(&["--dry-run"]);
     assert!(planned.status.success(), "{planned:?}");
     assert!(said(&planned).contains("setsid"), "{planned:?}");
@@ -34,8 +63,9 @@ fn a_submitted_job_is_resized_replaced_and_drained_without_a_lost_row() {
         &["the job runs already", "upgrade local"],
     );
     assert_ends(&submitted.command("status", &[]), 0, &["process 0 works"]);
-    shop.publish(&[1, 2]);
+}
 
+fn is_resized(submitted: &Submitted) {
     let resized = submitted.command("rescale", &["--processes", "2", "--workers", "1"]);
     assert_ends(&resized, 0, &["goes on from its last checkpoint"]);
     assert_ends(
@@ -43,8 +73,10 @@ fn a_submitted_job_is_resized_replaced_and_drained_without_a_lost_row() {
         0,
         &["process 0 works", "process 1 works"],
     );
-    shop.publish(&[3]);
+}
 
+/// Replaces the program, and then tries one that does not start.
+fn is_replaced_and_restored(submitted: &Submitted) {
     let next = submitted.program("next", None);
     let replaced = submitted.command("upgrade", &["--program", next.to_str().unwrap()]);
     assert_ends(&replaced, 0, &["goes on from its last checkpoint"]);
@@ -59,8 +91,9 @@ fn a_submitted_job_is_resized_replaced_and_drained_without_a_lost_row() {
         "the program before runs again"
     );
     assert_ends(&submitted.command("status", &[]), 0, &["process 1 works"]);
-    shop.publish(&[4]);
+}
 
+fn drains(submitted: &Submitted) {
     assert_ends(
         &submitted.command("cancel", &[]),
         0,
@@ -72,26 +105,6 @@ fn a_submitted_job_is_resized_replaced_and_drained_without_a_lost_row() {
         &["process 0 does not run"],
     );
     assert_ends(&submitted.command("cancel", &[]), 1, &["does not run"]);
-
-    // A start to the end closes the window; each order is in it once.
-    let checkpoints = format!(
-        "file://{}",
-        submitted.folder().join("checkpoints").display()
-    );
-    let output = Command::new(env!("CARGO_BIN_EXE_order-analytics"))
-        .args(["--brokers", &shop.brokers])
-        .args(without(shop.arguments(&[]), &["--checkpoints"]))
-        .args(["--checkpoints", &checkpoints])
-        .output();
-    let output = output.unwrap();
-    assert!(output.status.success(), "{output:?}");
-    let rows = shop.await_rows(4);
-    let mut users: Vec<_> = rows
-        .iter()
-        .map(|row| (row.user_id, row.order_count))
-        .collect();
-    users.sort_unstable();
-    assert_eq!(users, [(1, 1), (2, 1), (3, 1), (4, 1)]);
 }
 
 #[test]
@@ -111,22 +124,55 @@ fn a_job_that_was_not_submitted_is_named_with_its_folder() {
     }
 }
 
+#[test]
+fn a_variable_that_the_job_had_is_named_where_it_is_missing() {
+    let folder = TempDir::new().unwrap();
+    let record = r#"{"release": "r", "processes": 1, "variables": {"TIDEMARK_JOB": "counts"},
+        "terminal": {"folder": "/", "inherited": ["AWS_SECRET_ACCESS_KEY"]}}"#;
+    std::fs::write(folder.path().join("job.json"), record).unwrap();
+
+    let run = |set: &[(&str, &str)]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_order-analytics"));
+        command.args([
+            "rescale",
+            "local",
+            "--dry-run",
+            "--job",
+            "counts",
+            "--folder",
+        ]);
+        command
+            .arg(folder.path())
+            .env_remove("AWS_SECRET_ACCESS_KEY");
+        command.envs(set.iter().copied()).output().unwrap()
+    };
+
+    let named = [
+        "with AWS_SECRET_ACCESS_KEY from the terminal",
+        "set it here",
+    ];
+    assert_ends(&run(&[]), 1, &named);
+    let planned = run(&[("AWS_SECRET_ACCESS_KEY", "open sesame")]);
+    assert_ends(&planned, 0, &["from the terminal AWS_SECRET_ACCESS_KEY"]);
+    assert!(!said(&planned).contains("sesame"), "{planned:?}");
+}
+
 /// A job in a folder of its own, which is cancelled at the end.
 struct Submitted<'a> {
     shop: &'a Shop,
     home: TempDir,
-    ports: [u16; 4],
+    /// The port of process 0's status. Process 1 serves its status one port above.
+    status: u16,
+    hosts: [u16; 2],
 }
 
 impl<'a> Submitted<'a> {
     fn new(shop: &'a Shop) -> Self {
-        let mut ports = free_ports();
-        // Process 1 serves its status one port above that of process 0.
-        ports[1] = ports[0] + 1;
         Self {
             shop,
             home: TempDir::new().unwrap(),
-            ports,
+            status: two_free_ports(),
+            hosts: free_ports(),
         }
     }
 
@@ -135,7 +181,8 @@ impl<'a> Submitted<'a> {
     }
 
     fn submit(&self, more: &[&str]) -> Output {
-        let [status, _, first, second] = self.ports;
+        let status = self.status;
+        let [first, second] = self.hosts;
         let mut command = Command::new(env!("CARGO_BIN_EXE_order-analytics"));
         command.args(["submit", "local", "--brokers", &self.shop.brokers]);
         command.arg("--folder").arg(self.folder());
@@ -182,8 +229,18 @@ impl Drop for Submitted<'_> {
     }
 }
 
+/// Returns the first of two ports in a row that were free a moment ago. No system gives them to a connection by itself.
+fn two_free_ports() -> u16 {
+    let first = 10_000 + u16::try_from(std::process::id() % 10_000).unwrap();
+    let mut candidates = (first..).step_by(2);
+    let is_free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
+    candidates
+        .find(|port| is_free(*port) && is_free(*port + 1))
+        .unwrap()
+}
+
 /// Leaves out some flags, each with its value if it has one.
-fn without(arguments: Vec<String>, flags: &[&str]) -> Vec<String> {
+pub fn without(arguments: Vec<String>, flags: &[&str]) -> Vec<String> {
     let mut kept: Vec<String> = Vec::new();
     let mut skips = false;
     for argument in arguments {
@@ -197,12 +254,12 @@ fn without(arguments: Vec<String>, flags: &[&str]) -> Vec<String> {
     kept
 }
 
-fn said(output: &Output) -> String {
+pub fn said(output: &Output) -> String {
     String::from_utf8_lossy(&[&output.stdout[..], &output.stderr].concat()).into_owned()
 }
 
 #[track_caller]
-fn assert_ends(output: &Output, code: i32, named: &[&str]) {
+pub fn assert_ends(output: &Output, code: i32, named: &[&str]) {
     let said = said(output);
     assert_eq!(output.status.code(), Some(code), "{said}");
     for named in named {

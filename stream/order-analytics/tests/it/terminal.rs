@@ -17,11 +17,15 @@ struct Run {
 
 impl Run {
     fn start(arguments: &[&str], variables: &[(&str, &str)]) -> Self {
+        Self::with_output(Stdio::null(), arguments, variables)
+    }
+
+    fn with_output(output: Stdio, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
         let mut process = program()
             .args(arguments)
             .args(["--status-address", "127.0.0.1:0"])
             .envs(variables.iter().copied())
-            .stdout(Stdio::null())
+            .stdout(output)
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
@@ -47,10 +51,10 @@ impl Run {
         assert!(sent.unwrap().success());
     }
 
-    /// Waits for the end. Returns the exit code and the last line.
-    fn end(mut self) -> (Option<i32>, String) {
-        let last = self.lines.by_ref().last().unwrap().unwrap();
-        (self.process.wait().unwrap().code(), last)
+    /// Waits for the end. Returns the exit code and the lines that were not read yet.
+    fn end(mut self) -> (Option<i32>, Vec<String>) {
+        let lines = self.lines.by_ref().map(|line| line.unwrap()).collect();
+        (self.process.wait().unwrap().code(), lines)
     }
 }
 
@@ -91,6 +95,51 @@ fn a_reader_that_has_gone_ends_a_command_quietly() {
 }
 
 #[test]
+fn a_job_whose_brokers_are_away_names_them_before_it_gives_up() {
+    let (listener, brokers) = silent_broker();
+    // Nothing listens on this port.
+    for brokers in [&*brokers, "127.0.0.1:1"] {
+        for client in ["native", "rdkafka"] {
+            let mut run = Run::start(&["--brokers", brokers, "--client", client], &[]);
+            let said = run.until("waiting for the log");
+            let last = said.last().unwrap();
+            assert!(last.contains(brokers), "{client}: {last}");
+            let is_refused = brokers == "127.0.0.1:1" && client == "native";
+            assert_eq!(last.contains("refused"), is_refused, "{client}: {last}");
+            // A call gives up after some seconds, with an error.
+            let has_given_up = said.iter().any(|line| line.contains("the attempt ended"));
+            assert!(!has_given_up, "{client}: {said:?}");
+            run.signal("INT");
+            assert_eq!(run.end().0, Some(0));
+        }
+    }
+    drop(listener);
+}
+
+/// Neither an attempt nor a window is open, so there is nothing to drain.
+#[test]
+fn one_signal_ends_a_job_that_waits_for_its_first_answer() {
+    let (listener, brokers) = silent_broker();
+    // Nothing listens on this port.
+    for (brokers, is_silent) in [(&*brokers, true), ("127.0.0.1:1", false)] {
+        for client in ["native", "rdkafka"] {
+            let mut run = Run::start(&["--brokers", brokers, "--client", client], &[]);
+            run.until("serves the status page");
+            let _connection = is_silent.then(|| listener.accept().unwrap());
+
+            run.signal("INT");
+            let (code, said) = run.end();
+            let last = said.last().unwrap();
+            assert_eq!(code, Some(0), "{client}: {said:?}");
+            assert!(last.contains("ended as requested"), "{client}: {said:?}");
+            // A client gives up waiting after some seconds, with an error.
+            let has_waited = said.iter().any(|line| line.contains("the attempt ended"));
+            assert!(!has_waited, "{client}: {said:?}");
+        }
+    }
+}
+
+#[test]
 fn a_second_signal_ends_a_job_whose_broker_does_not_answer() {
     let (listener, brokers) = silent_broker();
     let mut run = Run::start(&["--brokers", &brokers], &[]);
@@ -111,10 +160,11 @@ fn a_second_signal_ends_a_job_whose_broker_does_not_answer() {
     let _connection = listener.accept().unwrap();
     run.signal("INT");
     run.signal("TERM");
-    let (code, last) = run.end();
+    let (code, said) = run.end();
     assert_eq!(code, Some(0));
     // A job that gives up waiting ends with another line.
-    assert!(last.contains("while a server was waited for"), "{last}");
+    let last = said.last().unwrap();
+    assert!(last.contains("while it waited for a server"), "{said:?}");
 }
 
 #[test]
@@ -130,9 +180,10 @@ fn a_missing_topic_is_reported_and_one_signal_ends_the_wait() {
         let said = run.until("the source topic does not exist");
         assert!(said.last().unwrap().contains(&missing), "{said:?}");
         run.signal(signal);
-        let (code, last) = run.end();
+        let (code, said) = run.end();
         assert_eq!(code, Some(0), "{signal}");
-        assert!(last.contains("ended as requested"), "{signal}: {last}");
+        let last = said.last().unwrap();
+        assert!(last.contains("ended as requested"), "{signal}: {said:?}");
     }
 }
 
@@ -149,9 +200,50 @@ fn the_ctrl_c_that_a_supervisor_passes_on_is_one_request() {
     run.until("the source topic does not exist");
     run.signal("INT");
     run.signal("TERM");
-    let (code, last) = run.end();
+    let (code, said) = run.end();
     assert_eq!(code, Some(0));
-    assert!(last.contains("ended as requested"), "{last}");
+    let last = said.last().unwrap();
+    assert!(last.contains("ended as requested"), "{said:?}");
+}
+
+/// systemd and YARN send SIGTERM to all processes of a unit or a group, and the supervisor passes it on besides.
+#[test]
+fn a_supervised_job_that_is_terminated_twice_drains() {
+    // Nothing listens on this port.
+    let flags = ["--brokers", "127.0.0.1:1", "--client", "native"];
+    let supervised = [("TIDEMARK_SUPERVISED", "true")];
+
+    for (second, end) in [("TERM", "ended as requested"), ("USR1", "at once")] {
+        let mut run = Run::start(&flags, &supervised);
+        run.until("serves the status page");
+        run.signal("TERM");
+        run.signal(second);
+        let (code, said) = run.end();
+        assert_eq!(code, Some(0), "{second}");
+        assert!(said.last().unwrap().contains(end), "{second}: {said:?}");
+    }
+}
+
+/// No command finds a job whose supervisor was killed. The supervisor reads the signs of life on the standard output.
+#[test]
+fn a_job_whose_supervisor_is_gone_ends() {
+    let Some(shop) = Shop::without_topic() else {
+        return;
+    };
+    let missing = shop.input();
+    let flags = ["--brokers", &shop.brokers, "--input-topic", &missing];
+    let (supervisor, output) = std::io::pipe().unwrap();
+
+    let mut run = Run::with_output(output.into(), &flags, &[("TIDEMARK_SUPERVISED", "true")]);
+    run.until("the source topic does not exist");
+    drop(supervisor);
+    let (code, said) = run.end();
+    assert_eq!(code, Some(0), "{said:?}");
+    assert!(
+        said.iter()
+            .any(|line| line.contains("the supervisor is gone")),
+        "{said:?}"
+    );
 }
 
 #[test]

@@ -12,7 +12,7 @@ const FIRST_MS: u64 = 1_790_000_000_000;
 /// The codecs of records, one after the other.
 const CODECS: [&str; 5] = ["gzip", "lz4", "zstd", "snappy", "none"];
 
-/// An order of user 7, placed so many seconds after the first one, with a note.
+/// An order of user 7, placed this many seconds after the first one, with a note.
 fn order(number: u64, second: u64, note: &str) -> Raw {
     let created_at = Timestamp::from_ms(FIRST_MS + second * 1000).unwrap();
     let value = format!(
@@ -93,10 +93,8 @@ fn dead_letters(limits: (Option<u32>, Option<u32>), bad: &[Raw]) -> Vec<Raw> {
 
 /// Checks that a value is carried in part: as much of it as a topic with that limit takes.
 fn assert_cut(carried: &Raw, original: &Raw, limit: usize) {
-    let (kept, whole) = (
-        carried.value.as_deref().unwrap(),
-        original.value.as_deref().unwrap(),
-    );
+    let kept = carried.value.as_deref().unwrap();
+    let whole = original.value.as_deref().unwrap();
 
     assert!(whole.starts_with(kept), "it is the beginning");
     assert!(
@@ -163,7 +161,7 @@ fn the_limit_is_that_of_the_topic_whether_lower_or_higher() {
 }
 
 #[test]
-fn huge_keys_and_headers_and_absent_values_are_carried_as_far_as_they_fit() {
+fn dead_letters_carry_huge_keys_and_headers_as_far_as_they_fit() {
     if brokers().is_none() {
         return;
     }

@@ -42,7 +42,7 @@ fn a_topic_that_compaction_would_empty_is_refused_with_the_command() {
 }
 
 #[test]
-fn the_source_topic_s_settings_are_logged_in_one_line() {
+fn source_settings_are_logged_and_new_topics_keep_every_row() {
     let Some(shop) = Shop::without_topic() else {
         return;
     };
@@ -76,6 +76,11 @@ fn the_source_topic_s_settings_are_logged_in_one_line() {
     assert_eq!(lines.len(), 1, "{said}");
     for named in [&*input, "CreateTime", "123456", "delete", "7200000"] {
         assert!(lines[0].contains(named), "{named:?} in {}", lines[0]);
+    }
+
+    for created in ["results", "late", "dead-letter"] {
+        let described = shop.log.describe(&shop.topic(created)).unwrap();
+        assert_eq!(described.cleanup, Cleanup::Delete, "{created}");
     }
 }
 

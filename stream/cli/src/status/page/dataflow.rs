@@ -58,6 +58,7 @@ fn steps(status: &Status) -> [Node<'_>; 4] {
         name,
         about,
     };
+
     [
         step(200, "source", format!("open keys: {}", count(open))),
         step(400, "windows", format!("entries: {}", count(kept))),

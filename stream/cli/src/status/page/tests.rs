@@ -30,9 +30,9 @@ fn status() -> Status {
 
 #[test]
 fn the_page_shows_the_state_of_the_job() {
-    let page = render(&status());
+    let page = render(&status(), &History::default());
     for text in [
-        "attempt 7 is running for 1m",
+        "attempt 7, running for 1m",
         "1\u{202f}234\u{202f}567",
         "2026-11-22T09:59:00.000Z",
         "<b>2m</b>",
@@ -43,7 +43,7 @@ fn the_page_shows_the_state_of_the_job() {
 
 #[test]
 fn whatever_others_wrote_is_text_and_no_markup() {
-    let page = render(&status());
+    let page = render(&status(), &History::default());
     assert!(page.contains("<title>&lt;job&gt;</title>") && !page.contains("<job>"));
     assert!(page.contains("&quot;broker&quot; &lt;b&gt;away&lt;/b&gt; &amp; &#39;gone&#39;"));
     assert!(!page.contains("<script") && !page.contains("http://") && !page.contains("https://"));
@@ -51,7 +51,7 @@ fn whatever_others_wrote_is_text_and_no_markup() {
 
 #[test]
 fn a_job_that_has_not_begun_has_a_page_too() {
-    let page = render(&Status::of("counts"));
+    let page = render(&Status::of("counts"), &History::default());
     assert!(
         page.contains("no attempt has begun") && page.contains("nothing has been read yet"),
         "{page}"

@@ -1,7 +1,7 @@
 //! Reads the times of orders. Orders follow each other closely, so the minute of the last one is kept, and of the usual form,
 //! `2026-11-22T10:00:00.123Z`, only the seconds are read.
 //!
-//! What always holds: the result is that of [`Timestamp`]'s parser, which reads every time of another form or minute.
+//! Invariant: the result is that of [`Timestamp`]'s parser, which reads every time of another form or minute.
 
 use std::cell::Cell;
 

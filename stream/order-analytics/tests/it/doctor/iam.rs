@@ -21,7 +21,7 @@ use crate::listeners::Listeners;
 /// The listeners of the broker, and their protocols.
 const LISTENERS: [(&str, &str); 2] = [("OPEN", "PLAINTEXT"), ("IAM", "SASL_PLAINTEXT")];
 
-/// The credentials that the broker's validator knows.
+/// The credentials that the broker's validator accepts.
 const KEY: &str = "AKIDEXAMPLE";
 const SECRET: &str = "a secret of this test";
 const REGION: (&str, &str) = ("AWS_REGION", "eu-central-1");
@@ -115,7 +115,7 @@ fn missing_and_expired_credentials_are_named(kafka: &IamKafka) {
     found.assert_code(14);
     found.assert_failed("SASL", "job", &[KEY, "have expired"]);
 
-    // A place that is named and refuses is no reason to look elsewhere.
+    // If a place that is named refuses, no other place is tried.
     let refuses = (
         "AWS_CONTAINER_CREDENTIALS_FULL_URI",
         format!("http://{expired}/refuses"),
@@ -227,7 +227,7 @@ impl IamKafka {
         let checkpoints = format!("file://{}", self.checkpoints.path().display());
         let mut job = job(arguments, &self.listeners.address("IAM"), &properties);
         job.args(["--checkpoints", &checkpoints]).env_clear();
-        // Nothing of the machine's own profile.
+        // The machine's own profile must not be read.
         job.env("HOME", self.folder())
             .envs(variables.iter().cloned());
         job

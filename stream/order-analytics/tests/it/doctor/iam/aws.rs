@@ -10,13 +10,10 @@ use axum::routing::{get, post, put};
 use serde_json::json;
 
 use super::{KEY, SECRET};
+use crate::pages;
 
 /// Serves credentials that expire at this time for as long as the process lives.
 pub fn serve(expiry: &'static str) -> SocketAddr {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    listener.set_nonblocking(true).unwrap();
-
     let role = "/latest/meta-data/iam/security-credentials/";
     let pages = Router::new()
         .route("/sts/", post(async move || sts(expiry)))
@@ -29,17 +26,8 @@ pub fn serve(expiry: &'static str) -> SocketAddr {
             &format!("{role}job"),
             get(async move |headers| of_instance(&headers, expiry)),
         );
-    std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
-        runtime.block_on(async {
-            let listener = tokio::net::TcpListener::from_std(listener).unwrap();
-            axum::serve(listener, pages).await.unwrap();
-        });
-    });
-    address
+
+    pages::serve(pages)
 }
 
 fn credentials(expiry: &str) -> String {

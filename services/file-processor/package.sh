@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Builds what AWS Lambda runs, target/lambda/file-processor/{arm64,x86-64}/bootstrap.zip, each under 10 MiB, and runs the tests
-# on the very binary that is in it.
+# Builds the zips for AWS Lambda, target/lambda/file-processor/{arm64,x86-64}/bootstrap.zip, checks that each is smaller than
+# 10 MiB, and runs the tests with the binary in each zip.
 #
-#   services/file-processor/package.sh [arm64|x86-64]…      both, unless said
+#   services/file-processor/package.sh [arm64|x86-64]…      both by default
 #
-# Needs rustup and Python 3. cargo-lambda, and the zig it links with against the C library of Amazon Linux 2023, come from PyPI
-# into a folder of their own. What is not this machine's architecture is tested in QEMU: qemu-user, libc6-arm64-cross and
-# libgcc-s1-arm64-cross, or libc6-amd64-cross and libgcc-s1-amd64-cross, of Debian.
+# Needs rustup and Python 3. Installs cargo-lambda from PyPI into a separate folder, with the zig that links against the C
+# library of Amazon Linux 2023. A binary for another architecture than this machine's is tested in QEMU. This needs Debian's
+# qemu-user, and libc6-arm64-cross with libgcc-s1-arm64-cross, or libc6-amd64-cross with libgcc-s1-amd64-cross.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
@@ -20,22 +20,22 @@ if ! [ -x "$tools/bin/cargo-lambda" ]; then
 fi
 export PATH=$tools/bin:$PATH
 CARGO_ZIGBUILD_ZIG_PATH=$("$tools/bin/python" -c 'import os, ziglang; print(os.path.join(os.path.dirname(ziglang.__file__), "zig"))')
-export CARGO_ZIGBUILD_ZIG_PATH # named, or it is looked for in ways that depend on the shell
+export CARGO_ZIGBUILD_ZIG_PATH # set here, because otherwise the search for zig depends on the shell
 
 build() { # architecture, folder
-  # Small, and as the tests know it: a reader that panics is a refused file, so panics unwind.
+  # The settings make the binary small. Panics still unwind, because a panic of a reader must refuse the file.
   CARGO_PROFILE_RELEASE_LTO=thin CARGO_PROFILE_RELEASE_STRIP=symbols \
     cargo lambda build --release --locked --disable-optimizations "--$1" --package file-processor --bin bootstrap \
     --output-format zip --lambda-dir "$2" --flatten bootstrap
   bytes=$(stat -c %s "$2/bootstrap.zip")
   echo "$2/bootstrap.zip: $bytes bytes"
-  [ "$bytes" -lt "$most_bytes" ] || { echo "package.sh: that is more than $most_bytes" >&2 && exit 1; }
+  [ "$bytes" -lt "$most_bytes" ] || { echo "package.sh: the zip must be smaller than $most_bytes bytes" >&2 && exit 1; }
 }
 
 run_tests() { # machine, folder
   if [ "$1" != "$(uname -m)" ]; then
     if ! command -v "qemu-$1" >/dev/null || ! [ -d "/usr/$1-linux-gnu/lib" ]; then
-      echo "SKIPPED: the tests of $2/bootstrap.zip, for qemu-$1 or its C library is not there" >&2
+      echo "SKIPPED: the tests of $2/bootstrap.zip, because qemu-$1 or its C library is missing" >&2
       return
     fi
     export TIDEMARK_TEST_EMULATOR="qemu-$1 -L /usr/$1-linux-gnu"
@@ -55,7 +55,7 @@ for architecture in "$@"; do
   arm64) machine=aarch64 ;;
   x86-64) machine=x86_64 ;;
   *)
-    echo "package.sh: there is no $architecture; arm64 or x86-64" >&2
+    echo "package.sh: unknown architecture $architecture; use arm64 or x86-64" >&2
     exit 2
     ;;
   esac

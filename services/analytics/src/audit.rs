@@ -1,14 +1,14 @@
-//! The audit: compares the orders stored in SQL with the orders counted by the stream job, minute
-//! by minute. Pure.
+//! The audit: compares the orders stored in SQL with the orders counted by the stream job, minute by minute. Pure
+//! logic, without input or output.
 //!
-//! Both use the event time of the order's event. In a closed minute they are therefore equal, their
-//! number and their totals in each currency, unless an order was lost or counted twice. Windows become known in the
-//! order of their ends, so a minute is closed once a window with the same or a later end is known. If there is none,
-//! because there are no orders or because the job is down, the minute closes after a given patience; orders that
-//! are not counted by then are a difference.
+//! Both use the event time of the order's event. In a closed minute, the number of orders and their totals in each
+//! currency are therefore equal, unless an order was lost or counted twice. Windows arrive in the order of their ends,
+//! so a minute is closed once a window with the same or a later end has arrived. If none arrives, because there are no
+//! orders or the job is down, the minute closes after a configured wait. Orders that are not counted by then are a
+//! difference.
 //!
-//! A difference that disappears is not a loss: a late order corrects its window, and the last
-//! window of a closed minute may arrive a moment after a later window.
+//! A difference that disappears is not a loss: a late order corrects its window, and the last window of a closed minute
+//! may arrive a moment after a later window.
 
 use std::collections::BTreeMap;
 
@@ -73,12 +73,13 @@ pub struct Line {
     pub difference: i64,
 }
 
-/// The job counts in windows that do not each lie within one minute.
+/// The stream job counts in windows that do not each lie within one minute.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("the stream job counts in windows that do not lie within a minute each")]
+#[error("the stream job counts in windows that do not each lie within one minute")]
 pub struct NotByMinute;
 
-/// Returns the instant until which minutes are closed.
+/// Returns the instant until which minutes are closed: the end of the newest window, or `patience_ms` before `now`,
+/// whichever is later.
 pub fn closed_until(
     newest_window_end: Option<Timestamp>,
     now: Timestamp,
@@ -163,7 +164,7 @@ impl Sum {
             .extend(other.amounts.as_slice().iter().copied());
     }
 
-    /// Returns whether these are the same orders.
+    /// Returns whether the numbers of orders and the totals are equal, as far as the currencies are known.
     fn agrees_with(&self, other: &Self) -> bool {
         let own = self.amounts.as_slice();
         let others = other.amounts.as_slice();
@@ -172,8 +173,8 @@ impl Sum {
     }
 }
 
-/// Returns whether the unknown amount in `partly` is the rest that its known amounts leave of `whole`: an
-/// amount from before currencies were counted is one number for orders of all currencies.
+/// Returns whether `partly` has an amount of unknown currency that, together with its known amounts, can be `whole`. An
+/// amount from before currencies were counted is one number for the orders of all currencies.
 fn is_rest_of(partly: &[Amount], whole: &[Amount]) -> bool {
     let is_known = |amount: &&Amount| amount.currency != Currency::UNKNOWN;
     let sum = |amounts: &[Amount]| -> u128 {
@@ -282,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn an_order_that_was_lost_and_one_that_was_doubled_show_in_their_minutes() {
+    fn lost_and_doubled_orders_are_differences_of_their_minutes() {
         let audit = audit(
             &[stored(0, 3), stored(1, 3)],
             &[window(0, 60, 2), window(60, 120, 4)],
@@ -301,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn a_minute_without_its_window_and_a_window_without_orders_do_not_balance() {
+    fn a_missing_window_or_missing_orders_do_not_balance() {
         assert!(!audit(&[stored(0, 1)], &[], 60).balanced);
         assert!(!audit(&[], &[window(0, 60, 1)], 60).balanced);
     }
@@ -334,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn a_minute_counted_before_currencies_were_must_have_what_remains() {
+    fn an_amount_of_unknown_currency_must_be_the_rest_of_its_minute() {
         let stored = [("JPY", 150_000), ("USD", 1_999)];
         assert!(balances(&stored, &[("XXX", 151_999)]));
         assert!(balances(&stored, &[("USD", 999), ("XXX", 151_000)]));
@@ -358,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn windows_of_seconds_add_up_to_their_minute_and_longer_ones_are_refused() {
+    fn windows_add_up_to_their_minute_and_longer_ones_are_refused() {
         let audit = audit(
             &[stored(0, 5)],
             &[window(0, 20, 2), window(20, 40, 2), window(40, 60, 1)],
@@ -378,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn a_minute_closes_with_a_window_that_ends_later_or_when_patience_is_over() {
+    fn a_minute_closes_after_a_later_window_or_after_the_wait() {
         assert_eq!(closed_until(Some(at(120)), at(130), 60_000), at(120));
         assert_eq!(closed_until(Some(at(120)), at(600), 60_000), at(540));
         assert_eq!(closed_until(None, at(600), 60_000), at(540));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// The settings. Addresses to listen on, tables and the log are passed to [`crate::run`].
+/// The settings. The addresses to listen on, the tables and the log are passed to [`crate::run`].
 #[derive(Clone, Debug, clap::Args)]
 #[group(skip)]
 pub struct Config {
@@ -19,8 +19,8 @@ pub struct Config {
         value_name = "URL"
     )]
     pub orders_url: String,
-    /// Time after its end for which a minute may wait for its window, before the audit reports
-    /// uncounted orders as a difference.
+    /// Time after the end of a minute until the audit reports uncounted orders as a difference, if no window has
+    /// arrived.
     #[arg(long, env = "TIDEMARK_ANALYTICS_AUDIT_PATIENCE", default_value = "5m",
           value_parser = humantime::parse_duration, value_name = "DURATION")]
     pub analytics_audit_patience: Duration,

@@ -1,14 +1,12 @@
 //! Consumes the records of the two topics: decodes them, writes them, and sends them to the feed.
 //!
-//! The replicas share the writing: a record is written by the one that owns its partition. Each
-//! replica feeds its own listeners, so it reads all partitions once more, behind the writers
-//! ([`follower::Scope`]). So a batch is written, by whichever replica, before its positions are stored,
-//! and these are stored before it is sent to listeners.
+//! The replicas share the writing: a record is written by the replica that owns its partition. Each replica also feeds
+//! its own listeners, for which it reads all partitions once more, behind the writers ([`follower::Scope`]). A batch is
+//! therefore first written, then its positions are stored, and then it is sent to listeners.
 //!
 //! A record that cannot be decoded is counted, logged as an error and skipped. The stream job wrote
 //! it, so an operator must look into it, but stopping would not help.
 
-use std::collections::HashMap;
 use std::convert::Infallible;
 
 use events::{WindowCount, WindowSummary};
@@ -50,7 +48,7 @@ impl Consumer for WritesCounts {
 
     async fn consume(&self, batch: &Batch) -> Result<(), StoreError> {
         let counts = self.0.decode::<WindowCount>(batch);
-        self.0.store.upsert_counts(&newest(&counts)).await?;
+        self.0.store.upsert_counts(&counts).await?;
         self.0.written.inc_by(counts.len() as u64);
         Ok(())
     }
@@ -152,19 +150,4 @@ fn send<T: Serialize>(
 ) {
     let data = serde_json::to_string(shown).expect("events are plain data");
     feed.send(topic, (record.partition, record.offset), user_id, data);
-}
-
-/// Returns the highest revision of each user and window.
-fn newest(counts: &[WindowCount]) -> Vec<WindowCount> {
-    let mut newest: HashMap<_, WindowCount> = HashMap::with_capacity(counts.len());
-    for count in counts {
-        let known = newest
-            .entry((count.user_id, count.window_start))
-            .or_insert_with(|| count.clone());
-        if known.revision < count.revision {
-            known.clone_from(count);
-        }
-    }
-
-    newest.into_values().collect()
 }

@@ -1,14 +1,14 @@
-//! Explains a count: which orders of a user are in it, by the records of the log. Pure, but for
-//! [`scan`], which reads them.
+//! Explains a count: finds the orders behind it among the records of the log. Pure logic, except [`scan`], which reads
+//! the records.
 //!
-//! The job's decisions are in the log. A record that came too late, or that the job rejected, is on
-//! `orders-late` or `orders-dead-letter`, with its partition and offset in headers. An event that is
-//! in a partition twice counts once, at its first record, by its id. Every other order of the window
-//! is counted. So an explanation needs neither a checkpoint nor a clock.
+//! The decisions of the stream job are in the log. A record that came too late is on `orders-late`, and one that the
+//! job rejected is on `orders-dead-letter`, with its partition and offset in headers. If an event is in a partition
+//! twice, only its first record is counted; the event's id identifies it. Every other order of the window is counted.
+//! An explanation therefore needs neither a checkpoint nor a clock.
 //!
-//! The published count proves it: if the counted orders have the same number and totals, these are
-//! the orders behind the count. If not, an order may have come since, or records were not read,
-//! which the explanation then names.
+//! The published count confirms the result: if the counted orders have the same number and totals, they are the orders
+//! behind the count. Otherwise an order may have arrived since, or records were not read; the explanation lists these
+//! gaps.
 
 pub mod scan;
 
@@ -22,20 +22,20 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
-/// The headers that name the origin of a record on the side topics, and why it is there.
+/// The headers that contain the origin of a record on the side topics, and the reason why it is there.
 const SOURCE_TOPIC: &str = "source_topic";
 const SOURCE_PARTITION: &str = "source_partition";
 const SOURCE_OFFSET: &str = "source_offset";
 const REASON: &str = "reason";
 
-/// The most bytes that the event ids of the orders of one explanation have together. The job takes any text
-/// as an id; a UUID has 36 bytes.
+/// Maximum size in bytes of all event ids in one explanation together. The stream job accepts any text as an id; a UUID
+/// has 36 bytes.
 const MOST_ID_BYTES: usize = 1024 * 1024;
 
 /// The place of a record on `orders`.
 type Place = (u32, Offset);
 
-/// The orders to look for: of a user, in a window.
+/// The orders to look for: those of a user in a window.
 #[derive(Clone, Copy, Debug)]
 pub struct Selection {
     user_id: u64,
@@ -52,13 +52,13 @@ struct Found {
     total: Amount,
 }
 
-/// The number of an order, which the job does not read: any other value in its place is no error.
+/// The number of an order. The stream job does not read it, so a value of another type is not an error.
 #[derive(Deserialize)]
 struct Numbered {
     order_id: u64,
 }
 
-/// The orders behind a count, and the side outputs that are of them.
+/// The orders that may be behind a count, and the decisions about them on the side topics.
 #[derive(Debug)]
 pub struct Findings {
     selection: Selection,
@@ -73,13 +73,13 @@ pub struct Findings {
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Decision {
-    /// It is in the count.
+    /// The order is counted.
     Counted,
-    /// It has the event id of an earlier record.
+    /// The record has the event id of an earlier record.
     Copy,
-    /// It came too late to correct its window.
+    /// The order came too late to correct its window.
     Late,
-    /// The job has rejected it.
+    /// The stream job has rejected the record.
     Rejected,
 }
 
@@ -107,7 +107,7 @@ pub struct Counted {
 }
 
 impl Selection {
-    /// The orders that a count is of.
+    /// Returns the selection of the orders behind a count.
     pub fn of(count: &WindowCount) -> Self {
         Self {
             user_id: count.user_id,
@@ -116,7 +116,7 @@ impl Selection {
         }
     }
 
-    /// Returns the order in a record if it is one of those to look for.
+    /// Returns the order in a record, if it is selected.
     fn find(&self, record: &Record<'_>) -> Option<Found> {
         let value = record.value?;
         let order: CountedOrder<'_, Value> = serde_json::from_slice(value).ok()?;
@@ -127,7 +127,7 @@ impl Selection {
 
         let numbered: Option<Numbered> = serde_json::from_slice(value).ok();
         Some(Found {
-            event_id: order.event_id.as_str().map(canonical),
+            event_id: order.event_id.as_str().and_then(canonical),
             order_id: numbered.map(|numbered| numbered.order_id),
             created_at: order.created_at,
             total: Amount {
@@ -138,14 +138,17 @@ impl Selection {
     }
 }
 
-/// Returns an event's id in the one form of a UUID, or the text itself if it is none.
-fn canonical(id: &str) -> String {
-    Uuid::try_parse(id).map_or_else(|_| id.to_owned(), |id| id.to_string())
+/// Returns the canonical form of an event's id if it is a UUID, and otherwise the text itself. An empty text and the nil
+/// UUID stand for no id, as in the stream job.
+fn canonical(id: &str) -> Option<String> {
+    match Uuid::try_parse(id) {
+        Ok(uuid) => (!uuid.is_nil()).then(|| uuid.to_string()),
+        Err(_) => (!id.trim().is_empty()).then(|| id.to_owned()),
+    }
 }
 
 impl Findings {
-    /// Creates findings without an order. It holds at most `most` orders, and fewer if their event ids
-    /// are long.
+    /// Creates findings without orders. They hold at most `most` orders, and fewer if the event ids are long.
     pub fn new(selection: Selection, most: usize) -> Self {
         Self {
             selection,
@@ -186,15 +189,15 @@ impl Findings {
         }
     }
 
-    /// Returns the place on `orders` of a record on a side topic, and the reason, if it is one of the
-    /// orders that were found. The headers alone decide: the value may be cut.
+    /// Returns the place on `orders` from which a record on a side topic came, and the reason; none if it is not one of
+    /// the orders that were found. Only the headers are read, because the value may be cut off.
     fn origin(&self, record: &Record<'_>) -> Option<(Place, String)> {
         let mut is_of_orders = true;
         let mut partition = None;
         let mut offset = None;
         let mut reason = String::new();
         record.headers.for_each(&mut |name, value| {
-            // The job's own headers come last; a producer may have written others of their names.
+            // A producer may have written headers with the same names. The stream job's own come last.
             let text = String::from_utf8_lossy(value);
             match name {
                 SOURCE_TOPIC => is_of_orders = text == ORDERS,
@@ -210,7 +213,7 @@ impl Findings {
         is_wanted.then_some((place, reason))
     }
 
-    /// Decides about each order, in the order of partition and offset.
+    /// Returns each order with its decision, sorted by partition and offset.
     pub fn explained(mut self) -> Vec<ExplainedOrder> {
         let mut seen = HashSet::new();
         let orders = std::mem::take(&mut self.orders);

@@ -1,10 +1,10 @@
 //! The live feed: sends new and corrected counts to listeners once they are written.
 //!
-//! An event's id is a position in the two topics: for every partition, the offset that follows the
-//! last record sent. A position means the same in every replica and after a restart. A listener that
-//! reconnects with the last id it received (`Last-Event-ID`) gets the events it missed, as long as
-//! they are among the last [`KEPT`] events of this process. Otherwise it gets a `reset` and must
-//! read the lists again. Every event is an upsert, so receiving one twice does no harm.
+//! An event's id is a position in the two topics: for every partition, the offset that follows the last record sent. A
+//! position means the same in every replica and after a restart. A listener that reconnects with the last id that it
+//! received (`Last-Event-ID`) gets the events that it missed, if they are among the last [`KEPT`] events of this
+//! process. Otherwise it gets a `reset` and must read the lists again. Every event is an upsert, so receiving one
+//! twice does no harm.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write;
@@ -15,13 +15,13 @@ use tokio::sync::broadcast;
 
 /// Number of events kept for listeners that reconnect.
 const KEPT: usize = 8_192;
-/// Number of events that a listener may fall behind before its stream ends and it must reconnect.
+/// Maximum number of events by which a listener may fall behind; beyond it, its stream ends and it must reconnect.
 const BACKLOG: usize = 4_096;
 
 /// For each partition of the two topics, the offset that follows the last record sent.
 pub type FeedPosition = BTreeMap<(FeedTopic, u32), Offset>;
 
-/// The topic that an event came from.
+/// The topic from which an event came.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum FeedTopic {
     /// `analytics-results`.
@@ -35,7 +35,7 @@ pub enum FeedTopic {
 pub struct Event {
     /// The position after it.
     pub id: String,
-    /// The topic it came from.
+    /// The topic from which it came.
     pub topic: FeedTopic,
     /// The user whose count it is; `None` for a window.
     pub user_id: Option<u64>,
@@ -46,8 +46,8 @@ pub struct Event {
 
 /// The start of a listener's stream: the events it missed, and a receiver of new ones.
 pub struct Subscription {
-    /// The id to resume from before the first event: the last id of the listener, or the cut of this
-    /// moment if it has none or is reset. Empty until the topics are known.
+    /// The position at which the stream begins: the last id of the listener, or the current position if it has none or
+    /// is reset. Empty until the topics are known.
     pub id: String,
     /// Whether some of the missed events are no longer kept, or the last id is not valid.
     pub is_reset: bool,
@@ -62,9 +62,9 @@ pub struct Subscription {
 pub struct Feed(Arc<Mutex<Inner>>);
 
 struct Inner {
-    /// The cut after the newest event.
+    /// The position after the newest event.
     sent: FeedPosition,
-    /// The cut before the oldest event kept.
+    /// The position before the oldest event kept.
     kept_from: FeedPosition,
     kept: VecDeque<Arc<Event>>,
     live: broadcast::Sender<Arc<Event>>,
@@ -123,8 +123,7 @@ impl Feed {
         drop(inner.live.send(event));
     }
 
-    /// Subscribes a listener. With `last_id` it starts after that position, otherwise with the next
-    /// event.
+    /// Subscribes a listener. With `last_id`, the stream starts after that position, and otherwise with the next event.
     pub fn subscribe(&self, last_id: Option<&str>) -> Subscription {
         let inner = self.inner();
         let live = inner.live.subscribe();

@@ -37,29 +37,28 @@ pub struct Analytics {
     pub store: Store,
     /// The live feed.
     pub feed: Feed,
-    /// The number of results that wait to be written.
+    /// The number of results that are not yet written.
     pub lag: Lag,
     /// The client of the orders service, for the audit.
     pub orders: Orders,
-    /// The longest time after its end that a minute may wait for its window before the audit counts a
-    /// difference.
+    /// The time after the end of a minute until the audit counts uncounted orders as a difference.
     pub audit_patience: Duration,
     /// Ends the streams when requested.
     pub shutdown: Shutdown,
-    /// The latest summary. The request that finds it too old computes a new one while the others
-    /// wait for it.
+    /// The latest summary and its time. The first request that finds it too old computes a new one; the others wait for
+    /// it.
     pub summary: Arc<Mutex<Option<(Instant, summary::Summarized)>>>,
-    /// The latest board.
+    /// The latest board and its time.
     pub latest_board: Arc<Mutex<Option<(Instant, board::Board)>>>,
-    /// One permit for each series that may be computed at a time.
+    /// One permit for each series that may be computed at the same time.
     pub turns: Arc<Semaphore>,
-    /// The log, which counts are explained by.
+    /// The log, from which counts are explained.
     pub log: Arc<dyn RecordLog>,
     /// The one permit to explain a count.
     pub explaining: Arc<Semaphore>,
 }
 
-/// A user's id in a query. SQL gives ids up to 2^63 - 1, so no user has a greater one.
+/// A user's id in a query: at most 2^63 - 1, because ids come from SQL.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(try_from = "u64")]
 struct UserId(u64);
@@ -76,7 +75,7 @@ impl TryFrom<u64> for UserId {
     }
 }
 
-/// An object with its id: for a count `<user>-<window start in ms>`, for a window its start in ms.
+/// An object with its id. The id of a count is `<user>-<window start in ms>`; that of a window is its start in ms.
 #[derive(Clone, Debug, Serialize)]
 pub struct Shown<T> {
     id: String,
@@ -89,7 +88,7 @@ pub struct Shown<T> {
 struct Freshness {
     /// The end of the newest known window.
     newest_window_end: Option<Timestamp>,
-    /// Number of results that wait to be written; null until the log has been queried.
+    /// Number of results that are not yet written; null until the log has been queried.
     lag_records: Option<u64>,
 }
 
@@ -112,7 +111,7 @@ pub fn router(analytics: Analytics) -> Router {
 fn starts(from: Option<Timestamp>, to: Option<Timestamp>) -> Result<Starts> {
     let from = from.unwrap_or(Timestamp::EPOCH);
     if to.is_some_and(|to| from >= to) {
-        return Err(Problem::bad_request("the range ends before it begins").field("to"));
+        return Err(Problem::bad_request("the range must end after it begins").field("to"));
     }
     Ok(Starts { from, to })
 }

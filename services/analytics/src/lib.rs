@@ -1,13 +1,13 @@
 //! The analytics service: counts of orders per user and minute, computed by the stream job.
 //!
 //! It consumes the topics `analytics-results` and `analytics-summaries` (`consume`). It owns the
-//! DynamoDB tables `analytics-results` and `analytics-windows` (`store`), which its replies are
-//! read from. It publishes to no topic, but sends a live feed to listeners (`feed`). It reads the
+//! DynamoDB tables `analytics-counts` and `analytics-windows` (`store`), which its replies are
+//! read from, and merges the counts of past hours (`merging`). It publishes to no topic, but sends a live feed to listeners (`feed`). It reads the
 //! stored orders from the orders service and compares them with the counts (`audit`). On request it
 //! reads the orders behind a count from the log (`explain`).
 //!
 //! ```text
-//! analytics-results ──┬─▶ follower: own share ──▶ upsert counts ──▶ positions ─┐
+//! analytics-results ──┬─▶ follower: own share ──▶ write chunks ──▶ positions ──┐
 //!                     │                           DynamoDB ─▶ summary, recent  ┆ (and all replicas')
 //!                     └─▶ follower: all of it, behind the positions ◀╌╌╌╌╌╌╌╌╌╌┘
 //!                                 └─▶ feed ─▶ stream          (analytics-summaries likewise)
@@ -16,8 +16,8 @@
 //! The replicas share the partitions, so each row is written by one of them. Every replica feeds its
 //! own listeners with all of them.
 //!
-//! Invariants: a record is written before its position is stored, so none is missed. A
-//! revision never replaces a higher one, so no record counts twice, however often it is delivered.
+//! Invariants: a record is written before its position is stored, so none is missed. Of the counts of
+//! a user and window the highest revision is read, so no record counts twice, however often it is delivered.
 //! A record is sent to listeners after its position is stored. So a listener that then reads the lists
 //! finds the record there, on any replica.
 
@@ -25,6 +25,7 @@ mod config;
 mod consume;
 mod feed;
 mod http;
+mod merging;
 mod series;
 mod store;
 mod summary;
@@ -41,21 +42,23 @@ use chassis::auth::Auth;
 use chassis::{Health, Listeners, Metrics, ServeError, Shutdown, dynamodb, retry};
 pub use config::Config;
 use consume::{FeedsCounts, FeedsSummaries, WritesCounts, WritesSummaries, Writing};
-use events::{ANALYTICS_RESULTS, ANALYTICS_SUMMARIES};
+use events::{ANALYTICS_RESULTS, ANALYTICS_SUMMARIES, Timestamp};
 use feed::Feed;
 use follower::{Follower, Lag, REFUSED_WAIT, Refused, Scope};
 use http::Analytics;
 use orders::Orders;
-use prometheus::{IntCounter, PullingGauge};
+use prometheus::{Counter, IntCounter, PullingGauge};
 use record_log::RecordLog;
 use store::Store;
-pub use store::{RESULTS, WINDOWS};
+pub use store::{COUNTS, RESULTS, StoreError, WINDOWS};
 use tokio::sync::Semaphore;
 
 /// The consumer group, under which the positions on the topics are stored.
 const GROUP: &str = "analytics";
 /// Maximum number of records in a batch.
 const BATCH: usize = 1_000;
+/// Maximum number of counts that are written together. The more, the fewer items they are.
+const COUNTS_BATCH: usize = 16_384;
 /// Number of series that are computed at a time.
 const SERIES_AT_ONCE: usize = 2;
 
@@ -77,7 +80,7 @@ pub enum RunError {
     #[error(transparent)]
     Serve(#[from] ServeError),
     /// The HTTP client could not be created.
-    #[error("no HTTP client can be made: {0}")]
+    #[error("no HTTP client can be created: {0}")]
     Client(#[from] reqwest::Error),
 }
 
@@ -112,7 +115,12 @@ impl Service {
         metrics: &Metrics,
         shutdown: Shutdown,
     ) -> Result<Self, reqwest::Error> {
-        let store = Store::new(parts.dynamodb, config.analytics_retention);
+        let units = Counter::new(
+            "analytics_write_units_total",
+            "Write units that DynamoDB has counted for results and summaries.",
+        );
+        let units = metrics.register(units.expect("a constant name"));
+        let store = Store::new(parts.dynamodb, config.analytics_retention, units);
         let feed = Feed::default();
         let lag = Lag::default();
 
@@ -124,14 +132,14 @@ impl Service {
             )),
             malformed: metrics.register(counter(
                 "analytics_records_malformed_total",
-                "Records left out.",
+                "Records that could not be decoded and were skipped.",
             )),
         };
 
         let behind = lag.clone();
         let gauge = PullingGauge::new(
             "analytics_lag_records",
-            "Results that wait to be written, by whichever replica.",
+            "Results that are not yet written, by any replica.",
             Box::new(move || behind.records().map_or(f64::NAN, |records| records as f64)),
         );
         metrics.register(gauge.expect("a constant name"));
@@ -173,7 +181,7 @@ impl Service {
         .await;
     }
 
-    /// Consumes both topics until a shutdown is requested.
+    /// Consumes both topics and merges past hours until a shutdown is requested.
     ///
     /// # Panics
     /// Panics if a consumer panics.
@@ -184,6 +192,7 @@ impl Service {
 
         let counts = Follower {
             lag: self.analytics.lag.clone(),
+            batch: COUNTS_BATCH,
             ..self.follower(ANALYTICS_RESULTS, Scope::Share, &refused.counts)
         };
         let summaries = self.follower(ANALYTICS_SUMMARIES, Scope::Share, &refused.summaries);
@@ -191,13 +200,30 @@ impl Service {
         let fed_summaries =
             self.follower(ANALYTICS_SUMMARIES, Scope::Behind, &refused.fed_summaries);
 
-        tokio::try_join!(
-            counts.start(WritesCounts(self.writing.clone()), shutdown()),
-            summaries.start(WritesSummaries(self.writing.clone()), shutdown()),
-            fed_counts.start(FeedsCounts(feed()), shutdown()),
-            fed_summaries.start(FeedsSummaries(feed()), shutdown()),
-        )
-        .expect("following does not panic");
+        let merging = merging::regularly(&self.analytics.store, &self.shutdown);
+        let following = async {
+            tokio::try_join!(
+                counts.start(WritesCounts(self.writing.clone()), shutdown()),
+                summaries.start(WritesSummaries(self.writing.clone()), shutdown()),
+                fed_counts.start(FeedsCounts(feed()), shutdown()),
+                fed_summaries.start(FeedsSummaries(feed()), shutdown()),
+            )
+            .expect("following does not panic")
+        };
+        tokio::join!(following, merging);
+    }
+
+    /// Merges the hours that are long over at `now`, and returns their number.
+    ///
+    /// # Errors
+    /// Returns [`StoreError`] if DynamoDB fails or an item cannot be read. What is merged stays merged.
+    pub async fn merge_past_hours(&self, now: Timestamp) -> Result<u64, StoreError> {
+        merging::past_hours(&self.analytics.store, now).await
+    }
+
+    /// Returns the number of results and summaries that this process has written.
+    pub fn written(&self) -> u64 {
+        self.writing.written.get()
     }
 
     fn follower(&self, topic: &'static str, scope: Scope, refused: &Refused) -> Follower {
@@ -231,7 +257,7 @@ pub async fn run(
 
     health.register("dynamodb", move || {
         let client = client.clone();
-        async move { dynamodb::ping(&client, RESULTS).await }
+        async move { dynamodb::ping(&client, COUNTS).await }
     });
 
     let hold = health.hold("tables");

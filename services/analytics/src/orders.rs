@@ -20,7 +20,7 @@ pub struct Orders(Peer);
 #[derive(Debug, thiserror::Error)]
 pub enum OrdersError {
     /// The service did not reply, or the reply could not be read.
-    #[error("the orders service is away: {0}")]
+    #[error("the orders service is unavailable: {0}")]
     Away(#[from] reqwest::Error),
     /// The service returned another status than 200.
     #[error("the orders service answered {0}")]
@@ -42,7 +42,7 @@ impl Orders {
         Ok(Self(Peer::new(base_url, auth, CALL_LIMIT)?))
     }
 
-    /// Returns the minutes with orders from `from` to before `to`, both at whole minutes.
+    /// Returns the minutes with orders from `from` to before `to`, both of which are whole minutes.
     ///
     /// # Errors
     /// Returns [`OrdersError`] if the service cannot be reached or its reply is not the expected
@@ -66,7 +66,7 @@ impl Orders {
 
 impl From<OrdersError> for Problem {
     fn from(error: OrdersError) -> Self {
-        tracing::warn!(%error, "the orders service is unavailable");
+        tracing::warn!(%error, "the stored orders cannot be read");
         Self::unavailable("the orders service is unavailable right now")
     }
 }

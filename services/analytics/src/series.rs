@@ -1,10 +1,13 @@
-//! A time series: orders and totals by step of time. Pure.
+//! A time series: orders and totals by step of time. Pure logic, without input or output.
 //!
-//! A window belongs to the step in which it starts, so each is in one step, and the steps of a range
-//! add up to it. Steps without orders are points too. Steps are those of UTC. Orders that the stream
-//! job has not counted yet are added by minute, and their points are provisional.
+//! A window belongs to the step in which it starts, so each window is in exactly one step. Steps without orders are
+//! points, too. Steps begin at whole minutes, hours or days of UTC. Orders that the stream job has not counted yet are
+//! added by minute, and their points are provisional. A series of all users adds up the sums of windows; it exists only
+//! if each of these lies within a step. Sums of sessions are by day.
 
-use events::{Amounts, Timestamp};
+use std::time::Duration;
+
+use events::{Amounts, Timestamp, WindowSummary};
 use serde::{Deserialize, Serialize};
 
 use crate::audit::StoredMinute;
@@ -12,9 +15,9 @@ use crate::audit::StoredMinute;
 const MINUTE_MS: u64 = 60_000;
 const HOUR_MS: u64 = 60 * MINUTE_MS;
 const DAY_MS: u64 = 24 * HOUR_MS;
-/// The longest series: a minute each of 25 hours.
+/// Maximum number of points of a series: the minutes of 25 hours.
 pub const MAX_POINTS: u64 = 1_500;
-/// The longest range of a series.
+/// Maximum length of a range.
 pub const MAX_RANGE_MS: u64 = 31 * DAY_MS;
 
 /// The length of a step.
@@ -44,10 +47,10 @@ pub struct Steps {
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum NoSeries {
     /// The range is empty.
-    #[error("the range ends before it begins")]
+    #[error("the range must end after it begins")]
     Empty,
     /// The range has too many steps.
-    #[error("the range has {points} steps, and a series has at most 1500: choose a longer step")]
+    #[error("the range has {points} steps, but a series has at most 1500: choose a longer step")]
     TooManyPoints {
         /// The number of steps.
         points: u64,
@@ -55,6 +58,15 @@ pub enum NoSeries {
     /// The range is too long.
     #[error("the range is longer than 31 days")]
     TooLong,
+    /// The stream job's sums are for windows that do not lie within a step each.
+    #[error(
+        "the stream job's sums over all users are of {} each, which do not lie within a step each: choose a longer step, or name a user",
+        humantime::format_duration(Duration::from_millis(*window_ms))
+    )]
+    NotBySteps {
+        /// The length of a window, in milliseconds. Sessions are summed up by the job's limit of a session, a day.
+        window_ms: u64,
+    },
 }
 
 /// A point of a series.
@@ -75,11 +87,13 @@ pub struct Point {
     pub is_provisional: bool,
 }
 
-/// A series that is being added up.
+/// A series to which orders are added.
 #[derive(Clone, Debug)]
 pub struct Series {
     steps: Steps,
     sums: Vec<(u64, Amounts)>,
+    /// The length of a window that does not lie within a step, if there is one.
+    misfit_ms: Option<u64>,
 }
 
 impl Step {
@@ -91,7 +105,7 @@ impl Step {
         }
     }
 
-    /// Returns the length of a series for which no start is given.
+    /// Returns the length of the range if no start is given.
     fn usual_range_ms(self) -> u64 {
         match self {
             Self::Minute => HOUR_MS,
@@ -102,11 +116,11 @@ impl Step {
 }
 
 impl Steps {
-    /// Returns the steps that a range touches. Without an end it ends now. Without a start it is an
-    /// hour of minutes, a day of hours or 30 days.
+    /// Returns the steps that a range touches. Without an end, the range ends now. Without a start, it is an hour of
+    /// minutes, a day of hours, or 30 days.
     ///
     /// # Errors
-    /// [`NoSeries`] if the range is empty or too long.
+    /// Returns [`NoSeries`] if the range is empty or too long.
     pub fn touched_by(
         from: Option<Timestamp>,
         to: Option<Timestamp>,
@@ -151,8 +165,8 @@ impl Steps {
         Timestamp::from_ms(self.to_ms).unwrap_or(Timestamp::now())
     }
 
-    /// Returns the whole minutes of the range that are not counted yet and have begun, at most a
-    /// day of them; none if all are counted.
+    /// Returns the minutes of the range that have begun and are not counted yet, at most the last day of them; none if
+    /// all are counted.
     pub fn uncounted(
         self,
         counted_until: Option<Timestamp>,
@@ -176,6 +190,7 @@ impl Series {
         Self {
             steps,
             sums: vec![(0, Amounts::default()); points],
+            misfit_ms: None,
         }
     }
 
@@ -188,6 +203,30 @@ impl Series {
         if let Some(sum) = self.sums.get_mut(at) {
             sum.0 = sum.0.saturating_add(orders);
             sum.1.extend(amounts.as_slice().iter().copied());
+        }
+    }
+
+    /// Adds the sums of a window, which must lie within a step. Otherwise the orders of several steps would be
+    /// in its first one, and the others would be zero.
+    pub fn add_window(&mut self, window: &WindowSummary) {
+        let start_ms = window.window_start.as_ms();
+        let step_start_ms = start_ms / self.steps.step_ms * self.steps.step_ms;
+        let end_ms = window.window_end.as_ms();
+
+        if end_ms > step_start_ms + self.steps.step_ms {
+            self.misfit_ms = Some(end_ms - start_ms);
+        }
+        self.add(window.window_start, window.order_count, &window.amounts);
+    }
+
+    /// Returns the series if each window lies within a step.
+    ///
+    /// # Errors
+    /// Returns [`NoSeries::NotBySteps`] otherwise.
+    pub fn by_steps(self) -> Result<Self, NoSeries> {
+        match self.misfit_ms {
+            None => Ok(self),
+            Some(window_ms) => Err(NoSeries::NotBySteps { window_ms }),
         }
     }
 
@@ -271,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn each_window_is_in_the_step_of_its_start_and_steps_without_orders_are_there() {
+    fn a_window_is_in_the_step_of_its_start_and_empty_steps_remain() {
         let range = steps("2026-11-22T08:00:00Z", "2026-11-22T11:00:00Z", Step::Hour).unwrap();
         let mut series = Series::new(range);
         series.add(at("2026-11-22T07:59:00Z"), 1, &dollars(1));
@@ -298,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn minutes_that_are_not_counted_yet_begin_where_the_counted_ones_end() {
+    fn uncounted_minutes_begin_at_the_end_of_the_counted_ones() {
         let range = steps("2026-11-22T08:00:00Z", "2026-11-22T11:00:00Z", Step::Hour).unwrap();
         let now = at("2026-11-22T10:30:15Z");
         let until = |until| range.uncounted(Some(at(until)), now);

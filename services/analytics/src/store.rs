@@ -1,67 +1,122 @@
 //! The counts in DynamoDB.
 //!
-//! `analytics-results` holds one count per user and window, keyed by user and window start, so that
-//! the counts of one user are one query. All counts of a window arrive within about a second of its
-//! end, and one DynamoDB partition takes 1,000 writes a second. The table's keys spread these
-//! writes by user. The index by window, which `recent` reads, would collect them in one partition,
-//! so the counts of a window are split over [`SHARDS`] shelves. A shelf is a partition key of the
-//! index, `<window start>#<shard>`; the shard follows from the user id.
+//! `analytics-counts` holds the counts, many to an item, because DynamoDB bills an item and not a count. The counts that
+//! are written together and belong to the same bucket of users (`buckets`) and the same time are a chunk
+//! (`chunks`), packed to less than ten bytes each (`packed`, `items`):
 //!
-//! `analytics-windows` holds one item per window: the shelves it uses, and its summary once that
-//! has arrived. A window costs few writes, so all windows fit in one partition, ordered by time.
-//! "The newest windows" and "the last hour" are then one query each. Tables are never scanned.
-//! Items expire after the retention.
+//! ```text
+//! key                                           attributes
+//! user_bucket "1024#17" · chunk "<minute>#<writer>#3"    rows (bytes) · version · expires_at
+//! ```
 //!
-//! Writes are upserts conditional on a higher revision, so they may be repeated and may arrive in
-//! any order. `BatchWriteItem` has no conditions, so counts are written by single conditional puts,
-//! [`WRITES_AT_ONCE`] at a time. These consume the same capacity, and running them concurrently
+//! So the counts of a user are a query of each level (`by_user`), and those of a window a query of each
+//! bucket that a page needs (`by_window`). No partition has more than a bucket's share of the writes.
+//!
+//! A past hour is written once more, by finer buckets, so that a long history reads few chunks (`hours`).
+//!
+//! `analytics-windows` holds one item per window: its summary once that has arrived, and with the item of
+//! a whole minute the levels that have its counts. A window costs few writes, so all windows fit in one
+//! partition, ordered by time (`windows`). "The newest windows" and "the last hour" are then one query
+//! each. Tables are never scanned. Items expire after the retention.
+//!
+//! `analytics-results` has the counts that earlier versions wrote, an item for each, until they expire
+//! (`shelves`). It is read, and no longer written.
+//!
+//! All writes may be repeated and may arrive in any order. A summary is an upsert conditional on a higher revision. A
+//! chunk has one writer and is conditional on a higher version; of the chunks that have a count, readers take the
+//! highest revision. `BatchWriteItem` has no conditions, so chunks are written by single conditional
+//! puts, [`WRITES_AT_ONCE`] at a time. These consume the same capacity, and running them concurrently
 //! hides their latency.
 
-mod query;
+mod buckets;
+mod packed;
+
+mod chunks;
+mod items;
 mod rows;
 mod tables;
 
+mod hours;
+
+mod by_user;
+mod by_window;
+mod shelves;
+mod windows;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_dynamodb::error::SdkError;
+use aws_sdk_dynamodb::types::{AttributeValue, ConsumedCapacity, ReturnConsumedCapacity};
+pub use by_window::{Position, Starts};
 pub use chassis::dynamodb::StoreError;
-use chassis::dynamodb::{TableError, held};
+use chassis::dynamodb::TableError;
 use events::{Timestamp, WindowCount, WindowSummary};
 use futures::{StreamExt, TryStreamExt};
-pub use query::{Position, Starts};
-use rows::{CountRow, SummaryRow};
-pub use tables::{RESULTS, WINDOWS};
+use prometheus::Counter;
+use tokio::sync::Mutex;
+use uuid::Uuid;
 
-/// Number of index partitions that the counts of one window are split over. Each takes 1,000 writes
-/// a second.
-const SHARDS: u64 = 8;
+use buckets::{Shelf, minute_ms};
+use chunks::{Chunk, Chunks};
+use hours::Hours;
+use rows::SummaryRow;
+pub use tables::{COUNTS, RESULTS, WINDOWS};
+
 /// Number of concurrent writes.
 const WRITES_AT_ONCE: usize = 64;
-/// Number of windows whose noted shelves are kept in memory; enough for all windows that are being
+/// Number of minutes whose noted levels are kept in memory; enough for all that are being
 /// written.
-const WINDOWS_REMEMBERED: usize = 1_024;
+const MINUTES_REMEMBERED: usize = 1_024;
 /// The condition of an upsert: there is no revision yet, or a lower one.
 const IS_NEWER: &str = "attribute_not_exists(revision) OR revision < :revision";
 
-/// Access to the tables of this service. Clones share one cache.
+/// Access to the tables of this service. Clones share what they have written lately.
 #[derive(Clone, Debug)]
 pub struct Store {
     client: Client,
     retention: Duration,
-    noted: Arc<Mutex<BTreeMap<Timestamp, BTreeSet<u64>>>>,
+    /// The write units that DynamoDB has counted for this process.
+    units: Counter,
+    /// The name in the keys of this process's chunks.
+    writer: Arc<str>,
+    /// Held while counts are written, so that a chunk has one writer.
+    writing: Arc<Mutex<Writing>>,
+}
+
+/// What this process has written lately.
+#[derive(Debug, Default)]
+struct Writing {
+    chunks: Chunks,
+    noted: BTreeMap<Timestamp, Noted>,
+    /// The closed hours, as last read.
+    hours: Hours,
+}
+
+/// A minute in which windows start, as its item has it.
+#[derive(Clone, Debug)]
+struct Noted {
+    start: Timestamp,
+    /// The end of the window that ends last.
+    end: Timestamp,
+    levels: BTreeSet<u8>,
+    late_levels: BTreeSet<u8>,
+    has_inner: bool,
 }
 
 impl Store {
-    /// Creates a store that uses this client. Items are kept for `retention` after the end of their
-    /// window.
-    pub fn new(client: Client, retention: Duration) -> Self {
+    /// Creates a store that uses this client, and adds the write units that it takes to `units`. Items are kept
+    /// for `retention` after the end of their window.
+    pub fn new(client: Client, retention: Duration, units: Counter) -> Self {
+        let writer = format!("{:016x}", Uuid::new_v4().as_u64_pair().1);
         Self {
             client,
             retention,
-            noted: Arc::default(),
+            units,
+            writer: writer.into(),
+            writing: Arc::default(),
         }
     }
 
@@ -79,49 +134,48 @@ impl Store {
         tables::ensure(&self.client).await
     }
 
-    /// Writes the counts, except where a later revision is stored, and notes their windows.
-    /// `counts` may contain only the highest revision of a user and window.
+    /// Writes the counts to chunks, and notes the chunks' levels with the minutes of the windows. Counts of an
+    /// hour that was closed meanwhile are written once more, as late ones (`hours`).
     ///
     /// # Errors
     /// Returns [`StoreError`] if a write failed. Some counts may have been written and are not
     /// rolled back; write all of them again.
     pub async fn upsert_counts(&self, counts: &[WindowCount]) -> Result<(), StoreError> {
-        let writes =
-            futures::stream::iter(counts.iter().cloned()).map(|count| self.upsert_count(count));
-        writes
+        let mut writing = self.writing.lock().await;
+        let closed_ms = writing.hours.closed_ms;
+        writing.chunks.add(counts, closed_ms);
+        self.write_unsaved(&mut writing).await?;
+
+        writing.hours = self.hours().await?;
+        let closed_ms = writing.hours.closed_ms;
+        let overtaken = writing.chunks.overtaken(closed_ms);
+        if !overtaken.is_empty() {
+            writing.chunks.add(&overtaken, closed_ms);
+            self.write_unsaved(&mut writing).await?;
+        }
+        writing.chunks.note_saved();
+        Ok(())
+    }
+
+    async fn write_unsaved(&self, writing: &mut Writing) -> Result<(), StoreError> {
+        let items: Vec<_> = writing
+            .chunks
+            .unsaved()
+            .map(|chunk| items::item(chunk, &self.writer, self.retention))
+            .collect();
+        futures::stream::iter(items)
+            .map(|item| self.put_chunk(item))
             .buffer_unordered(WRITES_AT_ONCE)
             .try_collect::<()>()
             .await?;
 
-        let mut windows: BTreeMap<Timestamp, (Timestamp, BTreeSet<u64>)> = BTreeMap::new();
-        for count in counts {
-            let window = windows
-                .entry(count.window_start)
-                .or_insert((count.window_end, BTreeSet::new()));
-            window.1.insert(shard(count.user_id));
+        for minute in minutes(writing.chunks.unsaved()) {
+            if !writing.has_noted(&minute) {
+                self.note_minute(&minute).await?;
+                writing.note(minute);
+            }
         }
-
-        for (start, (end, shards)) in windows {
-            self.note_window(start, end, shards).await?;
-        }
-
         Ok(())
-    }
-
-    async fn upsert_count(&self, count: WindowCount) -> Result<(), StoreError> {
-        let revision = number(count.revision.into());
-        let shelf = shelf(count.window_start, shard(count.user_id));
-        let row = CountRow::new(count, shelf, self.retention);
-
-        let put = self
-            .client
-            .put_item()
-            .table_name(RESULTS)
-            .set_item(Some(serde_dynamo::to_item(row)?));
-        let put = put.condition_expression(IS_NEWER);
-        let put = put.expression_attribute_values(":revision", revision);
-        // A failed condition means that a newer revision is stored: nothing is left to do.
-        held(put.send().await).map(drop)
     }
 
     /// Writes the summary of a window, unless a later revision is stored.
@@ -146,64 +200,117 @@ impl Store {
 
         let update = update
             .update_expression(format!("SET {}", changes.join(", ")))
-            .condition_expression(IS_NEWER);
-        held(update.send().await).map(drop)
+            .condition_expression(IS_NEWER)
+            .return_consumed_capacity(ReturnConsumedCapacity::Total);
+        let outcome = update.send().await;
+        self.held(outcome, |done| done.consumed_capacity())
+            .map(drop)
     }
 
-    /// Stores which shelves a window uses, unless this process has already done so.
-    async fn note_window(
-        &self,
-        start: Timestamp,
-        end: Timestamp,
-        shards: BTreeSet<u64>,
-    ) -> Result<(), StoreError> {
-        if self
-            .noted()
-            .get(&start)
-            .is_some_and(|noted| noted.is_superset(&shards))
-        {
-            return Ok(());
+    /// Stores in which levels a minute has chunks. The end of a window with a summary is not changed.
+    async fn note_minute(&self, minute: &Noted) -> Result<(), StoreError> {
+        let mut changes =
+            "SET window_end = if_not_exists(window_end, :end), expires_at = :expires_at".to_owned();
+        if minute.has_inner {
+            changes += ", has_inner = :has_inner";
         }
 
-        let expires_at = rows::expires_at(end, self.retention);
-        let shelves = AttributeValue::Ns(shards.iter().map(u64::to_string).collect());
-        let update = self
+        let sets = [
+            (":levels", &minute.levels),
+            (":late_levels", &minute.late_levels),
+        ];
+        let sets = sets.into_iter().filter(|(_, levels)| !levels.is_empty());
+        let added: Vec<_> = sets
+            .clone()
+            .map(|(name, _)| format!("{} {name}", &name[1..]))
+            .collect();
+        changes += &format!(" ADD {}", added.join(", "));
+
+        let expires_at = rows::expires_at(minute.end, self.retention);
+        let mut update = self
             .client
             .update_item()
             .table_name(WINDOWS)
-            .set_key(Some(window_key(start)));
-
-        let update = update.update_expression(
-            "SET window_end = :end, expires_at = :expires_at ADD shards :shards",
-        );
-        let update = update.expression_attribute_values(":end", number(end.as_ms()));
-        let update = update.expression_attribute_values(":expires_at", number(expires_at));
-
-        update
-            .expression_attribute_values(":shards", shelves)
-            .send()
-            .await?;
-
-        let mut noted = self.noted();
-        noted.entry(start).or_default().extend(shards);
-        while noted.len() > WINDOWS_REMEMBERED {
-            noted.pop_first();
+            .set_key(Some(window_key(minute.start)))
+            .update_expression(changes)
+            .expression_attribute_values(":end", number(minute.end.as_ms()))
+            .expression_attribute_values(":expires_at", number(expires_at));
+        for (name, levels) in sets {
+            let levels = levels.iter().map(u8::to_string).collect();
+            update = update.expression_attribute_values(name, AttributeValue::Ns(levels));
         }
-
-        Ok(())
+        if minute.has_inner {
+            update = update.expression_attribute_values(":has_inner", AttributeValue::Bool(true));
+        }
+        let update = update.return_consumed_capacity(ReturnConsumedCapacity::Total);
+        let outcome = update.send().await;
+        self.held(outcome, |done| done.consumed_capacity())
+            .map(drop)
     }
 
-    fn noted(&self) -> std::sync::MutexGuard<'_, BTreeMap<Timestamp, BTreeSet<u64>>> {
-        self.noted.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Returns whether the condition of a write held, and counts the units that it took.
+    fn held<T, E>(
+        &self,
+        outcome: Result<T, SdkError<E>>,
+        consumed: impl FnOnce(&T) -> Option<&ConsumedCapacity>,
+    ) -> Result<bool, StoreError>
+    where
+        aws_sdk_dynamodb::Error: From<SdkError<E>>,
+    {
+        let units = outcome.as_ref().ok().and_then(consumed);
+        let units = units.and_then(ConsumedCapacity::capacity_units);
+        self.units.inc_by(units.unwrap_or(0.0));
+        chassis::dynamodb::held(outcome)
     }
 }
 
-fn shard(user_id: u64) -> u64 {
-    user_id % SHARDS
+impl Writing {
+    fn has_noted(&self, minute: &Noted) -> bool {
+        self.noted.get(&minute.start).is_some_and(|noted| {
+            noted.levels.is_superset(&minute.levels)
+                && noted.late_levels.is_superset(&minute.late_levels)
+                && (noted.has_inner || !minute.has_inner)
+        })
+    }
+
+    fn note(&mut self, minute: Noted) {
+        let noted = self
+            .noted
+            .entry(minute.start)
+            .or_insert_with(|| minute.clone());
+        noted.levels.extend(minute.levels);
+        noted.late_levels.extend(minute.late_levels);
+        noted.has_inner |= minute.has_inner;
+        while self.noted.len() > MINUTES_REMEMBERED {
+            self.noted.pop_first();
+        }
+    }
 }
 
-fn shelf(window_start: Timestamp, shard: u64) -> String {
-    format!("{}#{shard}", window_start.as_ms())
+/// Returns the minutes of the counts in these chunks.
+fn minutes<'a>(chunks: impl Iterator<Item = &'a Chunk>) -> Vec<Noted> {
+    let mut minutes: BTreeMap<Timestamp, Noted> = BTreeMap::new();
+    for chunk in chunks {
+        for count in chunk.counts() {
+            let start_ms = minute_ms(count.window_start);
+            let start = Timestamp::from_ms(start_ms).unwrap_or(count.window_start);
+            let minute = minutes.entry(start).or_insert_with(|| Noted {
+                start,
+                end: count.window_end,
+                levels: BTreeSet::new(),
+                late_levels: BTreeSet::new(),
+                has_inner: false,
+            });
+            minute.end = minute.end.max(count.window_end);
+            match chunk.bucket().shelf {
+                Shelf::Late => minute.late_levels.insert(chunk.bucket().level),
+                Shelf::Timely | Shelf::Hours => minute.levels.insert(chunk.bucket().level),
+            };
+            minute.has_inner |= count.window_start != start;
+        }
+    }
+
+    minutes.into_values().collect()
 }
 
 fn window_key(start: Timestamp) -> std::collections::HashMap<String, AttributeValue> {
@@ -213,6 +320,10 @@ fn window_key(start: Timestamp) -> std::collections::HashMap<String, AttributeVa
         ("window_start".to_owned(), number(start.as_ms())),
     ]
     .into()
+}
+
+fn as_limit(limit: usize) -> i32 {
+    i32::try_from(limit).unwrap_or(i32::MAX).max(1)
 }
 
 fn number(number: u64) -> AttributeValue {

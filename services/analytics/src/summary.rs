@@ -1,9 +1,9 @@
-//! Summaries of a range of time, computed from the summaries of its windows. Pure.
+//! Summaries of a range of time, computed from the summaries of its windows. Pure logic, without input or output.
 //!
 //! Orders add up exactly, and so does revenue in each currency. Users do not, because a window names only its ten
-//! busiest users. The number of distinct users over several windows is exact if every window names all its
-//! users; otherwise it is a lower bound. The same holds for the busiest users of the range. The
-//! summary contains a flag for this.
+//! busiest users. The number of distinct users over several windows is exact if every window names all its users;
+//! otherwise it is a lower bound. The busiest users of the range are exact under the same condition. The flag
+//! `users_is_exact` states whether it holds.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use events::{Amount, Amounts, Timestamp, TopUser, WindowCount, WindowSummary};
 use serde::Serialize;
 
-/// The most busiest users that are named.
+/// Maximum number of busiest users in a summary.
 pub const TOP: usize = 10;
 /// An hour.
 pub const HOUR_MS: u64 = 3_600_000;
@@ -21,7 +21,7 @@ pub const DAY_MS: u64 = 24 * HOUR_MS;
 /// The newest window, the last hour and the last day.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Summary {
-    /// The newest window of the last day; `None` if it has no window.
+    /// The newest window of the last day; `None` if there is none.
     pub now: Option<Newest>,
     /// Windows that ended within the last hour.
     pub last_hour: Span,
@@ -31,7 +31,7 @@ pub struct Summary {
     pub range: Option<Range>,
 }
 
-/// The windows that start from `from` on and before `to`.
+/// The windows that start at or after `from` and before `to`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Range {
     /// The first instant of the range.
@@ -114,7 +114,7 @@ impl Summary {
 }
 
 impl Range {
-    /// Computes the summary of those of these windows that start in the range.
+    /// Computes the summary of the windows that start in the range.
     pub fn of(windows: &[WindowSummary], from: Timestamp, to: Timestamp) -> Self {
         let within = |window: &&WindowSummary| (from..to).contains(&window.window_start);
         Self {
@@ -125,7 +125,7 @@ impl Range {
     }
 }
 
-/// Returns the summary of a window in which one user alone ordered.
+/// Returns one user's count of a window as a summary of the window.
 pub fn of_one(count: WindowCount) -> WindowSummary {
     WindowSummary {
         window_start: count.window_start,
@@ -203,8 +203,8 @@ mod tests {
 
     const NOW_MS: u64 = 1_795_341_600_000;
 
-    /// A window that ended `minutes_ago`, with pairs of user and orders at one dollar an order, and
-    /// a number of users that it does not name.
+    /// Returns a window that ended `minutes_ago`, with pairs of user and number of orders at one dollar each, and
+    /// `unnamed` further users with an order each.
     fn window(minutes_ago: u64, users: &[(u64, u64)], unnamed: u64) -> WindowSummary {
         let end = NOW_MS - minutes_ago * 60_000;
         let top = |(user_id, orders): &(u64, u64)| TopUser {
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn users_with_equally_many_orders_rank_by_currency_and_then_by_the_higher_total() {
+    fn users_with_equal_counts_rank_by_currency_and_then_by_total() {
         let mut one = window(1, &[(1, 1), (2, 1), (3, 1)], 0);
         for (top, total) in one
             .top_users

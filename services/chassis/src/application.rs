@@ -23,7 +23,7 @@ use tracing::{Instrument, Span};
 use crate::metrics::InFlight;
 use crate::problem::Reason;
 use crate::trace::REQUEST_ID;
-use crate::{Health, Metrics, Problem, RequestId, span};
+use crate::{Health, Metrics, Problem, RequestId, accept, span};
 
 /// Largest body that an extractor accepts, unless a route sets another limit.
 const BODY_LIMIT_BYTES: usize = 1 << 20;
@@ -85,8 +85,8 @@ struct Around<R> {
 struct Rules {
     health: Health,
     metrics: Metrics,
-    /// None for probes: they are answered while the service is still starting, and have limits of
-    /// their own.
+    /// None for probes: they are answered while the service is still starting, and each check has a
+    /// time limit.
     reply_limit: Option<Duration>,
 }
 
@@ -157,6 +157,8 @@ struct Observed {
     route: Option<MatchedPath>,
     id: RequestId,
     span: Span,
+    /// The request only reads, and its client accepts no JSON. A request that changes something has a reply in any case.
+    wants_no_json: bool,
     _under_way: InFlight,
 }
 
@@ -176,20 +178,26 @@ impl Observed {
             request.headers_mut(),
         );
 
+        let wants_no_json = method == Method::GET && accept::excludes_json(request.headers());
         request.extensions_mut().insert(id.clone());
+        request.extensions_mut().insert(metrics.security().clone());
         Self {
             began,
             method,
             route,
             id,
             span,
+            wants_no_json,
             _under_way: under_way,
         }
     }
 
     /// Counts the request, and turns the router's own refusals into problem documents.
     fn end(self, metrics: &Metrics, reply: Response) -> Response {
-        let mut reply = explain(reply);
+        let mut reply = match self.wants_no_json {
+            false => explain(reply),
+            true => accept::without_json(explain(reply)),
+        };
         let took = self.began.elapsed();
         metrics.observe(
             &self.method,
@@ -214,7 +222,7 @@ impl Observed {
             header::X_CONTENT_TYPE_OPTIONS,
             HeaderValue::from_static("nosniff"),
         );
-        // Most replies are about a person. Handlers of the others say for how long they may be kept.
+        // Most replies contain personal data. A handler whose reply may be cached sets the header itself.
         let caching = reply.headers_mut().entry(header::CACHE_CONTROL);
         caching.or_insert(HeaderValue::from_static("no-store"));
 

@@ -10,12 +10,14 @@
 //! With `--auth open`, for a laptop, callers need not authenticate and may do everything.
 //! With `--auth enforced`:
 //!
-//! | | anybody | whose it is | admin | services |
+//! | | anybody | the owner | admin | services |
 //! |---|---|---|---|---|
 //! | sign up, log in, refresh, log out; request and use a link to reset a password; published keys, descriptions, health | yes | yes | yes | yes |
 //! | `GET /products`, `GET /products/{id}` | yes | yes | yes | yes |
 //! | `GET /users/{id}` | | yes | yes | yes |
-//! | `PATCH`, `DELETE /users/{id}`, `PUT /users/{id}/password`, `POST /users/{id}/verification` | | yes | yes | |
+//! | `PATCH`, `DELETE /users/{id}` (its owner with the password), `PUT /users/{id}/password`, `POST /users/{id}/verification` | | yes | yes | |
+//! | `/users/{id}/second-factor`: set it (with the password) | | yes | | |
+//! | … see and remove it (its owner with password and code) | | yes | yes | |
 //! | `/account-mail/…` | | | | yes |
 //! | `POST /orders`; `POST /orders/{id}/payments` | | for itself | for anybody | |
 //! | `GET /orders`, `GET /orders/{id}`, `GET /orders/{id}/payments`, `GET /notifications`, `GET /analytics/users/{id}` | | its own | all | |
@@ -28,10 +30,12 @@
 //! token.
 //!
 //! An access token contains the epoch of its account at signing. A new password, a log-out, or a
-//! refresh token used twice begins the next epoch, and tokens of earlier epochs are rejected: by
-//! the users service at once, by the others when they have read the epochs again, 20 seconds later
-//! at most. If the users service is unavailable, they accept such a token until it expires. A
-//! handler that takes a [`Caller`] (or [`Admin`], or [`Trusted`]) rejects unauthenticated requests;
+//! refresh token used twice begins the next epoch, and tokens of earlier epochs are rejected. The
+//! users service rejects them at once; the others read the epochs again every 20 seconds. While the
+//! users service is unavailable, the others accept such a token until it expires. The list has 100,000 accounts; if
+//! more have changed, tokens from before the oldest change that is listed are rejected, too.
+//!
+//! A handler that takes a [`Caller`] (or [`Admin`], or [`Trusted`]) rejects unauthenticated requests;
 //! a handler that takes none is open to everybody.
 
 mod epochs;
@@ -50,7 +54,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use axum::{Extension, Router};
 
-pub use epochs::TokenEpochs;
+pub use epochs::{Signing, TokenEpochs};
 pub use http_keys::HttpKeys;
 pub use jwks_url::{InvalidJwksUrl, JwksUrl};
 pub use keys::{EpochOf, KeySource, Published};
@@ -61,7 +65,7 @@ pub use token::{ACCESS_TOKEN, AUDIENCE, AccessClaims, ISSUER};
 use token::{Kind, ServiceKey, TokenError};
 pub use until::Until;
 
-use crate::{Problem, Result};
+use crate::{Problem, Result, SecurityEvent, SecurityEvents};
 
 /// The authentication of a service's callers. Clones share the known keys.
 #[derive(Clone)]
@@ -166,11 +170,15 @@ impl Enforced {
     async fn caller(&self, text: &str) -> std::result::Result<Caller, TokenError> {
         match token::kind(text)? {
             Kind::Access { kid } => {
-                let (caller, id, epoch) = token::user(text, &self.keys.find(&kid).await?)?;
-                if self.keys.is_revoked(id, epoch).await? {
+                let verified = token::user(text, &self.keys.find(&kid).await?)?;
+                if self
+                    .keys
+                    .is_revoked(verified.signing, verified.epoch)
+                    .await?
+                {
                     return Err(TokenError::Revoked);
                 }
-                Ok(caller)
+                Ok(verified.caller)
             }
             Kind::Service => match &self.services {
                 Some(key) => key.verify(text).map(|()| Caller::Service),
@@ -180,10 +188,16 @@ impl Enforced {
     }
 }
 
-/// Returns the token of the `Authorization` header.
+/// Returns the token of the `Authorization` header. A request with two such headers is rejected: a
+/// proxy may have verified the other one.
 fn bearer(headers: &HeaderMap) -> Result<&str> {
     let missing = || Problem::unauthorized("log in, and send the access token as a bearer token");
-    let value = headers.get(header::AUTHORIZATION).ok_or_else(missing)?;
+    let mut values = headers.get_all(header::AUTHORIZATION).into_iter();
+    let value = values.next().ok_or_else(missing)?;
+    if values.next().is_some() {
+        return Err(Problem::unauthorized("send one access token"));
+    }
+
     let (scheme, token) = value
         .to_str()
         .ok()
@@ -241,13 +255,14 @@ impl Caller {
     }
 }
 
-/// Writes an admin's request to the security log, before it is processed; it may still be refused.
+/// Writes an admin's request to the security log and counts it, before it is processed; it may still be refused.
 fn note_admins_act(caller: Caller, parts: &Parts) {
     if let Caller::User { id, is_admin: true } = caller
         && !parts.method.is_safe()
     {
         let path = parts.uri.path();
         tracing::info!(target: "security", event = "admin_act", user_id = id, method = %parts.method, path);
+        SecurityEvents::of(parts).count(SecurityEvent::AdminAct);
     }
 }
 
@@ -280,7 +295,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Admin {
         if caller.is_unrestricted() {
             Ok(Self)
         } else {
-            Err(Problem::forbidden("this is for those who run the shop"))
+            Err(Problem::forbidden("only admins may do this"))
         }
     }
 }
@@ -293,17 +308,23 @@ impl<S: Send + Sync> FromRequestParts<S> for Trusted {
         if caller == Caller::Service || caller.is_unrestricted() {
             return Ok(Self);
         }
-        Err(Problem::forbidden("this is for services of the platform"))
+        Err(Problem::forbidden(
+            "only services of the platform may do this",
+        ))
     }
 }
 
 impl From<TokenError> for Problem {
     fn from(error: TokenError) -> Self {
         match error {
-            TokenError::KeysAway => Self::unavailable("who you are cannot be verified right now"),
+            TokenError::KeysAway => {
+                Self::unavailable("the access token cannot be verified right now; try again")
+            }
             error => {
-                tracing::debug!(%error, "refused a token");
-                Self::invalid_token("the token is not good; log in again, or refresh it")
+                tracing::debug!(%error, "rejected a token");
+                Self::invalid_token(
+                    "the access token is invalid or expired; log in again, or refresh it",
+                )
             }
         }
     }

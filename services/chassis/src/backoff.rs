@@ -71,7 +71,7 @@ where
         };
 
         let wait = backoff.next_wait(uuid::Uuid::new_v4().as_u64_pair().1);
-        tracing::warn!(%error, what, wait_ms = wait.as_millis(), "not there yet, trying again");
+        tracing::warn!(%error, what, wait_ms = wait.as_millis(), "failed, retrying");
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
             () = shutdown.requested() => return None,

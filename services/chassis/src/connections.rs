@@ -16,17 +16,17 @@ use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-/// Rejected clients that are sent an answer at a time; more are disconnected without one.
+/// Number of rejected clients that are answered at the same time; others are disconnected without an
+/// answer.
 const POLITE_AT_ONCE: usize = 64;
 /// Time limit for a rejected client to read the answer.
 const POLITENESS: Duration = Duration::from_millis(500);
-/// Largest amount that a rejected client may send before it reads the answer; a client that sends
-/// more is disconnected.
+/// Largest amount that is read from a rejected client after the answer; then it is disconnected.
 const MOST_READ_BYTES: usize = 16 << 10;
 
-/// Returns the network by which limits count an address: of IPv6 the first 64 bits, because one
-/// customer has all addresses of such a network; an IPv4 address by itself, in any form that it is
-/// written.
+/// Returns the network that an address counts towards in limits. For IPv6 it is the first 64 bits,
+/// because one customer has all addresses of such a network. For IPv4 it is the address itself, also
+/// if it is written as an IPv6 address.
 pub fn network_of(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => address.into(),
@@ -102,7 +102,7 @@ impl Connections {
         tokio::spawn(async move {
             let _permit = permit;
             if let Err(error) = timeout(POLITENESS, answer(stream, full)).await {
-                tracing::debug!(%error, "a client that was turned away did not listen");
+                tracing::debug!(%error, "a rejected client did not read its answer in time");
             }
         });
     }
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn a_proxy_of_many_clients_is_exempt_and_a_network_of_one_is_one() {
+    fn a_trusted_proxy_is_exempt_and_an_ipv6_network_is_one_client() {
         let exempt = vec!["192.0.2.1/32".parse().unwrap()];
         let connections = Arc::new(Connections::new(100, 4, exempt));
         assert_eq!(held(&connections, address(1), 50).len(), 50);

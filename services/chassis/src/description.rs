@@ -1,5 +1,5 @@
 //! A service's own description, in OpenAPI, and its enforcement: a query parameter that is not
-//! described is rejected.
+//! described is rejected, and so is a query that is not UTF-8.
 //!
 //! An unknown parameter is a caller's mistake: if it were ignored, the caller would misread the
 //! answer.
@@ -17,7 +17,7 @@ use serde_json::Value;
 
 use crate::Problem;
 
-/// The path at which a service publishes it.
+/// The path at which a service publishes its description.
 const PATH: &str = "/openapi.json";
 
 /// The names of the query's parameters, by path and method.
@@ -43,8 +43,11 @@ async fn refuse_unknown(
     next: Next,
 ) -> Response {
     match parameters.unknown_of(&request) {
+        None if !is_utf8(&request) => {
+            Problem::bad_request("the query is not UTF-8").into_response()
+        }
         None => next.run(request).await,
-        Some(name) => Problem::bad_request("there is no such parameter here")
+        Some(name) => Problem::bad_request("this operation has no such query parameter")
             .field(name)
             .into_response(),
     }
@@ -82,6 +85,14 @@ impl Parameters {
             .find(|name| !known.contains(name.as_ref()))
             .map(Into::into)
     }
+}
+
+/// Returns whether the query is UTF-8. Other bytes would be read as U+FFFD, and a search would find
+/// other texts than the one in the query.
+fn is_utf8(request: &Request) -> bool {
+    let query = request.uri().query().unwrap_or_default();
+    form_urlencoded::parse(query.as_bytes())
+        .all(|(name, value)| ![name, value].iter().any(|text| text.contains('\u{FFFD}')))
 }
 
 /// Returns the names of the query parameters that are listed in `there`.

@@ -1,8 +1,8 @@
 //! Extractors for handlers. An invalid request is answered with a problem document that names the
-//! field, in words for who sent it.
+//! field and describes the error to the sender.
 
-use axum::body::Bytes;
-use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
+use axum::body::{Bytes, HttpBody};
+use axum::extract::{FromRequest, FromRequestParts, OptionalFromRequest, RawPathParams, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -16,9 +16,9 @@ use crate::wording::in_words;
 /// An error of the deserializer, with the path to the value.
 type JsonError = serde_path_to_error::Error<serde_json::Error>;
 
-/// A JSON body, of a request or of a reply; a request's is an object. Malformed JSON is a 400, a
-/// wrong or missing field a 422, a body over the limit (1 MiB unless the router sets another) a
-/// 413, another content type or a compressed body a 415.
+/// A JSON body, of a request or of a reply; a request's is an object. Malformed JSON is a 400, and a wrong or missing
+/// field a 422. A body over the limit, which is 1 MiB unless the router sets another, is a 413. Another content type
+/// or a compressed body is a 415.
 ///
 /// An object with a duplicate key is a 422, at any depth. A whole number is written without a
 /// fraction and without an exponent: `1.0`, `1e0` and `1e-400` are a 422 as well.
@@ -57,6 +57,20 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
                 })?;
 
         parse_json(&body).map(Self)
+    }
+}
+
+/// A body that may be absent: none if the request has no content.
+impl<T: DeserializeOwned, S: Send + Sync> OptionalFromRequest<S> for Json<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Option<Self>, Problem> {
+        if request.body().size_hint().exact() == Some(0) {
+            return Ok(None);
+        }
+        <Self as FromRequest<S>>::from_request(request, state)
+            .await
+            .map(Some)
     }
 }
 
@@ -130,8 +144,8 @@ fn wrong_field(error: &JsonError) -> Problem {
     }
 }
 
-/// Returns the path to the field: serde reports a missing field at its parent and names it between
-/// backquotes only.
+/// Returns the path to the field. The path of a missing, unknown or duplicate field is its parent's,
+/// so the name is taken from the message, where it stands between backquotes.
 fn blamed_field(path: &str, message: &str) -> Option<String> {
     let named = ["missing field `", "unknown field `", "duplicate field `"]
         .iter()

@@ -47,8 +47,8 @@ struct Inner {
 enum Concern {
     /// The service's own dependencies: without them, it is not ready.
     Own,
-    /// Services behind this one, under the name that the body lists them by: this service is ready
-    /// without them, but reports their failures.
+    /// Services behind this one, and the name under which the body lists them. This service is
+    /// ready without them, but reports their failures.
     Behind(&'static str),
 }
 
@@ -70,9 +70,9 @@ impl Health {
         Self::default()
     }
 
-    /// Returns the health of a service in front of others, with a check for each of those.
-    /// `/health` lists them under `group` and is degraded when one fails. `/health/ready` does not
-    /// check them: one failing service would otherwise cut clients off from all.
+    /// Returns the health of a service in front of others. Each of those has a check: `/health`
+    /// lists the checks under `group`, and reports `degraded` when one fails. `/health/ready` does
+    /// not run them: otherwise, one failing service would cut clients off from all.
     pub fn of_services_behind(group: &'static str) -> Self {
         Self::concerning(Concern::Behind(group))
     }
@@ -114,7 +114,7 @@ impl Health {
     #[must_use]
     pub fn hold(&self, name: &'static str) -> Hold {
         self.0.holds.fetch_add(1, Ordering::AcqRel);
-        self.register(name, async || Err("not there yet"));
+        self.register(name, async || Err("not ready yet"));
         Hold {
             health: self.clone(),
             name,

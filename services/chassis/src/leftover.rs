@@ -14,7 +14,7 @@ use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::runtime::Handle;
 
-/// Limit of the discarded bytes; larger than any body that a handler accepts.
+/// Largest number of bytes that are discarded; larger than any body that a handler accepts.
 const MOST_BYTES: usize = 128 << 20;
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -54,7 +54,7 @@ impl Body for Leftover {
 impl Drop for Leftover {
     fn drop(&mut self) {
         let left = self.0.take().filter(|body| !body.is_end_stream());
-        // Without a runtime the process is ending, and the connection with it.
+        // If there is no runtime, the process is ending, and so is the connection.
         if let (Some(body), Ok(runtime)) = (left, Handle::try_current()) {
             runtime.spawn(async { tokio::time::timeout(PATIENCE, read(body)).await });
         }

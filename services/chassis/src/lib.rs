@@ -6,6 +6,7 @@
 //! and draining. Several services can run in one process without sharing state: nothing here is
 //! global but the log's subscriber.
 
+mod accept;
 mod application;
 pub mod auth;
 mod backoff;
@@ -21,6 +22,7 @@ mod metrics;
 mod page;
 mod peer;
 mod problem;
+mod security;
 mod serve;
 mod shutdown;
 pub mod span;
@@ -36,12 +38,14 @@ pub use backoff::{Backoff, retry};
 pub use causes::in_one_line;
 pub use connections::network_of;
 pub use description::described;
+pub use duplicates::Unique;
 pub use extract::{Json, Path, Query};
 pub use health::{Health, Hold};
 pub use metrics::Metrics;
 pub use page::{Cursor, Limit, Page, PageQuery};
 pub use peer::Peer;
 pub use problem::{Problem, Result};
+pub use security::{SecurityEvent, SecurityEvents};
 pub use serve::{Limits, Listeners, ServeError, Server, serve};
 pub use shutdown::Shutdown;
 pub use telemetry::{

@@ -13,7 +13,7 @@ use prometheus::{
     HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
 };
 
-use crate::Problem;
+use crate::{Problem, SecurityEvents};
 
 /// Upper bounds of the duration's buckets, in seconds.
 const BUCKETS: &[f64] = &[
@@ -30,6 +30,7 @@ pub struct Metrics {
     durations: HistogramVec,
     in_flight: IntGauge,
     turned_away: IntCounterVec,
+    security: SecurityEvents,
 }
 
 /// A request under way; it is counted as such until this is dropped.
@@ -44,14 +45,15 @@ impl Metrics {
 
         let durations = HistogramOpts::new(
             "http_request_duration_seconds",
-            "From a request's head to its reply's.",
+            "Time from the head of a request to the head of its reply.",
         );
 
         let turned_away = Opts::new(
             "http_connections_turned_away_total",
-            "Connections closed at once: the server, or their address, had as many as it may.",
+            "Connections rejected because the server or the client's address had reached its limit.",
         );
 
+        let security = SecurityEvents::collector();
         let metrics = Self {
             service: service.into(),
             registry,
@@ -59,10 +61,15 @@ impl Metrics {
                 .expect("constant names"),
             durations: HistogramVec::new(durations.buckets(BUCKETS.to_vec()), &["method", "route"])
                 .expect("constant names"),
-            in_flight: IntGauge::new("http_requests_in_flight", "Requests being worked on.")
-                .expect("constant names"),
+            in_flight: IntGauge::new(
+                "http_requests_in_flight",
+                "Requests that are not answered yet.",
+            )
+            .expect("constant names"),
             turned_away: IntCounterVec::new(turned_away, &["full"]).expect("constant names"),
+            security: SecurityEvents::new(security.clone()),
         };
+        metrics.register(security);
         metrics.register(metrics.turned_away.clone());
         metrics.register(metrics.requests.clone());
         metrics.register(metrics.durations.clone());
@@ -86,6 +93,10 @@ impl Metrics {
     /// Returns the name of the service.
     pub(crate) fn service(&self) -> &str {
         &self.service
+    }
+
+    pub(crate) fn security(&self) -> &SecurityEvents {
+        &self.security
     }
 
     pub(crate) fn begin(&self) -> InFlight {

@@ -56,7 +56,7 @@ pub struct Limits {
     pub proxies: Vec<IpNet>,
     /// Time limit for a client to send the head of a request, and for an idle connection.
     pub head: Duration,
-    /// Time for which a client may read nothing of a reply that is being sent.
+    /// Time limit for a client to read the next part of a reply.
     pub taking: Duration,
     /// Time limit for a handler to begin its reply.
     pub reply: Duration,
@@ -171,8 +171,8 @@ impl Server {
     }
 
     /// Serves on threads of its own, one for each core. A connection and the tasks that its
-    /// handlers spawn stay on one thread: this makes requests cheaper whose handlers mostly wait
-    /// for other services.
+    /// handlers spawn stay on one thread. Requests are cheaper this way if their handlers mostly
+    /// wait for other services.
     ///
     /// # Errors
     /// [`ServeError`].
@@ -221,8 +221,8 @@ impl Server {
             limits,
         };
 
-        // The operator's address is closed after the public one: it reports that the service
-        // drains.
+        // The operator's address is closed after the public one, so that it can report that the
+        // service is draining.
         let closed = Shutdown::new();
         let serve_public = async {
             let closing = || health.drain();
@@ -328,8 +328,8 @@ impl Door {
     }
 }
 
-/// Accepts the next connection. It continues after an error of a single connection or a transient
-/// one.
+/// Accepts the next connection. It tries again after an error that is transient or concerns a
+/// single connection.
 async fn accept(
     listener: &TcpListener,
     service: &str,
@@ -372,7 +372,7 @@ struct Connection {
 impl Connection {
     async fn drive(self, stream: TcpStream, peer: SocketAddr, _held: Held) {
         if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "the connection is gone already");
+            tracing::debug!(%error, "the connection is closed already");
         }
 
         let app = self.app;
@@ -410,14 +410,14 @@ impl Connection {
     }
 }
 
-/// Refuses a head that two servers could read differently.
+/// Rejects a head that two servers could read differently.
 fn check_head(version: Version, headers: &HeaderMap) -> Result<(), Problem> {
     if !names_one_host(version, headers) {
-        let detail = "the request must have one Host header, with a host";
+        let detail = "the request must have exactly one Host header, with a valid host";
         return Err(Problem::bad_request(detail));
     }
     if !is_plainly_chunked(headers) {
-        let detail = "Transfer-Encoding must be chunked alone";
+        let detail = "Transfer-Encoding must be `chunked` and nothing else";
         return Err(Problem::bad_request(detail));
     }
     Ok(())
@@ -437,8 +437,8 @@ fn names_one_host(version: Version, headers: &HeaderMap) -> bool {
     }
 }
 
-/// Returns whether the body is in pieces and not encoded in another way below that (RFC 9112, 6.1),
-/// which nothing here would undo. The server itself drops Content-Length beside Transfer-Encoding.
+/// Returns whether the request has no Transfer-Encoding or `chunked` alone (RFC 9112, 6.1): no other
+/// coding would be decoded. hyper itself drops Content-Length beside Transfer-Encoding.
 fn is_plainly_chunked(headers: &HeaderMap) -> bool {
     let mut encodings = headers.get_all(header::TRANSFER_ENCODING).iter();
     match (encodings.next(), encodings.next()) {

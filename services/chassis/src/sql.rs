@@ -23,8 +23,8 @@ use uuid::Uuid;
 
 use crate::Problem;
 
-/// Largest number of connections from one process to one database.
-const MAX_CONNECTIONS: u32 = 16;
+/// Largest number of connections from one process to one database, where no setting states another.
+pub const DEFAULT_CONNECTIONS: u16 = 16;
 /// Longest wait for a connection; after that the caller gets an error that the database is busy or
 /// unavailable.
 const ACQUIRE_LIMIT: Duration = Duration::from_secs(3);
@@ -74,6 +74,14 @@ pub struct WriteTransaction {
 /// # Errors
 /// When the URL is invalid.
 pub fn connect(url: &str) -> Result<Database, sqlx::Error> {
+    connect_with(url, DEFAULT_CONNECTIONS)
+}
+
+/// Connects as [`connect`] does, with at most this many connections at once.
+///
+/// # Errors
+/// When the URL is invalid.
+pub fn connect_with(url: &str, most_connections: u16) -> Result<Database, sqlx::Error> {
     sqlx::any::install_default_drivers();
     let dialect = if url.starts_with("sqlite:") {
         Dialect::Sqlite
@@ -92,7 +100,7 @@ pub fn connect(url: &str) -> Result<Database, sqlx::Error> {
     };
 
     let pool = AnyPoolOptions::new()
-        .max_connections(MAX_CONNECTIONS)
+        .max_connections(most_connections.into())
         .acquire_timeout(ACQUIRE_LIMIT)
         .after_connect(move |connection, _| {
             Box::pin(async move { connection.execute(settings).await.map(|_| ()) })
@@ -109,9 +117,9 @@ pub fn connect(url: &str) -> Result<Database, sqlx::Error> {
     })
 }
 
-/// Returns whether a connection to MySQL answers its last query. A caller that hangs up in the
-/// middle of a query may leave a connection that waits for an answer without end, or that takes the
-/// answer of the abandoned query for the next one's. The pool closes such a connection.
+/// Returns whether a connection to MySQL answers the query that was sent last. If a caller hangs up
+/// in the middle of a query, its connection may wait for an answer without end, or return the answer
+/// of the abandoned query to the next one. The pool closes such a connection.
 async fn is_in_step(connection: &mut AnyConnection) -> bool {
     let (_, bits) = Uuid::new_v4().as_u64_pair();
     let number = bits.cast_signed();
@@ -122,7 +130,7 @@ async fn is_in_step(connection: &mut AnyConnection) -> bool {
 }
 
 impl Database {
-    /// The pool, for queries that need no transaction.
+    /// Returns the pool, for queries that need no transaction.
     pub fn pool(&self) -> &AnyPool {
         &self.pool
     }
@@ -173,8 +181,8 @@ impl Database {
         migrate::run(self, service, migrations).await
     }
 
-    /// Creates a database account, or sets its new password. `url` is the administrator's URL of
-    /// this database.
+    /// Creates a database account if it is missing, grants its rights, revokes those that it no longer has, and changes its
+    /// password if it has another one. `url` is the administrator's URL of this database.
     ///
     /// # Errors
     /// [`AccountError`].
@@ -233,7 +241,7 @@ impl From<sqlx::Error> for Problem {
             | sqlx::Error::PoolTimedOut
             | sqlx::Error::PoolClosed
             | sqlx::Error::Tls(_) => {
-                tracing::warn!(%error, "the database is away");
+                tracing::warn!(%error, "the database is unavailable");
                 Self::unavailable("the database does not answer")
             }
             error if is_passing(&error) => {

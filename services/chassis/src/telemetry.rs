@@ -15,6 +15,7 @@ use tracing_subscriber::{EnvFilter, Layer};
 #[derive(Args, Clone, Debug)]
 pub struct LogSettings {
     /// Log filter: a level (error, warn, info, debug) or directives like `warn,orders=debug`.
+    /// With `--auth enforced`, the target `security` is at info unless the filter names it.
     #[arg(
         long,
         env = "TIDEMARK_LOG",

@@ -110,7 +110,7 @@ mod tests {
             "ශ්\u{200d}රී ලංකාව",
             "ﷲ\u{200c}ﷲ",
             "神\u{fe00} 𠮷\u{e0101}野 﨑\u{e0100}",
-            // Five marks in a row, one of which has a place of its own in the line.
+            // Five marks in a row, one of which is a spacing mark, which does not count.
             "လျှို့ဝှက်",
             "a\u{a0}b",
         ] {

@@ -2,10 +2,10 @@
 //!
 //! serde describes errors in words for the author of the program (`invalid type: string "me", expected
 //! i64`). This module describes them with the remedy (`this must be a whole number, not a text`).
-//! Pure. A message that no rule is for is left as it is: the services' own types word theirs
-//! themselves.
+//! Pure. A message without a rule stays as it is: the services' own types already return messages
+//! for the sender.
 
-/// The names of whole numbers in Rust, with the least and the greatest value of each.
+/// The names of Rust's integer types, with the least and the greatest value of each.
 const WHOLE: [(&str, &str, &str); 10] = [
     ("u8", "0", "255"),
     ("u16", "0", "65535"),
@@ -19,7 +19,7 @@ const WHOLE: [(&str, &str, &str); 10] = [
     ("isize", "-9223372036854775808", "9223372036854775807"),
 ];
 
-/// Returns serde's message in words for who sent the value.
+/// Returns serde's message in words for the sender of the value.
 pub(crate) fn in_words(message: &str) -> String {
     let message = without_position(message);
     let rules: [fn(&str) -> Option<String>; 10] = [

@@ -1,8 +1,8 @@
 //! Threads that drive connections, each with a runtime of its own.
 //!
-//! A connection and everything that it wakes stay on one thread: no work moves between threads, and
-//! no thread wakes another. A new connection goes to the thread with the fewest. This suits even
-//! load in short pieces, like a proxy's: no thread takes over another's work.
+//! A connection and all tasks that it spawns stay on one thread: no work moves between threads, and
+//! no thread wakes another. A new connection goes to the thread with the fewest connections. This
+//! suits an even load of short requests, like a proxy's; a busy thread gets no help from an idle one.
 
 use std::future::Future;
 use std::io;

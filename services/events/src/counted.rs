@@ -10,8 +10,8 @@ use crate::{Currency, Timestamp};
 /// An order as it is counted: a JSON object with these fields of [`OrderCreated`](crate::OrderCreated),
 /// from any producer. The stream job and the explanation of its counts read the same records as orders.
 ///
-/// `Id` is a reader's form of the event's id, which may be missing. Fields that are not counted may have
-/// any value, but none may be there twice.
+/// `Id` is the type that a reader decodes the event's id into; the id may be missing. `order_id` and `items`
+/// are not counted and may have any value. No field of the contract may occur twice.
 #[derive(Debug, Deserialize)]
 pub struct CountedOrder<'a, Id> {
     /// The type: [`ORDER_CREATED`](crate::ORDER_CREATED) if it is an order.

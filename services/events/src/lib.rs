@@ -2,13 +2,14 @@
 //!
 //! Money is integer minor units with their currency ([`Amount`]); a field that ends in `_cents` is a
 //! number of minor units of any currency, cents or not. Time on the wire is UTC RFC 3339 with
-//! milliseconds ([`Timestamp`]). Ids of users and orders are 64-bit integers given by SQL; ids of
-//! products and events are UUIDs. Golden files under `tests/golden/` hold the JSON of every type: a
-//! change that breaks one breaks a consumer.
+//! milliseconds ([`Timestamp`]). Ids of users and orders are integers of at most 53 bits that their services draw
+//! ([`numbers_of`]); ids of products and events are UUIDs. Golden files under `tests/golden/` hold the JSON of every
+//! type: a change that breaks one breaks a consumer.
 
 mod change;
 mod counted;
 mod money;
+mod number;
 mod timestamp;
 
 pub use change::{
@@ -17,6 +18,7 @@ pub use change::{
 };
 pub use counted::CountedOrder;
 pub use money::{Amount, Amounts, Currency, InvalidCurrency};
+pub use number::numbers_of;
 use serde::{Deserialize, Serialize};
 pub use timestamp::{InvalidTimestamp, Timestamp, TimestampText};
 use uuid::Uuid;
@@ -68,6 +70,9 @@ pub struct OrderItem {
     pub quantity: u32,
     /// The price of one unit at the time of the order.
     pub unit_price_cents: u64,
+    /// The product's name at the time of the order; orders of earlier versions have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
 }
 
 /// The number of a user's orders within a window or a session. A higher `revision` of the same user
@@ -80,8 +85,7 @@ pub struct WindowCount {
     pub window_start: Timestamp,
     /// The first instant after the window; of a session, the end of the gap after its last order.
     pub window_end: Timestamp,
-    /// Orders in the window. At least one; zero for a session that has become part of an earlier
-    /// one.
+    /// Orders in the window: at least one, or zero for a session that was merged into an earlier one.
     pub order_count: u64,
     /// Sums of their totals, by currency.
     #[serde(flatten)]
@@ -104,7 +108,8 @@ pub struct WindowSummary {
     /// Sums of the orders' totals, by currency.
     #[serde(flatten)]
     pub amounts: Amounts,
-    /// The ten users with the most orders, most first; ties by currency, then higher total, then lower id.
+    /// The ten users with the most orders, most first. Ties are ordered by currency, then by higher
+    /// total, then by lower id.
     pub top_users: Vec<TopUser>,
     /// 0 at first; higher when late orders corrected the totals.
     pub revision: u32,

@@ -31,21 +31,21 @@ pub struct InvalidCurrency;
 pub struct Amount {
     /// The currency.
     pub currency: Currency,
-    /// The number of its minor units; for yen, which have none, the number of yen. It saturates at the largest number.
+    /// The number of minor units; for yen, which have none, the number of yen. Sums saturate at [`u64::MAX`].
     pub minor_units: u64,
 }
 
 /// Amounts of money, one for each currency, ordered by the currencies' codes.
 ///
-/// In JSON it is two fields of the object around it: `totals`, the list of the amounts, and `total_cents`, the number of minor
-/// units if there is one currency (or no order), and null if there are several. Objects that were written before there were
-/// `totals` are read as an amount of an unknown currency ([`Currency::UNKNOWN`]).
+/// In JSON they are two fields of the object around them. `totals` is the list of the amounts. `total_cents` is the number of
+/// minor units if there is one currency (or no order), and null if there are several. An older object without `totals` is
+/// read as an amount of an unknown currency ([`Currency::UNKNOWN`]).
 #[derive(Clone, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Amounts(SmallVec<[Amount; 1]>);
 
 impl Currency {
-    /// ISO 4217's code for "no currency", which the Unicode CLDR shows as ¤: the currency of amounts that were counted
-    /// before currencies were.
+    /// ISO 4217's code for "no currency", which the Unicode CLDR shows as ¤. It is the currency of amounts that older
+    /// versions counted without their currency.
     pub const UNKNOWN: Self = Self(*b"XXX");
 
     /// Returns the currency with this code, or none if it is not three capital letters.
@@ -164,8 +164,8 @@ impl Amounts {
         }
     }
 
-    /// Orders users with equally many orders: by their currencies, then the higher amount first. Amounts of different
-    /// currencies are not compared.
+    /// Orders the amounts of users with equally many orders: by currency, then the higher amount first. Amounts of
+    /// different currencies are not compared.
     pub fn higher_first(&self, other: &Self) -> Ordering {
         let ranks = |amount: &Amount| (amount.currency, Reverse(amount.minor_units));
         self.0.iter().map(ranks).cmp(other.0.iter().map(ranks))
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_written_before_there_were_totals_is_of_an_unknown_currency() {
+    fn amounts_from_before_totals_have_an_unknown_currency() {
         assert_eq!(
             read(r#"{"total_cents":11994}"#),
             amounts(&[("XXX", 11_994)])

@@ -17,7 +17,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Timestamp(u64);
 
-/// The text of an instant, as the wire has it.
+/// The text of an instant in the form of the wire.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct TimestampText([u8; 24]);
 
@@ -35,7 +35,7 @@ impl Timestamp {
     /// 1970-01-01T00:00:00.000Z.
     pub const EPOCH: Self = Self(0);
 
-    /// The instant `ms` milliseconds after the Unix epoch, or none after 9999-12-30T22:00:00.000Z.
+    /// Returns the instant `ms` milliseconds after the Unix epoch, or none after 9999-12-30T22:00:00.000Z.
     pub fn from_ms(ms: u64) -> Option<Self> {
         (ms <= MAX_MS).then_some(Self(ms))
     }
@@ -55,9 +55,8 @@ impl Timestamp {
         self.0
     }
 
-    /// Returns the text of the wire, `2026-11-22T10:00:00.123Z`, without an allocation.
-    ///
-    /// Each result of the stream job has two of them, so it is written digit by digit.
+    /// Returns the text of the wire, such as `2026-11-22T10:00:00.123Z`, without an allocation. It is written digit by
+    /// digit, because each result of the stream job contains two instants.
     pub fn text(self) -> TimestampText {
         let (year, month, day) = civil_date(self.0 / DAY_MS);
         let second = self.0 / 1000 % 86_400;
@@ -81,7 +80,7 @@ impl TimestampText {
     }
 }
 
-/// Writes the last digits of a number, as many as there is room for.
+/// Fills `text` with the last digits of a number.
 fn write_digits(text: &mut [u8], mut number: u64) {
     for digit in text.iter_mut().rev() {
         *digit = b'0' + u8::try_from(number % 10).expect("a digit is below ten");
@@ -89,10 +88,10 @@ fn write_digits(text: &mut [u8], mut number: u64) {
     }
 }
 
-/// Returns year, month and day of the day that is so many days after the epoch: [`read_date`] the other way round,
-/// by the same author's algorithm.
+/// Returns year, month and day of the date `days` days after the epoch. It is the inverse of [`read_date`], by the
+/// same author's algorithm.
 fn civil_date(days: u64) -> (u64, u64, u64) {
-    // Days since the first of March of the year 0. Years begin in March, so that the day of a leap year comes last.
+    // Days since 1 March of the year 0. Years begin in March, so that the leap day comes last.
     let days = days + 719_468;
     let era = days / 146_097;
     let day_of_era = days % 146_097;
@@ -171,7 +170,7 @@ fn read_date(date: &[u8; 10]) -> Option<i64> {
         return None;
     }
 
-    // Years begin in March here, so that the day of a leap year comes last.
+    // Years begin in March here, so that the leap day comes last.
     let year = if month <= 2 { year - 1 } else { year };
     let era = year.div_euclid(400);
     let year_of_era = year.rem_euclid(400);
@@ -235,8 +234,8 @@ fn ends_a_month(utc_minutes: i64) -> bool {
 /// The remedy for an offset whose sign was read as a space.
 const WRITE_PLUS: &str = "in an address, write the + of the offset as %2B";
 
-/// Returns whether the text is an instant but for a space in place of the `+` before its offset: so
-/// a query is decoded (WHATWG URL, application/x-www-form-urlencoded).
+/// Returns whether the text is an instant with a space instead of the `+` before its offset. A query
+/// is decoded this way (WHATWG URL, application/x-www-form-urlencoded).
 fn has_lost_its_plus(text: &str) -> bool {
     let is_instant = |(before, offset): (&str, &str)| {
         let whole = format!("{before}+{offset}");

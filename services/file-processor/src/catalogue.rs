@@ -2,10 +2,11 @@
 //!
 //! The columns `name` and `price_cents` are required; `currency`, `stock` and `category` are
 //! optional; any other column becomes an attribute of the product. A product is identified by its
-//! `sku`, or by its name if it has none, in the normal form C of Unicode, so that the programs of
-//! all systems write the same product. Its id is derived from that, so the same row is the same
-//! product in every import and every file. If a file contains a product several times, its rows are
-//! merged in their order: the last value of each field wins.
+//! `sku`, or by its name if it has none. Its id is derived from that text in Unicode's normal form C,
+//! because systems compose letters differently. The same row is therefore the same product in every
+//! import and every file. If a file contains a product several times, its rows are merged in their
+//! order: the last value of each field wins. If each SKU of a file ends in `.0`, a program stored the
+//! column as floating point, and the SKUs are the numbers without it.
 
 use std::collections::HashMap;
 
@@ -26,7 +27,7 @@ const MAX_PRODUCTS: usize = 10_000;
 /// The time in the ids of imported products, in milliseconds since 1970. Ids sort by time: imported
 /// products come after the demo products and before all others.
 const MADE_AT_MS: u64 = 1_760_000_000_001;
-/// The number of characters of a header that a refusal shows.
+/// Largest number of characters of a header in the text of a refusal.
 const HEADER_CHARS_SHOWN: usize = 100;
 const GIVEN_BY_THE_SERVICE: [&str; 5] =
     ["id", "version", "stock_version", "created_at", "updated_at"];
@@ -41,12 +42,25 @@ const PANDAS_INDEX: &str = "Unnamed: 0";
 /// A product, merged from its rows.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Product {
-    /// The last row of the product.
-    pub raw: RawRow,
+    /// The rows of the product, in the order of the file.
+    pub rows: Vec<RawRow>,
+    /// For each field that a later row set, the index of that row.
+    set_by: HashMap<String, usize>,
     /// The id, derived from its SKU or name.
     pub id: Uuid,
     /// The request body for the products service.
     pub body: Map<String, Value>,
+}
+
+/// A product that the products service rejected.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RefusedProduct {
+    /// The row with the rejected value.
+    pub row: RawRow,
+    /// The reason.
+    pub complaint: Complaint,
+    /// The other rows of the product, which are not imported either.
+    pub others: Vec<RawRow>,
 }
 
 /// The products of a file, collected row by row.
@@ -58,6 +72,19 @@ pub struct Products {
     places: HashMap<Uuid, usize>,
     /// Number of rows that were merged with an earlier row of their product.
     pub repeated_rows: u64,
+    skus: Skus,
+}
+
+/// The form of the SKUs of a file.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+enum Skus {
+    /// No row has an SKU yet.
+    #[default]
+    None,
+    /// Each is a whole number with `.0`, as programs write it that store a column as floating point.
+    Floats,
+    /// At least one is anything else.
+    Texts,
 }
 
 /// The use of a column.
@@ -98,7 +125,7 @@ impl Rows for Products {
 
         if let Some(given) = GIVEN_BY_THE_SERVICE.into_iter().find(|given| has(given)) {
             return Err(Refusal::malformed(format!(
-                "a catalogue cannot say the {given} of its products; remove the column"
+                "a catalogue cannot set the {given} of its products; remove the column"
             )));
         }
 
@@ -106,6 +133,7 @@ impl Rows for Products {
     }
 
     fn row(&mut self, row: &Row<'_>) -> Result<Option<Complaint>, Refusal> {
+        self.note_sku(row);
         let body = match self.body(row) {
             Ok(body) => body,
             Err(complaint) => return Ok(Some(complaint)),
@@ -116,7 +144,8 @@ impl Rows for Products {
         };
 
         self.add(Product {
-            raw: row.raw(),
+            rows: vec![row.raw()],
+            set_by: HashMap::new(),
             id,
             body,
         })?;
@@ -151,9 +180,7 @@ impl Products {
     /// Adds a product, or merges a later row into the product with the same id.
     fn add(&mut self, product: Product) -> Result<(), Refusal> {
         if let Some(place) = self.places.get(&product.id) {
-            let known = &mut self.found[*place];
-            known.raw = product.raw;
-            known.body.extend(product.body);
+            self.found[*place].merge(product);
             self.repeated_rows += 1;
             return Ok(());
         }
@@ -170,7 +197,85 @@ impl Products {
     }
 }
 
-/// Returns the names in a header, as they were read.
+impl Products {
+    /// Notes the form of the row's SKU, also if the row turns out to be bad.
+    fn note_sku(&mut self, row: &Row<'_>) {
+        let mut fields = self.columns.iter().zip(row.fields().map(str::trim));
+        let is_sku = |column: &Use| *column == Use::Field(SKU.to_owned());
+        let sku = fields.find(|(column, field)| is_sku(column) && !field.is_empty());
+
+        if let Some((_, sku)) = sku {
+            self.skus = match whole_part(sku) {
+                Some(_) if self.skus != Skus::Texts => Skus::Floats,
+                _ => Skus::Texts,
+            };
+        }
+    }
+
+    /// Removes `.0` from the SKUs if each SKU of the file has it: `1001.0` then is the product `1001`. Returns
+    /// the number of products that this changed.
+    pub fn drop_points(&mut self) -> u64 {
+        if self.skus != Skus::Floats {
+            return 0;
+        }
+
+        let mut changed = 0;
+        for product in &mut self.found {
+            let sku = product.body.get(SKU).and_then(Value::as_str);
+            if let Some(whole) = sku.and_then(whole_part).map(str::to_owned) {
+                product.body.insert(SKU.to_owned(), whole.into());
+                product.id = id(&product.body).unwrap_or(product.id);
+                changed += 1;
+            }
+        }
+
+        changed
+    }
+}
+
+impl Product {
+    /// Adds a later row of the same product, whose fields replace those of earlier rows.
+    fn merge(&mut self, later: Self) {
+        let at = self.rows.len();
+        self.set_by
+            .extend(later.body.keys().map(|name| (name.clone(), at)));
+        self.body.extend(later.body);
+        self.rows.extend(later.rows);
+    }
+
+    /// Returns the product as rejected for this reason. The row at fault is the one that set the field.
+    pub fn refused(&self, complaint: Complaint) -> RefusedProduct {
+        let column = complaint.column.as_ref();
+        let at = column.and_then(|column| self.set_by.get(column));
+        let mut others = self.rows.clone();
+
+        RefusedProduct {
+            row: others.remove(at.copied().unwrap_or(0)),
+            complaint,
+            others,
+        }
+    }
+}
+
+impl RefusedProduct {
+    /// Returns all rows of the product as bad rows, because none of them is imported.
+    pub fn bad_rows(self) -> impl Iterator<Item = (RawRow, Complaint)> {
+        let row = self.row.row;
+        let complaint = Complaint::of_row(format!("belongs to the product of row {row}"));
+        let others = self.others.into_iter();
+        std::iter::once((self.row, self.complaint))
+            .chain(others.map(move |other| (other, complaint.clone())))
+    }
+}
+
+/// Returns the whole number in front of `.0`, or `None` if the SKU is anything else.
+fn whole_part(sku: &str) -> Option<&str> {
+    let whole = sku.strip_suffix(".0")?;
+    let is_number = !whole.is_empty() && whole.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then_some(whole)
+}
+
+/// Returns the names in a header as they were read, cut to a limit.
 fn shown(header: &Row<'_>) -> String {
     let names: Vec<String> = header.fields().map(|name| format!("{name:?}")).collect();
     shortened(&names.join(", "), HEADER_CHARS_SHOWN)

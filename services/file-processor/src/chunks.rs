@@ -1,8 +1,8 @@
 //! The bytes of a file, in pieces, and the reasons why reading may end early.
 //!
 //! Readers block: they pull pieces from an iterator on a thread of their own, while the next piece
-//! is fetched. At most a few pieces of a file of any size are in memory, and readers are
-//! plain functions that tests feed from memory.
+//! is fetched. At most a few pieces of a file are in memory, whatever its size. Readers are plain
+//! functions, so tests can pass them pieces from memory.
 
 use std::io::{self, Read};
 

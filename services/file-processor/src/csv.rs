@@ -1,10 +1,10 @@
 //! Reads CSV of any length in bounded memory.
 //!
 //! [`csv_core`] is a parser without buffers of its own. It writes one row at a time into buffers of
-//! fixed size here, so an unclosed quotation mark or a row of a million columns is a refusal and
-//! cannot exhaust the memory. A row with another number of fields than the header is counted as bad
-//! and skipped. A row without a single value, as spreadsheets leave them, is not counted. Text that
-//! is not UTF-8 is refused, and so is a header with a duplicate name.
+//! fixed size here. An unclosed quotation mark or a row of a million columns is therefore refused
+//! before it exhausts the memory. A row with another number of fields than the header is counted as
+//! bad and skipped. A row without a value, as spreadsheets leave them, is not counted. Text that is
+//! not UTF-8 is refused, and so is a header with a duplicate name.
 
 mod bad_rows;
 mod column;
@@ -28,7 +28,7 @@ pub use dialect::{Dialect, Head, is_likely};
 const MAX_COLUMNS: usize = 1000;
 /// Size limit of one row, in bytes, without quotation marks and separators.
 const MAX_ROW_BYTES: usize = 1 << 20;
-/// Marks the end of a text in old programs.
+/// The end-of-file mark of CP/M and DOS, which old programs still write.
 const DOS_END: char = '\u{1a}';
 /// Number of columns in the summary.
 const COLUMNS_SHOWN: usize = 64;
@@ -46,7 +46,7 @@ pub struct Row<'a> {
 /// The position of a row.
 #[derive(Clone, Copy)]
 struct Place {
-    /// The row, counted from 1 after the header, which is 0.
+    /// The number of the row, counted from 1 after the header.
     row: u64,
     /// The line on which it begins, counted from 1.
     line: u64,
@@ -70,7 +70,8 @@ impl<'a> Row<'a> {
         }
     }
 
-    /// Returns `true` if no field has a value. The mark of an end that CP/M left to DOS is none.
+    /// Returns `true` if no field has a value. White space and the end-of-file mark of DOS are no
+    /// values.
     fn is_blank(&self) -> bool {
         let is_nothing = |c: char| c.is_whitespace() || c == DOS_END;
         self.text.trim_matches(is_nothing).is_empty()
@@ -92,7 +93,7 @@ pub trait Rows {
     fn row(&mut self, row: &Row<'_>) -> Result<Option<Complaint>, Refusal>;
 }
 
-/// A consumer for files of which only the shape is needed.
+/// Consumes the rows of a file that is only summarised.
 pub struct Shape;
 
 impl Rows for Shape {
@@ -158,7 +159,7 @@ struct File<'a, R> {
     columns: Vec<Column>,
     rows: &'a mut R,
     row_count: u64,
-    /// Number of line ends that were read, where they are `\r`.
+    /// Number of line ends read so far, if they are `\r`.
     carriage_returns: u64,
     bad_rows: BadRows,
 }
@@ -206,15 +207,15 @@ impl<'a, R: Rows> File<'a, R> {
         }
     }
 
-    /// Counts line ends that are `\r`. The parser itself counts `\n`.
+    /// Counts line ends if they are `\r`. The parser itself counts `\n`.
     fn count_lines(&mut self, taken: &[u8]) {
         if self.dialect.line_end == b'\r' {
             self.carriage_returns += taken.iter().filter(|byte| **byte == b'\r').count() as u64;
         }
     }
 
-    /// Returns the line on which the row in the buffer begins, where `last` is the last byte that
-    /// was read of it.
+    /// Returns the line on which the row in the buffer begins. `last` is the last byte that was read
+    /// of the row.
     fn line(&self, last: Option<&u8>) -> u64 {
         let line_end = self.dialect.line_end;
         let within = self.text[..self.text_used]
@@ -325,8 +326,8 @@ fn header(row: &Row<'_>) -> Result<Vec<Column>, Refusal> {
     Ok(names.into_iter().map(Column::new).collect())
 }
 
-/// Returns what makes a column's name the same as another: neither case, nor the bytes that a
-/// keyboard gives a letter, nor the kind of its spaces, nor characters that cannot be seen.
+/// Returns the normal form of a column's name; names with the same form are duplicates. It ignores
+/// case, the kind of spaces, characters that cannot be seen, and how letters are composed (NFKC).
 pub fn key(name: &str) -> String {
     let is_hidden = |c: &char| {
         matches!(

@@ -4,7 +4,8 @@
 //! or else by the first byte that is not ASCII. UTF-8 and UTF-16 are detected with certainty.
 //! Windows-1252, which spreadsheets write in western Europe, is assumed if nothing indicates
 //! another encoding. Any other encoding is named and refused, because a wrong guess would import
-//! wrong names; so is a text whose parts are in different encodings. [`Utf8`] converts piece by piece, so memory is bounded by the piece.
+//! wrong names. A text whose parts are in different encodings is refused, too. [`Utf8`] converts
+//! piece by piece, so memory is bounded by the piece.
 
 use bytes::Bytes;
 use chardetng::EncodingDetector;
@@ -15,11 +16,11 @@ use crate::finding::{Reason, Refusal};
 
 /// Largest number of bytes that one step of a conversion writes.
 const STEP_BYTES: usize = 64 << 10;
-/// Number of bytes in which the zero bytes of UTF-16 are looked for.
+/// Number of bytes that are searched for the zero bytes of UTF-16.
 const ZEROS_LOOKED_AT: usize = 4096;
-/// Number of bytes from the first that is not UTF-8 on that suffice to determine the encoding.
+/// Number of bytes, from the first one that is not UTF-8, that suffice to determine the encoding.
 const EVIDENCE_BYTES: usize = 4096;
-/// Least number of bytes beyond ASCII that say something about the encoding.
+/// Smallest number of bytes beyond ASCII from which the encoding is judged.
 const LEAST_TELLING: usize = 4;
 /// Bytes without a character in Windows-1252.
 const NOT_WINDOWS_1252: [u8; 5] = [0x81, 0x8d, 0x8f, 0x90, 0x9d];
@@ -109,7 +110,7 @@ fn utf16(head: &[u8]) -> Option<Encoding> {
 }
 
 /// Returns the offset of the first byte that is not UTF-8. A character that is cut off at the end
-/// is no fault.
+/// does not count.
 fn first_fault(bytes: &[u8]) -> Option<usize> {
     let error = std::str::from_utf8(bytes).err()?;
     error.error_len().map(|_| error.valid_up_to())
@@ -120,8 +121,8 @@ fn single_byte(bytes: &[u8]) -> Result<Encoding, Refusal> {
     let (guess, is_likely) = guess(bytes);
     let has_unknown = bytes.iter().any(|byte| NOT_WINDOWS_1252.contains(byte));
 
-    // Signs alone do not distinguish the relatives of Windows-1252, and quotation marks are the
-    // same in all of them.
+    // Without letters, Windows-1252 cannot be distinguished from the other Windows code pages. It is
+    // assumed then, because quotation marks are the same in all of them.
     let has_signs_only = guess.name().starts_with("windows-125") && !bytes.iter().any(is_letter);
     if (guess == WINDOWS_1252 || has_signs_only) && !has_unknown {
         return Ok(Encoding::Windows1252);
@@ -133,8 +134,8 @@ fn single_byte(bytes: &[u8]) -> Result<Encoding, Refusal> {
     Err(unknown())
 }
 
-/// Refuses a text that is not UTF-8 from a late byte on and is not Windows-1252 either. Very few
-/// bytes say nothing, and count as Windows-1252.
+/// Checks a text in which the first byte beyond ASCII came late and is not UTF-8. Refuses it if it is
+/// not Windows-1252 either. A text with very few bytes beyond ASCII counts as Windows-1252.
 fn check_late(bytes: &[u8]) -> Result<(), Refusal> {
     let beyond_ascii = bytes.iter().filter(|byte| !byte.is_ascii()).count();
     match single_byte(bytes) {
@@ -150,7 +151,7 @@ fn guess(bytes: &[u8]) -> (&'static encoding_rs::Encoding, bool) {
     detector.guess_assess(None, false)
 }
 
-/// Refuses a piece that makes sense as Windows-1252 only in part.
+/// Refuses a piece of Windows-1252 that has bytes or words of another encoding.
 fn check_windows_1252(piece: &[u8]) -> Result<(), Refusal> {
     if piece.iter().any(|byte| NOT_WINDOWS_1252.contains(byte)) {
         return Err(unknown());
@@ -166,8 +167,9 @@ fn check_windows_1252(piece: &[u8]) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Returns `true` if a letter of the code pages 437 and 850, such as `ä`, stands between letters:
-/// a byte that is a quotation mark or a dagger in Windows-1252, which begin or end a word.
+/// Returns `true` if a letter of the code pages 437 and 850, such as `ä`, stands between letters. In
+/// Windows-1252 its byte is a quotation mark or a dagger, which stands at the beginning or the end of
+/// a word.
 fn is_of_dos(piece: &[u8]) -> bool {
     let has_opening_quote = piece.contains(&0x93);
     let is_dos_letter = |byte: u8| match byte {
@@ -181,8 +183,9 @@ fn is_of_dos(piece: &[u8]) -> bool {
     })
 }
 
-/// Returns `true` for a lower-case letter of western Europe in UTF-8. As Windows-1252 it is `Ã` and
-/// a sign, which no language writes. `Ã` before a space or a quotation mark is left out.
+/// Returns `true` for a lower-case letter of western Europe in UTF-8. Read as Windows-1252, its bytes
+/// are `Ã` and a sign, which occur together in no language. `Ã` before a space or a quotation mark
+/// does occur, so those pairs are left out.
 fn is_utf8_letter(pair: &[u8]) -> bool {
     matches!(pair, [0xc3, 0xa1..=0xaa | 0xac..=0xba | 0xbc..=0xbf])
 }
@@ -217,7 +220,7 @@ pub struct Utf8<I> {
 }
 
 enum State {
-    /// The beginning, with the bytes so far, too few to decide about a byte order mark.
+    /// The beginning: its bytes so far are too few to decide whether they are a byte order mark.
     Begin(Vec<u8>),
     /// ASCII so far, with the bytes of an incomplete character.
     Ascii(Vec<u8>),
@@ -249,7 +252,7 @@ impl<I: Iterator<Item = Chunk>> Utf8<I> {
         }
     }
 
-    /// Returns the encoding, as far as the text was read.
+    /// Returns the encoding by the text that was read so far.
     pub fn encoding(&self) -> Encoding {
         self.encoding
     }

@@ -52,8 +52,8 @@ pub struct Upload {
     pub key: String,
     /// Its version id, where the bucket has versioning.
     pub version_id: Option<String>,
-    /// Its version id or entity tag, which identifies the announced version even if it has been
-    /// replaced.
+    /// Its version id or entity tag. It identifies the announced version even after another one has
+    /// replaced it.
     pub version: Option<String>,
 }
 

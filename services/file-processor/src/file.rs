@@ -42,7 +42,7 @@ pub struct File {
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
-    /// It is to be processed. With an error, an attempt has failed.
+    /// It waits to be processed. If it has an error, an attempt has failed.
     Waiting,
     /// It was processed, and its summary contains the findings.
     Processed,
@@ -160,7 +160,7 @@ impl File {
     }
 }
 
-/// Returns the id of this version of this object, which is always the same for the same arguments.
+/// Returns the id of this version of this object; it is a function of the arguments alone.
 pub fn id(key: &str, version: &str) -> Uuid {
     let digest = Sha256::new()
         .chain_update(key)

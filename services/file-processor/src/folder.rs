@@ -1,32 +1,36 @@
 //! Notifications for an object store that is a folder. A folder sends none, so it is scanned for
-//! new files. Files that were posted to this service are processed at once.
+//! new files. A file that a scan finds is processed when it is complete ([`settling`]); one that was posted
+//! to this service is processed at once.
 //!
 //! For each unfinished file, the [`Function`] is invoked with the event that S3 would send, one
 //! file after another. A failed invocation is repeated a few times; then the file is left until the
 //! next start. This replaces Lambda's dead-letter queue.
 
-use std::collections::HashMap;
+mod settling;
+
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
 use std::time::Duration;
 
 use chassis::Shutdown;
 use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
 
 use crate::event;
 use crate::file::{self, File};
 use crate::function::Function;
 use crate::objects::{Object, Objects};
 use crate::store::{Store, StoreError};
+use settling::{Now, Settling, writers};
 
 /// Interval between scans.
 const PAUSE: Duration = Duration::from_secs(5);
-/// Minimum age of a file's last change, because a newer file may still be being written.
-const SETTLED: Duration = Duration::from_secs(2);
 /// Number of invocations per file, the same as Lambda's.
 const TRIES: u32 = 3;
 /// Capacity of the queue of posted files. Further files are found by the next scan.
 const POSTED_AHEAD: usize = 64;
 
-/// Notifies the folder of posted files. Clones share one queue.
+/// The queue of posted files. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Posted(mpsc::Sender<Object>);
 
@@ -38,10 +42,11 @@ pub struct Folder {
     posted: mpsc::Receiver<Object>,
     /// Remaining invocations for each file, by key and version.
     tries_left: HashMap<(String, String), u32>,
+    settling: Settling,
 }
 
 impl Posted {
-    /// Notifies the folder of a file. If the queue is full, a scan finds the file later.
+    /// Queues a file for processing. If the queue is full, a scan finds the file later.
     pub fn tell(&self, object: &Object) {
         if let Err(error) = self.0.try_send(object.clone()) {
             tracing::debug!(%error, "the posted file will be found in the folder");
@@ -61,6 +66,7 @@ impl Folder {
                 function,
                 posted,
                 tries_left: HashMap::new(),
+                settling: Settling::default(),
             },
             Posted(sender),
         )
@@ -87,20 +93,50 @@ impl Folder {
     }
 
     async fn look_through(&mut self) {
-        match self.objects.uploads(SETTLED).await {
-            Ok(objects) => {
-                for object in objects {
+        match self.objects.uploads().await {
+            Ok(found) => {
+                for object in self.complete(found).await {
                     self.process(&object).await;
                 }
             }
-            Err(error) => tracing::warn!(%error, "the folder of files cannot be looked through"),
+            Err(error) => tracing::warn!(%error, "the folder of files cannot be scanned"),
         }
         self.function.rest();
     }
 
-    async fn process(&mut self, object: &Object) {
+    /// Returns the files among `found` that are complete and have invocations left.
+    async fn complete(&mut self, found: Vec<Object>) -> Vec<Object> {
+        let mut still = self.settling.still(found, Now::read());
+        still.retain(|object| self.tries_left(object) > 0);
+        if still.is_empty() {
+            return still;
+        }
+
+        // Of two catalogues, the one that was saved later must be imported later.
+        still.sort_by_key(|object| object.uploaded_at.as_ms());
+        let open = self.open_for_writing().await;
+        self.settling.closed(still, &open)
+    }
+
+    /// Returns the keys of the files that a program is writing.
+    async fn open_for_writing(&self) -> HashSet<String> {
+        let Some(folder) = self.objects.folder().map(Path::to_owned) else {
+            return HashSet::new();
+        };
+        let listed = spawn_blocking(move || writers::open_below(&folder)).await;
+        listed.unwrap_or_else(|error| {
+            tracing::warn!(%error, "the open files of this machine could not be listed");
+            HashSet::new()
+        })
+    }
+
+    fn tries_left(&self, object: &Object) -> u32 {
         let version = (object.key.clone(), object.version.clone());
-        let left = self.tries_left.get(&version).copied().unwrap_or(TRIES);
+        self.tries_left.get(&version).copied().unwrap_or(TRIES)
+    }
+
+    async fn process(&mut self, object: &Object) {
+        let left = self.tries_left(object);
         if left == 0 {
             return;
         }
@@ -109,10 +145,11 @@ impl Folder {
             Ok(true) => 0,
             Ok(false) => self.invoke(object, left - 1).await,
             Err(error) => {
-                tracing::warn!(key = object.key, %error, "it is not known whether a file is finished");
+                tracing::warn!(key = object.key, %error, "cannot read whether a file is finished");
                 left
             }
         };
+        let version = (object.key.clone(), object.version.clone());
         self.tries_left.insert(version, left);
     }
 

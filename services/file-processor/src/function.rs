@@ -3,9 +3,8 @@
 //!
 //! As on AWS, the process is started for the first file and requests one event after another. It is
 //! killed when an event takes too long, and ended after an idle period. It is a process because
-//! Lambda's runtime reads its settings from the environment and changes the environment for each
-//! event, which is unsafe in a process with other threads. Besides, a file that crashes it affects
-//! nothing else.
+//! Lambda's runtime changes the environment for each event, which is unsafe in a process with other
+//! threads. Also, a file that crashes the process affects nothing else.
 
 use std::io;
 use std::path::PathBuf;

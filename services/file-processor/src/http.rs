@@ -1,6 +1,8 @@
 //! The REST interface of the files, for the shop's administrators, because an upload can become
 //! products.
 
+mod form;
+
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, FromRequest, Multipart, Request, State};
@@ -11,6 +13,7 @@ use bytes::Bytes;
 use chassis::auth::Admin;
 use chassis::{Json, Page, PageQuery, Path, Problem, Query, Result, described};
 use futures::{Stream, TryStreamExt};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use uuid::Uuid;
 
@@ -21,10 +24,10 @@ use crate::store::Store;
 
 /// The OpenAPI description of this service.
 const DESCRIPTION: &str = include_str!("../openapi.json");
-/// Longest name of a file, in characters.
-const MAX_NAME_CHARS: usize = 200;
+/// Longest name of a file, in bytes of UTF-8. File systems allow 255.
+const MAX_NAME_BYTES: usize = 200;
 
-/// The time for which a browser may cache a thumbnail. Another version of the object has another thumbnail.
+/// The time for which a browser may cache a thumbnail. Another version of the object has another address.
 const THUMBNAIL_KEPT: &str = "private, max-age=300";
 
 /// The state of the handlers.
@@ -43,7 +46,7 @@ pub struct Files {
 /// The query parameters of an upload.
 #[derive(Debug, Deserialize)]
 struct UploadQuery {
-    /// The name of the file. A form contains it itself.
+    /// The name of the file; if it is missing, the name in the form.
     name: Option<String>,
     /// The destination folder.
     folder: Option<Destination>,
@@ -62,6 +65,8 @@ enum Destination {
 enum Broken {
     TooLarge,
     BrokeOff,
+    /// A part of a form after its file would have no effect.
+    Late(Problem),
 }
 
 /// Returns the routes of this service.
@@ -134,7 +139,8 @@ async fn bad_rows(
         .name
         .rsplit_once('.')
         .map_or(file.name.as_str(), |(name, _)| name);
-    let disposition = format!("attachment; filename=\"{}-bad-rows.csv\"", plain(name));
+    let encoded = utf8_percent_encode(name, NON_ALPHANUMERIC);
+    let disposition = format!("attachment; filename*=UTF-8''{encoded}-bad-rows.csv");
 
     Ok((
         [
@@ -148,7 +154,7 @@ async fn bad_rows(
 
 fn out_of_reach(error: &object_store::Error) -> Problem {
     tracing::warn!(%error, "the results of a file could not be read");
-    Problem::unavailable("the results of the file cannot be read right now")
+    Problem::unavailable("the results of the file cannot be read right now; try again")
 }
 
 /// Accepts a file, as the body or as the first file of a form. Answers 202 with the location of its
@@ -163,7 +169,7 @@ async fn upload(
         let form = Multipart::from_request(request, &files)
             .await
             .map_err(|error| unreadable(&error))?;
-        return from_form(&files, query, form).await;
+        return form::take(&files, query, form).await;
     }
 
     let key = key(query.name.as_deref(), query.folder)?;
@@ -198,10 +204,13 @@ impl Files {
                     let detail = format!("the file is larger than {} bytes", self.max_upload_bytes);
                     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
                 }
-                UploadError::Source(Broken::BrokeOff) => Problem::bad_request("the body broke off"),
+                UploadError::Source(Broken::BrokeOff) => {
+                    Problem::bad_request("the body ended early")
+                }
+                UploadError::Source(Broken::Late(problem)) => problem,
                 UploadError::Objects(error) => {
-                    tracing::warn!(%error, "an upload could not be kept");
-                    Problem::unavailable("the file cannot be kept right now")
+                    tracing::warn!(%error, "an upload could not be stored");
+                    Problem::unavailable("the file cannot be stored right now; try again")
                 }
             })?;
         self.announce(&object).await
@@ -239,27 +248,11 @@ fn is_form(headers: &HeaderMap) -> bool {
         .starts_with("multipart/form-data")
 }
 
-/// Accepts the first file of a form. Fields that are not files are skipped.
-async fn from_form(files: &Files, query: UploadQuery, mut form: Multipart) -> Result<Response> {
-    while let Some(field) = form
-        .next_field()
-        .await
-        .map_err(|error| unreadable(&error))?
-    {
-        let Some(own_name) = field.file_name().map(str::to_owned) else {
-            continue;
-        };
-        let key = key(query.name.or(Some(own_name)).as_deref(), query.folder)?;
-        return files.take(&key, field.map_err(|_| Broken::BrokeOff)).await;
-    }
-    Err(Problem::unprocessable("the form has no file").field("file"))
-}
-
 fn unreadable(error: &impl std::fmt::Display) -> Problem {
     Problem::bad_request(format!("the form cannot be read: {error}"))
 }
 
-/// Returns a unique key for an upload, which ends in the name.
+/// Returns a unique key for an upload; it ends in the name.
 fn key(name: Option<&str>, folder: Option<Destination>) -> Result<String> {
     let complaint = |text: &'static str| Problem::unprocessable(text).field("name");
     let name = name
@@ -267,14 +260,14 @@ fn key(name: Option<&str>, folder: Option<Destination>) -> Result<String> {
         .filter(|name| !name.is_empty())
         .ok_or_else(|| complaint("the file needs a name"))?;
 
-    if name.chars().count() > MAX_NAME_CHARS {
-        return Err(complaint("the name is longer than 200 characters"));
+    if name.len() > MAX_NAME_BYTES {
+        return Err(complaint("the name is longer than 200 bytes of UTF-8"));
     }
 
     let plain = plain(name);
     let plain = plain.trim_start_matches('.');
     if plain.is_empty() {
-        return Err(complaint("the name has nothing but dots"));
+        return Err(complaint("the name has only dots"));
     }
 
     let folder = match folder {
@@ -285,9 +278,9 @@ fn key(name: Option<&str>, folder: Option<Destination>) -> Result<String> {
     Ok(format!("{UPLOADS}{folder}{}/{plain}", Uuid::now_v7()))
 }
 
-/// Replaces all characters that may have a special meaning.
+/// Replaces all characters that may have a special meaning. Letters of all languages stay.
 fn plain(name: &str) -> String {
-    let is_plain = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    let is_plain = |c: &char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_');
     name.chars()
         .map(|c| if is_plain(&c) { c } else { '_' })
         .collect()

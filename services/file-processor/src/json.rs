@@ -1,9 +1,8 @@
 //! Reads JSON, as one document or one document per line, in bounded memory.
 //!
-//! Documents are walked without building them: only their [`shape`] is kept. One document of any
-//! size is streamed through `serde_json`, behind a [`guard`] that ends the stream before one
-//! endless string would fill the memory. Lines are read whole, up to a limit, and a line that is
-//! not JSON is counted as bad and skipped.
+//! Documents are walked without being built: only their [`shape`] is kept. One document of any size
+//! is streamed through `serde_json`. A [`guard`] ends the stream before an endless string fills the
+//! memory. Lines are read whole, up to a limit; a line that is not JSON is counted as bad and skipped.
 
 mod guard;
 mod shape;
@@ -76,8 +75,8 @@ pub fn read_lines(chunks: impl Iterator<Item = Chunk>) -> Result<Finding, Stop> 
     lines.finding()
 }
 
-/// Returns the place of the first end of a line: LF, CR LF, or CR alone. A CR that is the last byte
-/// may be half of one.
+/// Returns the range of the first line ending: LF, CR LF, or CR alone. A CR that is the last byte is
+/// not returned, because an LF may follow it.
 fn line_end(bytes: &[u8]) -> Option<Range<usize>> {
     let at = bytes
         .iter()

@@ -1,9 +1,9 @@
 //! The kind of a file, determined by its content where possible and otherwise by its name. Pure.
 //!
 //! Pictures and unsupported formats begin with signatures ([`foreign`]). Everything else must be
-//! text. JSON is recognised by its brackets. The name decides about other text. A file whose name
-//! and content disagree is refused, because one of the two is a mistake. Each refusal contains a
-//! remedy.
+//! text. JSON is recognised by its brackets. The kind of other text is decided by the name. A file
+//! whose name and content disagree is refused, because one of the two is a mistake. Each refusal
+//! contains a remedy.
 
 mod foreign;
 
@@ -61,7 +61,7 @@ enum Layout {
     Document,
     /// A document on the first line, and more below it.
     Lines,
-    /// One line, as far as the head shows; the name decides.
+    /// One line, as far as the head reaches; the name decides.
     OneLine,
 }
 
@@ -222,8 +222,7 @@ fn begins_as_json(text: &[u8]) -> bool {
     matches!(text.trim_ascii_start().first(), Some(b'{' | b'['))
 }
 
-/// Returns whether a text is a table. A text that begins like JSON is taken for JSON with a
-/// mistake.
+/// Returns whether a text is a table. A text that begins like JSON counts as JSON with a mistake.
 fn is_table(head: Head<'_>) -> bool {
     !begins_as_json(head.text) && csv::is_likely(head)
 }
@@ -245,7 +244,7 @@ fn not_a_picture(name: &str) -> Refusal {
     Refusal::new(
         Reason::Misnamed,
         format!(
-            "its name ends in .{own}, but its content is no picture; save it as PNG, JPEG, GIF or WebP"
+            "its name ends in .{own}, but its content is not a picture; save it as PNG, JPEG, GIF or WebP"
         ),
     )
 }

@@ -1,5 +1,5 @@
-//! The Lambda function, which S3 invokes for each created object. On a laptop, the scan of the
-//! folder invokes it.
+//! The Lambda function, which S3 invokes for each created object. On a laptop, the `files` service
+//! invokes it, for posted files and for those that a scan of the folder finds.
 //!
 //! A refused file is a result. A failure is returned to Lambda as an error; Lambda retries by its
 //! own rules and then sends the notification to the dead-letter queue.
@@ -17,8 +17,8 @@ use crate::{Config, File, Notification, Objects, Parts, Processor, Status};
 
 /// The value of `TIDEMARK_DYNAMODB` that stands for AWS.
 const AWS: &str = "aws";
-/// The part of the function's time that is reserved for storing a refusal because of the time
-/// limit.
+/// The part of the function's time that is reserved for storing the refusal of a file that takes too
+/// long.
 const RESERVE: Duration = Duration::from_secs(5);
 
 /// The settings of the function: environment variables.

@@ -4,10 +4,10 @@
 //! `thumbnails/` and `bad-rows/`. It publishes and consumes no events; imports of the catalogue go
 //! through the products service.
 //!
-//! The [`lambda`] processes the files. On AWS, S3 notifies it of each created object. On a laptop,
-//! the `folder` does so, through a [Runtime API](RuntimeApi) that runs the same
-//! [function](Function) as a process of its own. The service itself ([`run`]) accepts uploads and
-//! serves their metadata; it never reads their content.
+//! The function [`lambda`] processes the files. On AWS, S3 invokes it for each created object. On a
+//! laptop, the `folder` invokes it: the same [function](Function) runs as a process of its own, behind
+//! a [Runtime API](RuntimeApi). The service itself ([`run`]) accepts uploads and serves their
+//! metadata; it does not read their content.
 //!
 //! ```text
 //! POST /files ─▶ http ─▶ objects/uploads/…  ─┬─ S3 ─▶ Lambda ──────────┐
@@ -58,7 +58,7 @@ pub use runtime_api::{Outcome, RuntimeApi};
 pub use store::FILES;
 use store::Store;
 
-/// Time limit of an upload. Its size is limited too.
+/// Time limit of a reply, and so of an upload.
 const UPLOAD_LIMIT: std::time::Duration = std::time::Duration::from_secs(600);
 
 /// The stores and the authentication of the service.
@@ -70,11 +70,11 @@ pub struct Parts {
     pub objects: Objects,
     /// Authenticates callers, and this service to the products service.
     pub auth: Auth,
-    /// The program that processes the files of a folder. `None` where Lambda does.
+    /// The program that processes the files of a folder; `None` if Lambda processes them.
     pub function: Option<Program>,
 }
 
-/// The system cannot provide an HTTP client.
+/// The error if the system cannot provide an HTTP client.
 #[derive(Debug, thiserror::Error)]
 #[error("the products service cannot be called: {0}")]
 pub struct NoClient(#[from] reqwest::Error);
@@ -102,7 +102,10 @@ impl Service {
             let function = Function::new(config.told_to(program));
             Folder::new(objects.clone(), store.clone(), function)
         };
-        let (folder, posted) = function.filter(|_| objects.is_folder()).map(watch).unzip();
+        let (folder, posted) = function
+            .filter(|_| objects.folder().is_some())
+            .map(watch)
+            .unzip();
 
         let files = Files {
             objects,
@@ -129,8 +132,8 @@ impl Service {
         retry(shutdown, "files: table", || self.store.ensure_table()).await;
     }
 
-    /// Has the files of the folder processed until a shutdown is requested. Only waits where the
-    /// store is no folder.
+    /// Processes the files of the folder until a shutdown is requested. If the store is not a
+    /// folder, it only waits.
     pub async fn watch(self, shutdown: &Shutdown) {
         match self.folder {
             Some(folder) => folder.watch(shutdown).await,
@@ -139,7 +142,7 @@ impl Service {
     }
 }
 
-/// Creates the handler of the Lambda.
+/// Creates the processor that the Lambda function calls.
 ///
 /// # Errors
 /// [`NoClient`].
@@ -154,8 +157,8 @@ pub fn processor(config: &Config, parts: Parts) -> Result<Processor, NoClient> {
     })
 }
 
-/// Serves, and has the files of a folder processed, until shut down. Listens at once; is ready when
-/// the table exists.
+/// Serves, and processes the files of a folder, until a shutdown is requested. Listens at once; is
+/// ready when the table exists.
 ///
 /// # Errors
 /// When connections cannot be accepted.

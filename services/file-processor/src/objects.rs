@@ -1,13 +1,13 @@
 //! The object store: a folder or a bucket. Files are below `uploads/`; objects derived from them are
 //! below `thumbnails/` and `bad-rows/`.
 //!
-//! A file is read in ranges, each with the condition that the object still has the processed
-//! version. A failed range is retried alone, and a file that is replaced in the meantime is
-//! detected instead of mixed.
+//! A file is read in ranges, each with the condition that the object still has the version that is
+//! processed. A failed range is retried alone. If the object is replaced meanwhile, the read fails
+//! instead of mixing two versions.
 
 use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use events::Timestamp;
@@ -41,7 +41,8 @@ const PARTS_AT_ONCE: usize = 2;
 pub struct Objects {
     store: Arc<dyn ObjectStore>,
     root: Path,
-    is_folder: bool,
+    /// The folder of this machine that is the store, if it is one.
+    folder: Option<PathBuf>,
 }
 
 /// One version of one object.
@@ -71,7 +72,7 @@ pub struct Pieces {
 /// Stops the fetching when it is dropped.
 pub struct Fetching(JoinHandle<()>);
 
-/// The URL does not name a usable object store.
+/// The error if a URL does not name a usable object store.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot use {url:?} for files: {source}")]
 pub struct AddressError {
@@ -82,8 +83,8 @@ pub struct AddressError {
 /// The reason why an upload failed. Nothing of it is stored.
 #[derive(Debug, thiserror::Error)]
 pub enum UploadError<E> {
-    /// The source of the bytes broke off.
-    #[error("the upload broke off")]
+    /// The source of the bytes failed.
+    #[error("the source of the upload failed")]
     Source(E),
     /// The store failed.
     #[error(transparent)]
@@ -112,14 +113,14 @@ impl Objects {
 
         if let ("file", Ok(folder)) = (parsed.scheme(), parsed.to_file_path()) {
             std::fs::create_dir_all(folder.join(UPLOADS)).map_err(|error| generic(error.into()))?;
-            let store = LocalFileSystem::new_with_prefix(folder)
+            let store = LocalFileSystem::new_with_prefix(&folder)
                 .map_err(refused)?
                 .with_fsync(true);
 
             return Ok(Self {
                 store: Arc::new(store),
                 root: Path::default(),
-                is_folder: true,
+                folder: Some(folder),
             });
         }
 
@@ -128,13 +129,14 @@ impl Objects {
         Ok(Self {
             store: store.into(),
             root,
-            is_folder: false,
+            folder: None,
         })
     }
 
-    /// Returns `true` if the store is a folder of this machine, which sends no notifications.
-    pub fn is_folder(&self) -> bool {
-        self.is_folder
+    /// Returns the folder of this machine that is the store, or `None` for a bucket. A folder sends no
+    /// notifications.
+    pub fn folder(&self) -> Option<&std::path::Path> {
+        self.folder.as_deref()
     }
 
     /// Returns the object at `key`, in the version `version_id` if one is given, or `None` if it
@@ -222,7 +224,7 @@ impl Objects {
             .await
     }
 
-    /// Writes `bytes` to `key` and replaces an object that is there.
+    /// Writes `bytes` to `key`. Replaces an existing object.
     ///
     /// # Errors
     /// When the store fails.
@@ -257,7 +259,10 @@ impl Objects {
                 }
             };
             size_bytes += piece.len() as u64;
-            upload.wait_for_capacity(PARTS_AT_ONCE).await?;
+            if let Err(error) = upload.wait_for_capacity(PARTS_AT_ONCE).await {
+                upload.abort().await?;
+                return Err(error.into());
+            }
             upload.put(piece);
         }
 
@@ -273,15 +278,11 @@ impl Objects {
         Ok(Object::new(key, meta))
     }
 
-    /// Returns every file that was put there at least `age` ago.
+    /// Returns every file.
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn uploads(&self, age: Duration) -> Result<Vec<Object>, object_store::Error> {
-        let newest = Timestamp::now()
-            .as_ms()
-            .saturating_sub(u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
-
+    pub async fn uploads(&self) -> Result<Vec<Object>, object_store::Error> {
         let found: Vec<ObjectMeta> = self
             .store
             .list(Some(&self.path(UPLOADS)?))
@@ -292,9 +293,7 @@ impl Objects {
             .into_iter()
             .map(|meta| Object::new(&self.key(&meta.location), meta));
 
-        Ok(objects
-            .filter(|object| object.uploaded_at.as_ms() <= newest)
-            .collect())
+        Ok(objects.collect())
     }
 
     fn path(&self, key: &str) -> Result<Path, object_store::path::Error> {
@@ -329,6 +328,22 @@ impl Object {
             path: meta.location,
             e_tag: meta.e_tag,
             version_id: meta.version,
+        }
+    }
+}
+
+#[cfg(test)]
+impl Object {
+    /// Returns an object without content, for tests of decisions about objects.
+    pub fn for_test(key: &str, version: &str, changed_at: Timestamp) -> Self {
+        Self {
+            key: key.to_owned(),
+            size_bytes: 0,
+            uploaded_at: changed_at,
+            version: version.to_owned(),
+            path: Path::default(),
+            e_tag: None,
+            version_id: None,
         }
     }
 }

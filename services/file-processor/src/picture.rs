@@ -1,10 +1,9 @@
-//! Reads pictures: their format and size, and a thumbnail made only of their pixels.
+//! Reads pictures: their format and size. Makes a thumbnail from their pixels alone.
 //!
 //! A picture is decoded only after its header has been checked against the memory limits. The
-//! thumbnail is encoded anew, so it contains nothing of the file but visible pixels: no EXIF, no
-//! location, no second file behind the first. The thumbnail of an animation is its first frame. Its
-//! colours are converted from the picture's profile to sRGB ([`colour`]), and transparent pixels do
-//! not tint visible ones ([`small`]).
+//! thumbnail is encoded anew, so it contains only visible pixels: no EXIF, no location, no second
+//! file after the first. The thumbnail of an animation is its first frame. Colours are converted from
+//! the picture's profile to sRGB ([`colour`]). Transparent pixels do not tint visible ones ([`small`]).
 
 mod colour;
 mod small;
@@ -70,10 +69,11 @@ pub fn read(bytes: &[u8], format: Format) -> Result<Seen, Refusal> {
 
     let mut decoder = reader.into_decoder().map_err(|error| explain(&error))?;
     let (width, height) = decoder.dimensions();
-    if u64::from(width) * u64::from(height) > MAX_PIXELS
-        || decoder.total_bytes() > MAX_DECODED_BYTES
-    {
+    if u64::from(width) * u64::from(height) > MAX_PIXELS {
         return Err(too_many_pixels(width, height));
+    }
+    if decoder.total_bytes() > MAX_DECODED_BYTES {
+        return Err(too_many_bytes());
     }
 
     let orientation = decoder.orientation().map_err(|error| explain(&error))?;
@@ -142,8 +142,12 @@ fn encoded(small: &DynamicImage) -> Result<Thumbnail, Refusal> {
 
 fn too_many_pixels(width: u32, height: u32) -> Refusal {
     Refusal::too_large(format!(
-        "{width} × {height} pixels are more than are taken (25 million)"
+        "{width} × {height} pixels are more than the limit of 25 million"
     ))
+}
+
+fn too_many_bytes() -> Refusal {
+    Refusal::too_large("it takes more than 100 MiB to decode")
 }
 
 /// Converts an error of the decoder to a refusal for people.
@@ -152,7 +156,7 @@ fn explain(error: &ImageError) -> Refusal {
         ImageError::Limits(limit) if limit.kind() == LimitErrorKind::DimensionError => {
             Refusal::too_large(format!("it is wider or higher than {MAX_SIDE} pixels"))
         }
-        ImageError::Limits(_) => Refusal::too_large("it takes more than 100 MiB to decode"),
+        ImageError::Limits(_) => too_many_bytes(),
         error => Refusal::malformed(format!("the picture cannot be decoded: {error}")),
     }
 }

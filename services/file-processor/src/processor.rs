@@ -4,18 +4,19 @@
 //! notification ─▶ find ─▶ finished? ─▶ kind (by head) ─▶ read ─▶ thumbnail, products ─▶ metadata
 //! ```
 //!
-//! Invariants: a version of an object is finished once, with a finding or a refusal. A
-//! failure that may be temporary, such as an unavailable store or service, is a [`Failure`]: the
-//! file is not finished then, and the whole processing is repeated, so each step is idempotent.
-//! Memory is bounded by the pieces in flight, the pixels of a picture or the products of an import,
-//! never by the size of the file.
+//! Invariants: a version of an object is finished once, with a finding or a refusal. An error that
+//! may be temporary, such as an unavailable store or service, is a [`Failure`]: the file is not
+//! finished then, and the whole processing is repeated. Each step is therefore idempotent. Memory is
+//! bounded by the pieces in flight, the pixels of a picture or the products of an import, not by the
+//! size of the file.
 
 use std::time::{Duration, Instant};
 
 use events::Timestamp;
 use tokio::task::spawn_blocking;
+use uuid::Uuid;
 
-use crate::catalogue::{self, Products};
+use crate::catalogue::{self, Products, RefusedProduct};
 use crate::chunks::{Chunk, Stop};
 use crate::csv::{self, Dialect, Rows, Table};
 use crate::encoding::{Encoding, Utf8};
@@ -23,7 +24,7 @@ use crate::event::Upload;
 use crate::file::{Done, File};
 use crate::finding::{Finding, Reason, Refusal};
 use crate::kind::{self, Kind};
-use crate::objects::{BAD_ROWS, Object, Objects, THUMBNAILS, UPLOADS};
+use crate::objects::{BAD_ROWS, Object, Objects, THUMBNAILS};
 use crate::products::{ProductsClient, ProductsError};
 use crate::store::{Store, StoreError};
 use crate::{json, picture};
@@ -150,7 +151,7 @@ impl Processor {
         Ok(self.store.get(file.id).await?.unwrap_or(file))
     }
 
-    /// Refuses a version that was announced and does not exist any more.
+    /// Refuses an announced version that no longer exists, if it has metadata and is not finished.
     async fn gone(&self, upload: &Upload) -> Result<Option<File>, Failure> {
         let Some(version) = &upload.version else {
             return Ok(None);
@@ -183,11 +184,17 @@ impl Processor {
         let name = object.key.rsplit('/').next().unwrap_or_default();
         let head = self.objects.head(object, kind::HEAD_BYTES).await?;
 
-        match kind::of(name, &head)? {
+        let kind = kind::of(name, &head)?;
+        if object.key.starts_with(CATALOGUE) {
+            return match kind {
+                Kind::Csv(dialect, encoding) => self.import(object, dialect, encoding).await,
+                Kind::Image(_) => Err(not_a_catalogue("a picture").into()),
+                Kind::Json(_) | Kind::Ndjson(_) => Err(not_a_catalogue("JSON").into()),
+            };
+        }
+
+        match kind {
             Kind::Image(format) => self.picture(object, format).await,
-            Kind::Csv(dialect, encoding) if object.key.starts_with(CATALOGUE) => {
-                self.import(object, dialect, encoding).await
-            }
             Kind::Csv(dialect, encoding) => {
                 let read = move |chunks| table(chunks, dialect, encoding, &mut csv::Shape);
                 let table = self.read(object, read).await?;
@@ -215,8 +222,11 @@ impl Processor {
             .await
             .map_err(|_| broke_the_reader())??;
         let mut finding = seen.finding;
-        let below = below_uploads(object);
-        let key = format!("{THUMBNAILS}{below}.{}", seen.thumbnail.ending);
+        let key = format!(
+            "{THUMBNAILS}{}.{}",
+            name_of_made(object),
+            seen.thumbnail.ending
+        );
         finding.summary["thumbnail"] = seen.thumbnail.summary(&key);
         self.objects.put(&key, seen.thumbnail.bytes).await?;
 
@@ -234,13 +244,16 @@ impl Processor {
             let mut products = Products::default();
             Ok((table(chunks, dialect, encoding, &mut products)?, products))
         };
-        let (mut table, products) = self.read(object, read).await?;
+        let (mut table, mut products) = self.read(object, read).await?;
+        let skus_without_point = products.drop_points();
 
         let imported = self.products.import(products.found).await?;
         table.summary["products"] = imported.summary();
         table.summary["products"]["repeated_rows"] = products.repeated_rows.into();
-        for (source, complaint) in imported.refused {
-            table.bad_rows.note(complaint, || source);
+        table.summary["products"]["skus_without_point"] = skus_without_point.into();
+        let refused = imported.refused.into_iter();
+        for (row, complaint) in refused.flat_map(RefusedProduct::bad_rows) {
+            table.bad_rows.note(complaint, || row);
         }
 
         self.finish(object, table).await
@@ -249,7 +262,7 @@ impl Processor {
     /// Stores the bad rows of a table as a CSV for correction.
     async fn finish(&self, object: &Object, mut table: Table) -> Result<Finding, Ended> {
         if let Some(mend) = table.bad_rows.mend() {
-            let key = format!("{BAD_ROWS}{}.csv", below_uploads(object));
+            let key = format!("{BAD_ROWS}{}.csv", name_of_made(object));
             table.summary["bad_rows_csv"] = mend.summary(&key);
             self.objects.put(&key, mend.bytes).await?;
         }
@@ -285,8 +298,10 @@ fn table(
     Ok(table)
 }
 
-fn below_uploads(object: &Object) -> &str {
-    object.key.strip_prefix(UPLOADS).unwrap_or(&object.key)
+/// Returns the name of objects that are made of this version of an upload. Those of an earlier version stay, and the name
+/// is short, however long the key of the upload is.
+fn name_of_made(object: &Object) -> Uuid {
+    crate::file::id(&object.key, &object.version)
 }
 
 /// The pieces of a file, for a thread that may block.
@@ -313,6 +328,16 @@ fn within(object: &Object, max_bytes: u64, what: &str) -> Result<(), Refusal> {
     Err(Refusal::too_large(detail))
 }
 
+/// Returns the refusal of a file in the folder of catalogues that contains no table of products.
+fn not_a_catalogue(what: &str) -> Refusal {
+    Refusal::new(
+        Reason::UnknownKind,
+        format!(
+            "a catalogue is a CSV, and this is {what}; save the products as CSV, or upload the file without a folder"
+        ),
+    )
+}
+
 fn too_slow(time: Duration) -> Ended {
     Refusal::new(
         Reason::TooSlow,
@@ -330,7 +355,7 @@ fn gone() -> Refusal {
 
 /// A panic is a refusal, because the reader would panic again on the same file.
 fn broke_the_reader() -> Refusal {
-    Refusal::malformed("it is broken in a way that its reader did not expect")
+    Refusal::malformed("its content is damaged, and the reader failed on it")
 }
 
 impl From<Refusal> for Ended {

@@ -1,8 +1,8 @@
 //! A client of the products service for imports.
 //!
 //! A missing product is created under its own id. An existing one is updated with all fields of the
-//! row except the stock, which has since been reduced by sales. A repeated import, whole or in
-//! part, therefore changes nothing.
+//! row except the stock, which sales may have reduced meanwhile. A repeated import, whole or in part,
+//! therefore changes nothing.
 
 use std::time::Duration;
 
@@ -14,8 +14,8 @@ use reqwest::{Method, Response, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::catalogue::Product;
-use crate::csv::{Complaint, RawRow};
+use crate::catalogue::{Product, RefusedProduct};
+use crate::csv::Complaint;
 
 const CALL_LIMIT: Duration = Duration::from_secs(10);
 /// Number of products in flight at the same time.
@@ -31,7 +31,7 @@ pub struct ProductsClient(Peer);
 #[derive(Debug, thiserror::Error)]
 pub enum ProductsError {
     /// The service did not answer; the request may have been processed.
-    #[error("the products service is away: {0}")]
+    #[error("the products service is unavailable: {0}")]
     Away(#[from] reqwest::Error),
     /// The service answered with an unexpected status.
     #[error("the products service answered {0}")]
@@ -43,14 +43,14 @@ pub enum ProductsError {
 pub struct Imported {
     added: u64,
     changed: u64,
-    /// The rows that the service rejected, with its reasons.
-    pub refused: Vec<(RawRow, Complaint)>,
+    /// The products that the service rejected, with its reasons.
+    pub refused: Vec<RefusedProduct>,
 }
 
 enum Outcome {
     Added,
     Changed,
-    Refused(RawRow, Complaint),
+    Refused(RefusedProduct),
 }
 
 #[derive(Deserialize)]
@@ -125,7 +125,7 @@ async fn refused(product: &Product, response: Response) -> Result<Outcome, Produ
                 column: field,
                 problem: detail,
             };
-            Ok(Outcome::Refused(product.raw.clone(), complaint))
+            Ok(Outcome::Refused(product.refused(complaint)))
         }
         status => Err(ProductsError::Unexpected(status)),
     }
@@ -136,7 +136,7 @@ impl Imported {
         match outcome {
             Outcome::Added => self.added += 1,
             Outcome::Changed => self.changed += 1,
-            Outcome::Refused(raw, complaint) => self.refused.push((raw, complaint)),
+            Outcome::Refused(product) => self.refused.push(product),
         }
     }
 
@@ -144,7 +144,7 @@ impl Imported {
     pub fn summary(&self) -> Value {
         let shown = self.refused.iter().take(REFUSED_SHOWN);
         let first_refused: Vec<Value> = shown
-            .map(|(raw, complaint)| complaint.summary(raw))
+            .map(|product| product.complaint.summary(&product.row))
             .collect();
 
         json!({

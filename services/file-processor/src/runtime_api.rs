@@ -3,7 +3,7 @@
 //! ```text
 //! GET  /2018-06-01/runtime/invocation/next            waits for an event
 //! POST /2018-06-01/runtime/invocation/{id}/response   the function's answer
-//! POST /2018-06-01/runtime/invocation/{id}/error      or why it cannot
+//! POST /2018-06-01/runtime/invocation/{id}/error      or its error
 //! ```
 //!
 //! See <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>.

@@ -1,9 +1,9 @@
 //! The files' metadata in DynamoDB.
 //!
-//! Each version of an object is one item, keyed by an id derived from key and version. Writes have
-//! the condition that the item is not finished yet, so they cannot undo a result: of two processes
-//! with the same version, the first write wins and the second finds its result. The index `by-time`
-//! lists the files, newest first.
+//! Each version of an object is one item, keyed by an id derived from key and version. A write has
+//! the condition that the item is not finished yet, so it cannot undo a result. If two processes
+//! finish the same version, the first write wins, and the second process reads its result. The index
+//! `by-time` lists the files, newest first.
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -70,7 +70,7 @@ impl Store {
         ensure_table(&self.client, &TABLE).await
     }
 
-    /// Stores a file, unless it is known already.
+    /// Stores a file, unless its item exists already.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -121,7 +121,7 @@ impl Store {
         held(put.send().await)
     }
 
-    /// Returns the file, if it is known.
+    /// Returns the file with this id, if there is one.
     ///
     /// # Errors
     /// [`StoreError`].

@@ -28,7 +28,7 @@ pub enum Scope {
     Share,
     /// All partitions, from the group's positions at the start, and behind the group: a record is
     /// passed on once its position is stored, that is, once a member has consumed it. It stores no
-    /// position, and goes on from its own after a failure.
+    /// position, and continues from its own after a failure.
     Behind,
 }
 
@@ -45,8 +45,7 @@ pub struct Follower {
     pub scope: Scope,
     /// The maximum number of records in a batch.
     pub batch: usize,
-    /// The gauge of how far the group is behind: of all its members, so that it shows the partitions
-    /// of one that died, too.
+    /// The gauge of the whole group's lag, including the partitions of members that died.
     pub lag: Lag,
     /// The error that stops the follower, for the service's readiness.
     pub refused: Refused,
@@ -94,7 +93,7 @@ struct Life<C> {
     runtime: Handle,
     signal: Signal,
     membership: Option<Box<dyn Membership>>,
-    /// The positions that a follower behind the group has reached, which it goes on from.
+    /// The positions that a follower behind the group has reached; it continues from them.
     reached: Positions,
 }
 
@@ -142,11 +141,11 @@ impl<C: Consumer> Life<C> {
         let wait_ms = wait.as_millis();
         match error {
             LogError::UnknownTopic(_) => {
-                tracing::info!(topic, wait_ms, "the topic is not there yet");
+                tracing::info!(topic, wait_ms, "the topic does not exist yet");
             }
             error if is_permanent(error) => {
                 if self.follower.refused.set(Some(error.to_string())) {
-                    tracing::error!(%error, topic, "the topic is not read until this is mended");
+                    tracing::error!(%error, topic, "the topic is not read until this is fixed");
                 }
             }
             _ => tracing::warn!(%error, topic, wait_ms, "cannot read the topic now"),
@@ -165,7 +164,7 @@ impl<C: Consumer> Life<C> {
         }
     }
 
-    /// Notes that nothing is refused any more.
+    /// Clears the refusal, if there was one.
     fn mended(&self) {
         if self.follower.refused.set(None) {
             let topic = self.follower.topic;
@@ -173,8 +172,8 @@ impl<C: Consumer> Life<C> {
         }
     }
 
-    /// Opens the partitions that are owned now. The positions are read after ownership is known: those
-    /// of a gained partition were stored by its earlier owner.
+    /// Opens the partitions that are owned now. The positions are read after ownership is known,
+    /// because the earlier owner of a gained partition has stored its position by then.
     fn open(&mut self) -> Result<OpenTopic, LogError> {
         let owned = self.owned()?;
         let Follower {
@@ -215,7 +214,7 @@ impl<C: Consumer> Life<C> {
         };
         let owned = membership.owned();
 
-        // A refusal may be mended. After another error the membership has ended.
+        // The membership lasts through a refusal, which may be fixed. Any other error has ended it.
         if !matches!(&owned, Err(error) if !is_permanent(error)) {
             self.membership = Some(membership);
         }
@@ -233,8 +232,8 @@ impl<C: Consumer> Life<C> {
         Ok(membership)
     }
 
-    /// Reads and consumes until a shutdown is requested, or other partitions are owned or there, and
-    /// the reader must be opened again.
+    /// Reads and consumes. Returns if a shutdown is requested, or if the reader must be opened again
+    /// because this follower owns other partitions or the topic has more.
     fn read_on(&mut self, open: &mut OpenTopic, backoff: &mut Backoff) -> Result<(), LogError> {
         while !self.shutdown.is_requested() {
             let found = open.reading.look(self.follower.batch)?;
@@ -250,7 +249,7 @@ impl<C: Consumer> Life<C> {
             open.reading.next = found.next;
             self.remember(open);
 
-            // Positions are stored by now. The members learn here that a lost partition is given up.
+            // The positions are stored, so this call may give up a lost partition to its next owner.
             if self.owned()? != open.owned || !self.is_surveyed(open, found.is_at_end)? {
                 break;
             }
@@ -281,9 +280,9 @@ impl<C: Consumer> Life<C> {
             };
 
             if !is_refusal {
-                tracing::warn!(%error, topic, wait_ms = wait.as_millis(), "a batch is not consumed, trying again");
+                tracing::warn!(%error, topic, wait_ms = wait.as_millis(), "a batch could not be consumed, retrying");
             } else if self.follower.refused.set(Some(error.to_string())) {
-                tracing::error!(%error, topic, "the topic is not followed until this is mended");
+                tracing::error!(%error, topic, "the topic is not followed until this is fixed");
             }
             self.rest(wait);
         }
@@ -291,7 +290,7 @@ impl<C: Consumer> Life<C> {
         false
     }
 
-    /// Hands the batch over once; none when a shutdown came first.
+    /// Passes the batch to the consumer once. Returns none if a shutdown came first.
     fn consume_once(&self, batch: &Batch) -> Option<Result<(), C::Error>> {
         if self.shutdown.is_requested() {
             return None;
@@ -318,7 +317,7 @@ impl<C: Consumer> Life<C> {
 
         match log.commit(group, topic, &positions::numbered(&open.reading.next)) {
             Ok(()) => open.is_ahead = false,
-            Err(error) => tracing::warn!(%error, topic, "cannot remember the positions now"),
+            Err(error) => tracing::warn!(%error, topic, "cannot store the positions now"),
         }
     }
 
@@ -344,8 +343,8 @@ impl<C: Consumer> Life<C> {
     }
 }
 
-/// Returns whether another try cannot help. A topic or a position that does not exist is looked for
-/// again, because it may appear.
+/// Returns whether a retry cannot help. A missing topic or position is not permanent, because it may
+/// appear.
 fn is_permanent(error: &LogError) -> bool {
     matches!(error, LogError::Refused(_) | LogError::Settings(_))
 }

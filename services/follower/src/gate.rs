@@ -1,8 +1,8 @@
 //! Holds records back until the group has consumed them.
 //!
-//! The gate compares what was read with the group's stored positions. It reads these only while it
-//! holds a record, and then at most every [`LOOK_SOON`]. A partition of which it holds records is not
-//! read on, so it holds at most one batch.
+//! The gate compares the offsets of records with the group's stored positions. It reads the positions
+//! only while it holds a record, and then at most every [`LOOK_SOON`]. No more records are read from a
+//! partition of which it holds some, so it holds at most one batch.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -26,7 +26,7 @@ pub(crate) struct Gate {
     held: BTreeMap<u32, Held>,
 }
 
-/// The records of a partition that wait; never empty.
+/// The records of a partition that are held back; never empty between two calls.
 struct Held {
     records: VecDeque<Received>,
     /// The offset to be read after them.
@@ -45,18 +45,18 @@ impl Gate {
         }
     }
 
-    /// Returns whether records of the partition wait.
+    /// Returns whether records of the partition are held back.
     pub(crate) fn holds(&self, partition: u32) -> bool {
         self.held.contains_key(&partition)
     }
 
-    /// Returns whether no record waits.
+    /// Returns whether no record is held back.
     pub(crate) fn is_empty(&self) -> bool {
         self.held.is_empty()
     }
 
-    /// Holds the records that were found before `next`, and returns those that may pass now. Afterwards
-    /// `next` lies behind no record that waits.
+    /// Holds the records that were read up to `next`, and returns those that may pass now. Then sets
+    /// `next` of each of their partitions to the first record that is still held.
     pub(crate) fn pass(
         &mut self,
         found: Vec<Received>,

@@ -10,27 +10,28 @@
 //!                                               └──────┘ fails: repeat, after a wait
 //! ```
 //!
-//! So every record is consumed at least once, in the order of its partition; after a crash or a failure some are handed
-//! over again, and a consumer must not mind. When the log is away the follower waits for it; when the log has deleted
-//! the next records, the follower logs it and goes on with the oldest that is there.
+//! So every record is consumed at least once, in the order of its partition. After a crash or a failure some records are
+//! consumed again, and the consumer must allow for that. While the log is unavailable, the follower waits for it. If the
+//! log has deleted the next records, the follower logs an error and continues with the oldest record.
 //!
-//! The processes of a service share the partitions ([`Scope::Share`]), each of which has one owner. The log decides who
-//! ([`record_log::Membership`]). Between two batches, and with its positions stored, a follower notices that it owns
-//! other partitions, and opens the topic again from the stored positions. So a partition that changes hands is read on
-//! where its earlier owner stopped.
+//! The processes of a service share the partitions ([`Scope::Share`]). Each partition has one owner, which the log chooses
+//! ([`record_log::Membership`]). Between two batches, when its positions are stored, a follower checks whether it owns
+//! other partitions. If so, it opens the topic again from the stored positions. A partition that changes hands is
+//! therefore read from the position where its earlier owner stopped.
 //!
-//! - A process that is killed has no more batches than one behind its stored positions; the next owner consumes that one
-//!   again.
-//! - A process that was paused may consume and store once more what is no longer its own. It has consumed all records below
-//!   the position that it stores, so none is missed; the owner stores its own again with the next survey.
-//! - A process whose consumer does not get through a batch for five minutes loses its partitions to others.
+//! - A process that is killed has consumed at most one batch beyond its stored positions, or more if storing them
+//!   failed. The next owner consumes those records again.
+//! - A process that was paused may consume a batch of a partition that it no longer owns, and store a position there. It
+//!   has consumed all records below that position, so none is missed. The owner stores its own position again with the
+//!   next survey.
+//! - A process whose consumer needs more than five minutes for a batch loses its partitions to others.
 //!
 //! A process that needs all records, for its own listeners, has a second follower, which reads behind the group
 //! ([`Scope::Behind`]).
 //!
 //! A permanent refusal of the log (a right is missing, a record is too large) is logged once and kept as a sentence
-//! ([`Refused`]) that makes the service not ready. No position moves meanwhile, so nothing is lost; the follower looks
-//! only once in a while whether it was mended.
+//! ([`Refused`]) that makes the service not ready. No position moves meanwhile, so nothing is lost. The follower tries
+//! again after [`Follower::refused_wait`].
 
 mod follower;
 
@@ -57,15 +58,15 @@ pub trait Consumer: Send + Sync + 'static {
         let _ = next;
     }
 
-    /// Returns whether the error is a permanent refusal of the consumer's own records, until an operator changes a
-    /// right, a setting or the record.
+    /// Returns whether the log refuses the consumer's own records until an operator changes a right, a setting or the
+    /// record.
     fn is_refusal(error: &Self::Error) -> bool {
         let _ = error;
         false
     }
 
-    /// Consumes a batch. Once it returns `Ok` and the positions are stored, the batch is handed over again only if a
-    /// process that was paused stores older positions. Two processes may have the same batch for a moment.
+    /// Consumes a batch. Once it returns `Ok` and the positions are stored, the batch is passed again only if a process
+    /// that was paused stores older positions. Two processes may consume the same batch at the same time.
     fn consume(&self, batch: &Batch) -> impl Future<Output = Result<(), Self::Error>> + Send;
 }
 
@@ -106,7 +107,7 @@ impl Received {
 pub struct Refused(Arc<Mutex<Option<String>>>);
 
 impl Refused {
-    /// The sentence, if the follower is stopped.
+    /// Returns the sentence, if the follower is stopped.
     pub fn sentence(&self) -> Option<String> {
         self.0
             .lock()
@@ -114,7 +115,7 @@ impl Refused {
             .clone()
     }
 
-    /// The same as a check of the service's health.
+    /// Returns the sentence as an error; a check for the service's health.
     ///
     /// # Errors
     /// The sentence, if the follower is stopped.
@@ -122,7 +123,7 @@ impl Refused {
         self.sentence().map_or(Ok(()), Err)
     }
 
-    /// Replaces the sentence; whether it is another one than before.
+    /// Replaces the sentence. Returns whether it differs from the one before.
     fn set(&self, sentence: Option<String>) -> bool {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let is_news = *kept != sentence;

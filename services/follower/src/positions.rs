@@ -15,8 +15,8 @@ pub(crate) struct Survey {
 }
 
 impl Survey {
-    /// Reads the state of the topic. The positions are read first: other members move them on
-    /// meanwhile, and none may seem to lie behind the end.
+    /// Reads the state of the topic. The positions are read before the ends, because other members
+    /// advance them meanwhile, and none may appear to be past an end.
     pub(crate) fn read(log: &dyn RecordLog, group: &str, topic: &str) -> Result<Self, LogError> {
         let stored = log.committed(group, topic)?;
         let ranges = log.offsets(topic)?;
@@ -31,9 +31,8 @@ impl Survey {
         self.ranges.len()
     }
 
-    /// Returns the positions to read the owned partitions from. `reached` goes before the stored
-    /// ones. A partition is read from its oldest record if it has no position, or one that the log
-    /// does not hold.
+    /// Returns the positions to read the owned partitions from. `reached` takes precedence over the
+    /// stored ones. A partition without a position that the log holds is read from its oldest record.
     pub(crate) fn begin(&self, owned: &Owned, reached: &Positions, topic: &str) -> Positions {
         let is_owned = |(partition, _): &(u32, &OffsetRange)| owned.contains(*partition);
         let position = |(partition, range): (u32, &OffsetRange)| {
@@ -51,8 +50,8 @@ impl Survey {
             .collect()
     }
 
-    /// Returns the number of records of all partitions that wait to be consumed by the group. `next`
-    /// goes before the stored positions.
+    /// Returns the number of records of all partitions that the group has not consumed. `next` takes
+    /// precedence over the stored positions.
     pub(crate) fn lag(&self, next: &Positions) -> u64 {
         let behind = |(partition, range): (u32, &OffsetRange)| {
             let known = next.get(&partition).or_else(|| self.stored.get(&partition));
@@ -63,9 +62,9 @@ impl Survey {
         (0..).zip(&self.ranges).map(behind).sum()
     }
 
-    /// Returns whether a stored position is missing or lies before the one in `next`. Kafka lets the
-    /// positions of a group expire that stores none for a week; and a member that was replaced may
-    /// have stored its own late.
+    /// Returns whether a stored position is missing or lies before the one in `next`. Kafka removes the
+    /// positions of a group that has stored none for a week, and a member that was replaced may have
+    /// stored an older position late.
     pub(crate) fn is_behind(&self, next: &Positions) -> bool {
         let stored = |partition| self.stored.get(partition).copied().unwrap_or(0);
         next.iter()
@@ -94,7 +93,7 @@ fn within(next: Offset, range: OffsetRange, topic: &str, partition: u32) -> Offs
         next,
         start,
         end,
-        "the log no longer holds the position: going on with the oldest"
+        "the log does not hold the position: continuing with the oldest record"
     );
 
     start

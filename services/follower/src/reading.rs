@@ -1,4 +1,4 @@
-//! An open reader, and what one look at its partitions finds.
+//! An open reader, and the result of polling its partitions once.
 
 use record_log::{LogError, Reader, Record};
 
@@ -11,17 +11,17 @@ pub(crate) struct Reading {
     pub(crate) reader: Box<dyn Reader>,
     /// The offset to be read next in each partition of the reader.
     pub(crate) next: Positions,
-    /// Holds back what the group has not consumed yet.
+    /// Holds back records that the group has not consumed yet.
     pub(crate) gate: Option<Gate>,
 }
 
-/// The result of one look at all partitions.
+/// The result of polling all partitions once.
 #[derive(Default)]
 pub(crate) struct Found {
     pub(crate) batch: Batch,
     pub(crate) next: Positions,
     pub(crate) is_at_end: bool,
-    /// Whether records wait for the group.
+    /// Whether records are held back until the group has consumed them.
     pub(crate) is_held: bool,
 }
 

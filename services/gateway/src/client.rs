@@ -1,11 +1,13 @@
 //! The client of a request, and its rate limits.
 //!
-//! The client's address is the connection's own. If that belongs to a trusted proxy, it is the last
-//! address of `X-Forwarded-For` that does not: entries further left are not trustworthy. One limit
-//! counts by address; of IPv6 by the first 64 bits, because one customer has all addresses of such
-//! a network. Another counts by account from all addresses, and by address if there is no valid
-//! token. A third counts sign-ups by address: with unlimited accounts a client would have unlimited
-//! rates.
+//! The client's address is the connection's own. If the connection comes from a trusted proxy, it is
+//! the last address of `X-Forwarded-For` that is not a trusted proxy's: entries further left are not
+//! trustworthy.
+//!
+//! There are three limits. The first counts the requests of an address; of an IPv6 address it takes
+//! the first 64 bits, because one customer has all addresses of such a network. The second counts the
+//! requests of an account from all addresses, and those of an address if there is no valid token. The
+//! third counts the sign-ups of an address: a client with unlimited accounts would have no limit.
 
 mod accounts;
 
@@ -134,7 +136,7 @@ where
 impl Clients {
     /// Adds the peer to a request, if its client is within the rate limit.
     async fn admit(&self, request: &mut Request) -> Result<(), Problem> {
-        // A router that is tested without a connection has no peer and no limits.
+        // A router that a test calls without a connection has no peer and no limits.
         let Some(ConnectInfo(socket)) = request.extensions().get::<ConnectInfo<SocketAddr>>()
         else {
             return Ok(());
@@ -166,7 +168,8 @@ impl Clients {
         Ok(())
     }
 
-    /// Applied after the address's limit, because verifying a token costs more.
+    /// Counts the request against its account. This comes after the address's limit, because
+    /// verifying a token costs more.
     async fn count_account(&self, client: Client, headers: &HeaderMap) -> Result<(), Problem> {
         let Some(limiter) = &self.accounts else {
             return Ok(());
@@ -227,8 +230,8 @@ impl Peer {
     }
 }
 
-/// Returns the client's address of a request that came through a trusted proxy, as far as the
-/// headers are trustworthy.
+/// Returns the client's address for a request from a trusted proxy: the last address in the headers
+/// that is not a trusted proxy's.
 fn client_behind(proxy: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
     let mut client = proxy;
     let chain = headers
@@ -264,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stranger_is_whoever_opened_the_connection_whatever_it_claims() {
+    fn without_a_trusted_proxy_the_connection_is_the_client() {
         assert_eq!(
             client([192, 0, 2, 7], "198.51.100.1"),
             IpAddr::from([192, 0, 2, 7])
@@ -272,13 +275,13 @@ mod tests {
     }
 
     #[test]
-    fn behind_trusted_proxies_the_client_is_the_last_address_that_is_none_of_them() {
+    fn the_client_is_the_last_address_that_is_no_trusted_proxy() {
         let real = IpAddr::from([198, 51, 100, 1]);
         assert_eq!(client([10, 0, 0, 1], "198.51.100.1"), real);
         assert_eq!(
             client([10, 0, 0, 1], "203.0.113.5, 198.51.100.1, 10.9.9.9"),
             real,
-            "what is left of it is a claim"
+            "addresses further left are not trusted"
         );
 
         assert_eq!(client([10, 0, 0, 1], ""), IpAddr::from([10, 0, 0, 1]));
@@ -296,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_comes_too_often_learns_how_long_to_wait_and_others_pass() {
+    fn a_client_over_its_limit_gets_the_wait_and_others_pass() {
         let limiter = Limiter::new(
             Quota::per_second(NonZeroU32::MIN).allow_burst(NonZeroU32::new(2).unwrap()),
         );

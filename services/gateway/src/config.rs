@@ -12,7 +12,7 @@ use ipnet::IpNet;
 
 use crate::cors::Origin;
 
-/// The addresses of the upstream services, and the limits of time and number for each of them.
+/// The addresses of the upstream services, and the limits for clients and upstreams.
 #[derive(Clone, Debug, clap::Args)]
 #[group(skip)]
 pub struct Config {
@@ -70,8 +70,7 @@ pub struct Config {
     /// Time limit for an upstream, from the request to the head of its answer.
     #[arg(id = "gateway-response-timeout", long, env = "TIDEMARK_GATEWAY_RESPONSE_TIMEOUT", default_value = "10s", value_parser = parse_duration)]
     pub response_timeout: Duration,
-    /// Time for which an upstream may send nothing within the body of its answer. Streams of events
-    /// are exempt.
+    /// Longest pause of an upstream within the body of its answer. Event streams are exempt.
     #[arg(id = "gateway-idle-timeout", long, env = "TIDEMARK_GATEWAY_IDLE_TIMEOUT", default_value = "30s", value_parser = parse_duration)]
     pub idle_timeout: Duration,
     /// Connections that one client address may have open; more are answered with 429 and closed.
@@ -90,7 +89,7 @@ pub struct Config {
     /// Time limit for a client to send the head of its request.
     #[arg(id = "gateway-head-timeout", long, env = "TIDEMARK_GATEWAY_HEAD_TIMEOUT", default_value = "30s", value_parser = parse_duration)]
     pub head_timeout: Duration,
-    /// Time limit for a client to send a file, and for the files service to take it.
+    /// Time limit for a client to send a file and for the files service to store it.
     #[arg(id = "gateway-upload-timeout", long, env = "TIDEMARK_GATEWAY_UPLOAD_TIMEOUT", default_value = "10m", value_parser = parse_duration)]
     pub upload_timeout: Duration,
     /// Time limit for a client to send the body of its request.

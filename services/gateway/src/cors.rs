@@ -39,7 +39,7 @@ const ANSWER_HEADERS: [HeaderName; 4] = [
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Origin(HeaderValue);
 
-/// The text is not an origin.
+/// The error for a text that is not an origin.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("not an origin like https://shop.example, nor *")]
 pub struct InvalidOrigin;

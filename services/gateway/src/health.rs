@@ -24,7 +24,7 @@ enum Ill {
     Unreachable,
     #[error("no answer in time")]
     Silent,
-    #[error("it says {0}")]
+    #[error("it answered {0}")]
     Unready(StatusCode),
 }
 

@@ -45,13 +45,15 @@ const BODY_LIMIT_BYTES: usize = 1 << 20;
 /// The service whose request bodies are files.
 const FILES: &str = "files";
 /// The collection whose service stores the answer to a POST with an idempotency key and returns it
-/// again: its contract states this by the parameter `Idempotency-Key`. No other POST is sent twice,
-/// with or without that header.
+/// for a repeated request. Its description has the parameter `Idempotency-Key`. No other POST is sent
+/// twice, with or without that header.
 const KEEPS_KEYS: &str = "/api/orders";
+/// The collection whose service sets cookies; no other gets any.
+const TAKES_COOKIES: &str = "/api/users";
 /// Routes for calls between services; the gateway answers clients as if they did not exist.
 const HIDDEN: [&str; 1] = ["/api/products/reservations"];
-/// The gateway forwards all these methods: a service itself refuses a method that it does not
-/// allow, and lists the allowed ones.
+/// The methods that the gateway forwards. The services themselves refuse a method that they do not
+/// allow, and list the allowed ones.
 const METHODS: MethodFilter = MethodFilter::GET
     .or(MethodFilter::HEAD)
     .or(MethodFilter::POST)
@@ -86,7 +88,7 @@ pub async fn run(
         connections_of_address: config.connections_of_address,
         proxies: config.trusted_proxies.clone(),
         head: config.head_timeout,
-        reply: limits.reply.max(config.upload_timeout), // every other way has a limit of its own
+        reply: limits.reply.max(config.upload_timeout), // other routes have shorter limits
         ..limits
     };
 
@@ -175,6 +177,7 @@ fn routes_to(upstream: Arc<Upstream>, config: &Config, shutdown: &Shutdown) -> R
     let proxy = Arc::new(Proxy {
         upstream,
         keeps_keys: list == KEEPS_KEYS,
+        takes_cookies: list == TAKES_COOKIES,
         body_limits,
         upload_time,
         shutdown: shutdown.clone(),

@@ -42,6 +42,8 @@ pub(crate) struct Proxy {
     pub(crate) upstream: Arc<Upstream>,
     /// Whether a POST to the collection may be repeated under its key.
     pub(crate) keeps_keys: bool,
+    /// Whether cookies are forwarded. Browsers send those of TLS to every path.
+    pub(crate) takes_cookies: bool,
     pub(crate) body_limits: BodyLimits,
     /// Time limit of an uploaded file, which is forwarded as it arrives to an upstream that limits
     /// its size; none where bodies are read whole.
@@ -59,6 +61,10 @@ pub(crate) async fn forward(
     let (mut head, body) = request.into_parts();
     let may_repeat = proxy.may_repeat(&head);
     headers::prepare_request(&mut head.headers, peer.map(|Extension(peer)| peer));
+    if !proxy.takes_cookies {
+        head.headers.remove(header::COOKIE);
+    }
+
     trace_context::ensure(&mut head.headers);
     head.headers.insert(X_REQUEST_ID, id.into());
     head.uri = proxy.upstream.uri(without_prefix(&head.uri));
@@ -101,7 +107,8 @@ fn onward(head: Parts) -> Parts {
 }
 
 impl Proxy {
-    /// RFC 9110, 9.2.2, and a keyed POST to a collection that keeps keys.
+    /// Returns whether a request may be sent twice: its method is idempotent (RFC 9110, 9.2.2), or it
+    /// is a POST with a key to a collection that keeps keys.
     fn may_repeat(&self, head: &Parts) -> bool {
         let is_keyed = || {
             let path = head.uri.path().strip_prefix(PREFIX).unwrap_or_default();

@@ -1,9 +1,9 @@
 //! The storefront's files, embedded in the binary, compressed once at start and revalidated by
 //! their hash.
 //!
-//! The storefront is hand-written HTML, CSS and ES modules under `storefront/`; nothing builds it.
+//! The storefront is hand-written HTML, CSS and ES modules under `storefront/`, without a build step.
 //! At start each page is set into the frame that all pages share ([`page`]). A strict content
-//! security policy forbids inline code and style, and anything from elsewhere.
+//! security policy forbids inline code and style, and content from other origins.
 
 mod files;
 mod page;
@@ -28,7 +28,7 @@ const HEADERS: [(HeaderName, &str); 3] = [
     (header::REFERRER_POLICY, "same-origin"),
 ];
 
-/// Returns one route for each file, and an error page for people at any other address.
+/// Returns one route for each file. For other addresses, browsers get an error page.
 pub(crate) fn router() -> Router {
     let missing = Arc::new(asset(&MISSING));
     let routes = FILES.iter().fold(Router::new(), |router, file| {

@@ -63,10 +63,10 @@ pub(crate) enum Failure {
     #[error("the {0} service cannot be reached")]
     Unreachable(&'static str),
     /// The connection broke before the answer; the upstream may have acted.
-    #[error("the {0} service broke the connection off")]
+    #[error("the connection to the {0} service broke before the answer")]
     Broken(&'static str),
     /// The client did not finish sending the body; the upstream may have acted.
-    #[error("the body broke off")]
+    #[error("the body ended early")]
     BodyBrokeOff,
     /// No answer in time; the upstream may have acted.
     #[error("the {0} service did not answer in time")]
@@ -130,7 +130,8 @@ impl Upstream {
     }
 
     /// Sends a request and waits for the head of the answer. A repeatable request is sent a second
-    /// time if the first attempt got no answer and the retry budget allows it.
+    /// time if the first attempt had no connection or lost it, and the retry budget allows it. An
+    /// attempt that timed out is not repeated.
     pub(crate) async fn call(
         &self,
         request: Request<Bytes>,

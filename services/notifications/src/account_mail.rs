@@ -5,12 +5,11 @@
 //!                     ◀─ settled ─┘        └──▶ GET /notifications/account-mail (without one)
 //! ```
 //!
-//! The links in this mail contain tokens, so it takes another way than the messages about orders:
-//! it is in no topic, no table and no log of this service, only in memory until it is sent. The users
-//! service hands a mail over again until it is settled, with another token each time. So a mail may
-//! be sent twice, but none is lost.
+//! The links in this mail contain tokens. Unlike a message about an order, such a mail is therefore in no topic, no
+//! table and no log of this service, but only in memory until it is sent. The users service hands over a mail again
+//! until it is settled, with another token each time. A mail may therefore be sent twice, but none is lost.
 //!
-//! Without a mail server, the newest mails are shown to admins, by the replica that took them.
+//! Without a mail server, the replica that fetched the mails shows the newest ones to admins.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -35,8 +34,8 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// Time limit of a delivery. It is shorter than the time after which the users service hands a mail
 /// over again.
 const DELIVERY_LIMIT: Duration = Duration::from_secs(10);
-/// The number of failures in a row from which on each is logged. The users service may start after
-/// this one.
+/// The number of consecutive failures from which each one is logged. It is more than one because the
+/// users service may start after this one.
 const NOTABLE_FAILURES: u32 = 8;
 /// Largest number of mails that are sent at the same time.
 const AT_ONCE: usize = 4;
@@ -49,7 +48,7 @@ pub struct AccountMail {
     pub users: Peer,
     /// The courier; none without a mail server.
     pub courier: Option<Arc<dyn Courier>>,
-    /// The mail that there was no courier for.
+    /// The mails that were not sent because there is no courier.
     pub undelivered: Undelivered,
     /// The clock.
     pub clock: Clock,
@@ -59,7 +58,7 @@ pub struct AccountMail {
     pub failed: IntCounter,
 }
 
-/// The newest mails that there was no courier for. Clones share them.
+/// The newest mails that were not sent because there is no courier. Clones share them.
 #[derive(Clone, Default)]
 pub struct Undelivered(Arc<Mutex<VecDeque<UndeliveredMail>>>);
 
@@ -78,7 +77,7 @@ pub struct UndeliveredMail {
 #[derive(Debug, thiserror::Error)]
 pub enum AccountMailError {
     /// The users service did not answer, or its answer could not be read.
-    #[error("the users service is away: {0}")]
+    #[error("the users service is unavailable: {0}")]
     Away(#[source] reqwest::Error),
     /// The users service answered with an error status.
     #[error("the users service answered {0}")]
@@ -151,17 +150,17 @@ impl AccountMail {
         let id = mail.id;
         let kind = mail.kind.clone();
         let Some(message) = template::account_mail(&mail.kind, mail.link.as_deref()) else {
-            tracing::warn!(%id, kind, "no text is known for this kind of mail");
+            tracing::warn!(%id, kind, "there is no text for this kind of mail");
             return self.settle(id).await;
         };
 
         let delivered = timeout(DELIVERY_LIMIT, self.deliver(mail, &message)).await;
         match delivered.unwrap_or_else(|_| Err(Refusal::NotNow("no answer".to_owned()))) {
             Ok(()) => self.sent.inc(),
-            // It is handed over again.
+            // The users service hands it over again.
             Err(Refusal::NotNow(reason)) => {
                 self.failed.inc();
-                tracing::warn!(%id, kind, reason, "a mail about an account is not delivered now");
+                tracing::warn!(%id, kind, reason, "a mail about an account is not delivered now and will be tried again");
                 return Ok(());
             }
             Err(refusal) => {

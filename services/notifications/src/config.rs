@@ -64,8 +64,8 @@ pub struct Config {
         value_name = "FILE"
     )]
     pub notifications_email_authority: Option<PathBuf>,
-    /// SMS gateway that accepts `{"id","to","text"}`, for users who cannot be reached by e-mail
-    /// [default: none].
+    /// SMS gateway that accepts `{"id","to","text"}`. It is used if no mail server is named [default:
+    /// none].
     #[arg(
         long,
         env = "TIDEMARK_NOTIFICATIONS_SMS",
@@ -89,7 +89,8 @@ pub struct Config {
         conflicts_with = "notifications_sms_token"
     )]
     pub notifications_sms_token_file: Option<PathBuf>,
-    /// Number of attempts to send a message, over some hours, before it goes to the dead letters.
+    /// Number of attempts to send a message, over one to some hours, before it goes to the dead
+    /// letters.
     #[arg(long, env = "TIDEMARK_NOTIFICATIONS_ATTEMPTS", default_value_t = DEFAULT_ATTEMPTS,
           value_parser = clap::value_parser!(u32).range(1..), value_name = "COUNT")]
     pub notifications_attempts: u32,
@@ -112,8 +113,8 @@ pub enum SettingsError {
     /// The sender is no valid mailbox.
     #[error("--notifications-email-from is not a mailbox: {0}")]
     From(#[from] lettre::address::AddressError),
-    /// Of user and password, only one is given.
-    #[error("--notifications-email-user and its password go together")]
+    /// Only one of user and password is given.
+    #[error("--notifications-email-user and its password are needed together: set both or neither")]
     HalfALogin,
     /// A password or token would be sent unencrypted.
     #[error("{flag} would send a secret in the clear: choose an address with TLS")]
@@ -133,7 +134,7 @@ pub enum SettingsError {
     #[error("--notifications-email-authority cannot be used: {0}")]
     Authority(#[source] lettre::transport::smtp::Error),
     /// The HTTP client could not be created.
-    #[error("no HTTP client can be made: {0}")]
+    #[error("no HTTP client can be created: {0}")]
     Client(#[from] reqwest::Error),
 }
 

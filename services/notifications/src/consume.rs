@@ -1,10 +1,10 @@
 //! Consumes the records of `orders`: decodes them, stores notifications, and sends undecodable
 //! records to the dead letters.
 //!
-//! By the simulated channel, storing a notification delivers it: one write, so exactly once. Any
-//! other channel also needs an errand for the sender, which is written after the notification. If
-//! the process dies between the two writes, the record's position has not been committed, so the
-//! record is consumed again and the errand is written then.
+//! On the simulated channel, storing a notification delivers it. That is one write, so it happens
+//! exactly once. Any other channel also needs an errand for the sender, which is written after the
+//! notification. If the process dies between the two writes, the record's position is not stored yet,
+//! so the record is consumed again and the errand is written then.
 
 use std::sync::Arc;
 

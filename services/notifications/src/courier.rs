@@ -1,9 +1,9 @@
 //! Couriers: deliver messages outside this system, one for each channel.
 //!
-//! A courier only reports whether the message was accepted. A message may have been accepted
-//! although an error is reported: if a server stops responding after the last byte, the outcome is
-//! unknown. Each message therefore carries the id of its event, by which a receiver can recognise a
-//! second copy.
+//! A courier only reports whether the message was accepted. After an error, the message may have been
+//! accepted nevertheless: if a server stops responding after the last byte, the outcome is unknown.
+//! Each message therefore carries the id of its event, by which a receiver can recognise a second
+//! copy.
 
 pub mod email;
 pub mod sms;

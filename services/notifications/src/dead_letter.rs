@@ -1,9 +1,9 @@
-//! Dead letters: orders without a possible notification, published unchanged, with headers that
-//! contain their origin and the reason. A letter may occur twice in the topic, when the outcome of
-//! publishing is unknown or the publisher died before it stored the outcome.
+//! Dead letters: order events whose notification cannot be delivered. They are published unchanged,
+//! with headers that contain their origin and the reason. A letter may be in the topic twice, if the
+//! outcome of publishing is unknown or the publisher died before it stored the outcome.
 //!
-//! A record that the topic does not take whole is published in part: the same key and headers, as much
-//! of the value as fits, and `value_size` and `value_sha256` of the whole value. If even the headers are
+//! A record that is too large for the topic is published in part: the same key and headers, as much of
+//! the value as fits, and `value_size` and `value_sha256` of the whole value. If the headers alone are
 //! too large, those of the record are left out, and `headers_left_out` has their number.
 //!
 //! The stream job sends its own dead letters to the same topic; the header `reported_by`
@@ -26,7 +26,7 @@ const REPORTER: &str = "notifications";
 const PARTITIONS: u32 = 4;
 const RETENTION: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// An order for which no notification can be delivered.
+/// The record of an order event whose notification cannot be delivered.
 #[derive(Clone, Debug)]
 pub struct DeadLetter {
     /// The record as it was received.
@@ -45,7 +45,7 @@ pub struct DeadLetters {
 /// The topic of dead letters, open for publishing.
 struct Topic {
     publisher: Box<dyn Publisher>,
-    /// The size up to which it takes records; none if that may not be read.
+    /// The largest record that the topic accepts; none if this process may not read it.
     limit: Option<RecordLimit>,
 }
 
@@ -59,7 +59,7 @@ pub enum DeadLetterError {
     #[error("a dead letter was not published: {0}")]
     Publish(#[from] PublishError),
     /// The publishing task panicked or was cancelled.
-    #[error("publishing was broken off: {0}")]
+    #[error("the publishing task failed: {0}")]
     BrokenOff(#[from] tokio::task::JoinError),
 }
 
@@ -124,7 +124,7 @@ impl DeadLetters {
         self.log.ensure_topics(&[spec])?;
 
         let limit = match self.log.describe(ORDERS_DEAD_LETTER) {
-            // Without the limit, the publisher assumes one.
+            // If the limit may not be read, letters are sent whole.
             Err(LogError::Refused(_)) => None,
             described => Some(described?.record_limit),
         };
@@ -133,7 +133,7 @@ impl DeadLetters {
     }
 }
 
-/// Sends a letter, whole if the topic takes it and otherwise in part.
+/// Sends a letter: whole if the topic accepts it, otherwise in part.
 fn send(topic: &mut Topic, letter: &DeadLetter) -> Result<(), PublishError> {
     let record = &letter.record;
     let partition = record.partition.to_string();
@@ -167,7 +167,7 @@ fn send(topic: &mut Topic, letter: &DeadLetter) -> Result<(), PublishError> {
     }
 }
 
-/// Sends as much of a letter as the topic takes.
+/// Sends as much of a letter as the topic accepts.
 fn send_in_part(
     publisher: &mut dyn Publisher,
     whole: NewRecord<'_>,
@@ -212,7 +212,8 @@ mod tests {
 
     use super::*;
 
-    /// Publishes a record of these sizes as a dead letter to a topic that takes 2,000 bytes.
+    /// Publishes a record with this value and header as a dead letter, to a topic that accepts 2,000
+    /// bytes. Returns the stored letter.
     fn published(value: &[u8], header: &[u8]) -> StoredRecord {
         let log = SimulatedLog::default();
         let letters = DeadLetters::new(Arc::new(log.clone()));

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::template::{self, Message};
 
-/// An event with its notification.
+/// An event that a user is notified of.
 #[derive(Clone, Debug)]
 pub enum OrderEvent {
     /// An order was accepted.
@@ -25,7 +25,7 @@ impl OrderEvent {
     /// Decodes the value of a record. Returns none for an event of a type without notifications.
     ///
     /// # Errors
-    /// When it is no event, or one without its fields.
+    /// When the value is not an event, or lacks a field of its type.
     pub fn decode(value: &[u8]) -> Result<Option<Self>, serde_json::Error> {
         let kind: Kind = serde_json::from_slice(value)?;
         match kind.event_type.as_str() {

@@ -23,7 +23,7 @@ const DESCRIPTION: &str = include_str!("../openapi.json");
 /// Largest number of dead letters that one request sends again.
 const RETRIED_AT_ONCE: usize = 100;
 
-/// Forbids caches to store links.
+/// Forbids caches to store the links in mails.
 const NOT_KEPT: HeaderValue = HeaderValue::from_static("no-store");
 
 /// The state of the handlers.
@@ -35,7 +35,7 @@ pub struct Mailbox {
     pub clock: Clock,
     /// Wakes the sender.
     pub kept: Arc<Notify>,
-    /// The mail about accounts that no mail server was there for.
+    /// The mails about accounts that were not sent because there is no mail server.
     pub undelivered: Undelivered,
 }
 
@@ -131,7 +131,7 @@ async fn retry(
     };
 
     if !mailbox.store.make_due(id, now).await? {
-        return Err(Problem::conflict("its order is no longer kept here"));
+        return Err(Problem::conflict("its event is no longer stored here"));
     }
 
     mailbox.kept.notify_one();

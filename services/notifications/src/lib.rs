@@ -13,20 +13,23 @@
 //! ```
 //!
 //! Without a mail server or an SMS gateway, nothing is sent: the simulated channel only stores the
-//! notification in the mailbox. With both, e-mail is preferred, and SMS is for users without an
-//! address.
+//! notification in the mailbox. With both, messages go by e-mail: a message needs a confirmed e-mail
+//! address in any case.
 //!
 //! It also sends the mail about accounts that the users service has stored (`account_mail`): a
 //! confirmation of an address, a link to set another password, warnings.
 //!
-//! The replicas share the partitions of the topic, so each order is consumed by one of them. Errands are shared by leases.
+//! The replicas share the partitions of the topic, so each order is consumed by one of them. Errands
+//! are shared by leases.
 //!
-//! Invariants: nothing but such a mail goes to a user whose e-mail address is not confirmed. An
-//! event has at most one notification, because the event's id is its key. No
-//! event is missed, because a position on the topic is committed only after the notification is
-//! stored. Delivery on the simulated channel is exactly once. Mail servers and gateways cannot
-//! commit together with a table: when a sender dies after it handed a message over and before it
-//! stored the outcome, the message is handed over again, under the same id.
+//! Invariants:
+//!
+//! - A user without a confirmed e-mail address gets only mail about the account.
+//! - An event has at most one notification, because the event's id is its key.
+//! - No event is missed, because a position on the topic is stored only after the notification.
+//! - Delivery on the simulated channel is exactly once. Mail servers and gateways cannot commit together with a table.
+//!   If a sender dies between handing over a message and storing the outcome, the message is handed over again, under
+//!   the same id.
 
 mod clock;
 mod config;
@@ -144,7 +147,7 @@ impl Service {
         let behind = lag.clone();
         let gauge = PullingGauge::new(
             "notifications_lag_records",
-            "Orders that wait to be notified, by whichever replica.",
+            "Order events that no replica has consumed yet.",
             Box::new(move || behind.records().map_or(f64::NAN, |records| records as f64)),
         );
         metrics.register(gauge.expect("a constant name"));
@@ -163,7 +166,7 @@ impl Service {
             failed: counter(
                 metrics,
                 "notifications_account_mail_failed_total",
-                "Mails about accounts that a mail server did not take.",
+                "Deliveries of mails about accounts that failed.",
             ),
         };
 
@@ -295,7 +298,7 @@ impl Service {
         self.account_mail.send_due().await
     }
 
-    /// Sends the messages that are due by the service's clock, as one replica among others. Returns
+    /// Sends the messages that are due by the service's clock, under a lease name of its own. Returns
     /// the number of completed errands.
     ///
     /// # Errors
@@ -350,7 +353,7 @@ impl Delivery {
         }))
     }
 
-    /// Returns the courier of e-mail. Mail about accounts goes by no other.
+    /// Returns the courier of e-mail, the only one for mail about accounts.
     fn by_email(&self) -> Option<Arc<dyn Courier>> {
         let mut couriers = self.couriers.iter();
         couriers
@@ -375,7 +378,7 @@ fn counters(metrics: &Metrics) -> Counters {
         sent: counter("notifications_sent_total", "Notifications sent."),
         failed: counter(
             "notifications_failed_attempts_total",
-            "Attempts that are to be made again.",
+            "Failed attempts that are retried.",
         ),
         skipped: counter(
             "notifications_skipped_total",
@@ -383,12 +386,13 @@ fn counters(metrics: &Metrics) -> Counters {
         ),
         dead: counter(
             "notifications_dead_letters_total",
-            "Orders that went to the dead letters.",
+            "Order events that became dead letters.",
         ),
     }
 }
 
-/// Serves, consumes and sends until shut down. Listens at once; is ready when the table exists.
+/// Serves, consumes and sends until a shutdown is requested. Listens at once; is ready when the table
+/// exists.
 ///
 /// # Errors
 /// [`RunError`].

@@ -73,7 +73,7 @@ pub enum Channel {
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
-    /// It waits to be sent.
+    /// The notification waits to be sent.
     Pending,
     /// A sender holds a lease on it.
     Sending,
@@ -115,7 +115,7 @@ pub enum Outcome {
 }
 
 impl Notification {
-    /// Creates the notification of an event. By the simulated channel it is sent at once; by any
+    /// Creates the notification of an event. On the simulated channel it is sent at once; on any
     /// other it waits for a sender.
     pub fn of(event: &OrderEvent, channel: Channel, now: Timestamp) -> Self {
         let message = event.message();
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_work_later_is_tried_again_until_it_was_tried_too_often() {
+    fn a_temporary_failure_is_tried_again_up_to_a_limit() {
         let busy = || Refusal::NotNow("busy".to_owned());
         assert!(matches!(after(MOST - 1, busy()), Outcome::Again { error, .. } if error == "busy"));
         assert_eq!(

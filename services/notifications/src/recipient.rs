@@ -1,7 +1,7 @@
 //! Recipients: an event names a user, and the users service returns the user's address.
 //!
-//! Only an address that its owner has confirmed gets messages. Answers with one are cached for a
-//! minute, so a user who has just changed an address may get one more message at the old one.
+//! Messages go only to users with a confirmed e-mail address. Answers with one are cached for a
+//! minute, so a user who has just changed the address may get one more message at the old one.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -35,11 +35,11 @@ pub struct Users {
     known: Arc<Mutex<HashMap<u64, (Timestamp, Recipient)>>>,
 }
 
-/// The reason why a user's addresses are not known.
+/// The reason why a user's addresses could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum UsersError {
     /// The service did not answer, or its answer could not be read.
-    #[error("the users service is away: {0}")]
+    #[error("the users service is unavailable: {0}")]
     Away(#[source] reqwest::Error),
     /// The service answered with an error status.
     #[error("the users service answered {0}")]

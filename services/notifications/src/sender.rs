@@ -6,10 +6,9 @@
 //!                with a lease) below the lease)    still holds)         or deleted)
 //! ```
 //!
-//! Invariants: an open notification has an errand, so another sender finds it if one dies.
-//! Of two senders that find the same errand, one sends the message. The exception is a sender that
-//! dies, or stalls for longer than its lease, between handing the message over and storing the
-//! outcome: then the message is sent again, under the same id.
+//! Invariants: an open notification has an errand, so another sender finds it if one dies. If two senders find the
+//! same errand, only one sends the message. There is one exception: if a sender dies between handing over the message
+//! and storing the outcome, or stalls there for longer than its lease, the message is sent again, under the same id.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,8 +34,8 @@ pub const BATCH: usize = 64;
 const AT_ONCE: usize = 8;
 /// Time limit of an attempt.
 const ATTEMPT_LIMIT: Duration = Duration::from_secs(10);
-/// The length of a lease. It is longer than an attempt and its writes take, even on a machine that
-/// stalls.
+/// The length of a lease. It is much longer than an attempt and its writes take, so that it outlasts
+/// short stalls of the machine.
 const LEASE_MS: u64 = 60_000;
 
 /// Sends due messages. Each sender holds its leases under its own name.
@@ -49,7 +48,7 @@ pub struct Sender {
     pub users: Users,
     /// The couriers in order of preference.
     pub couriers: Vec<Arc<dyn Courier>>,
-    /// Destination of the orders whose delivery is given up.
+    /// Destination of the events whose delivery is given up.
     pub dead_letters: DeadLetters,
     /// Largest number of attempts per notification.
     pub most_attempts: u32,
@@ -68,7 +67,7 @@ pub struct Counters {
     pub failed: IntCounter,
     /// Notifications without a recipient.
     pub skipped: IntCounter,
-    /// Orders that became dead letters.
+    /// Events that became dead letters.
     pub dead: IntCounter,
 }
 
@@ -96,12 +95,12 @@ impl Sender {
             .await)
     }
 
-    /// Runs an errand. Returns `false` if the table failed.
+    /// Runs an errand. Returns `false` if a call of the table failed.
     async fn run(&self, errand: Errand) -> bool {
         match self.try_run(&errand).await {
             Ok(()) => true,
             Err(error) => {
-                tracing::warn!(%error, event_id = %errand.event_id, "an errand is left for later");
+                tracing::warn!(%error, event_id = %errand.event_id, "an errand could not be completed and is left for later");
                 false
             }
         }
@@ -125,8 +124,9 @@ impl Sender {
         }
     }
 
-    /// Returns the outcome of the attempt that the lease counted. A dead letter is published here,
-    /// before its status is stored: if this sender dies in between, the letter is published again.
+    /// Makes the attempt that the lease counted, and returns its outcome. A dead letter is published
+    /// here, before its status is stored. If this sender dies in between, the letter is published
+    /// again.
     async fn outcome(&self, errand: &Errand, leased: &Notification) -> Outcome {
         let attempt = if leased.attempts > self.most_attempts {
             // An earlier attempt gave up, but its dead letter or its status could not be written.
@@ -161,7 +161,7 @@ impl Sender {
         match self.dead_letters.publish(vec![letter]).await {
             Ok(()) => outcome,
             Err(error) => {
-                tracing::warn!(%error, event_id = %errand.event_id, "a dead letter waits for its topic");
+                tracing::warn!(%error, event_id = %errand.event_id, "a dead letter could not be published, retrying later");
                 let at = notification::again_at(leased.attempts, self.clock.now(), random);
                 Outcome::Again {
                     at,
@@ -192,7 +192,7 @@ impl Sender {
         let recipient = found.map_err(|error| Refusal::NotNow(error.to_string()))?;
         let recipient = recipient.ok_or(Refusal::NoRecipient("there is no such user any more"))?;
 
-        // Anybody can sign up with a stranger's address and telephone number.
+        // Required on every channel: a sign-up may contain a stranger's address and phone number.
         if recipient.email.is_none() {
             return Err(Refusal::NoRecipient(
                 "the user has not confirmed an e-mail address",

@@ -1,11 +1,11 @@
 //! The notifications in DynamoDB.
 //!
 //! Each notification is one item, keyed by event id. The write has the condition that no such item
-//! exists, so there is exactly one however often the event is delivered. Two indexes list
-//! notifications, newest first: `by-user`, and `by-day` for all users. A day is spread over
-//! [`SHARDS`] partitions, because one DynamoDB partition accepts 1,000 writes a second; a page
-//! queries all of them and merges. Both indexes sort by position: the time of the event, then its
-//! id. Items expire at the end of their retention.
+//! exists, so an event that is delivered several times has one item. Two indexes list notifications,
+//! newest first: `by-user`, and `by-day` for all users. A day is spread over [`SHARDS`] partitions,
+//! because one DynamoDB partition accepts 1,000 writes a second. A page queries all of them and merges
+//! the results. Both indexes sort by position: the time of the event, then its id. Items expire at the
+//! end of their retention.
 //!
 //! The delivery state is stored in the notification's item only ([`progress`]). A notification that
 //! is still to be sent has a second item in the same table, its errand, which contains the time of

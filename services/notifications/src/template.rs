@@ -1,4 +1,4 @@
-//! The texts of notifications: templates with `{{places}}` to fill. In the plain text, the first
+//! The texts of notifications: templates with placeholders like `{{total}}`. In the plain text, the first
 //! line is the subject, and the body begins after an empty line. The HTML has the same content,
 //! with all filled-in values escaped.
 
@@ -17,7 +17,7 @@ const ACCOUNT_MAIL: &str = include_str!("templates/account-mail.txt");
 const ACCOUNT_MAIL_HTML: &str = include_str!("templates/account-mail.html");
 const ITEM_HTML: &str = "<tr><td align=\"right\">{{quantity}}</td><td>{{product}}</td>\
                          <td align=\"right\">{{each}}</td><td align=\"right\">{{sum}}</td></tr>";
-/// The digits of the minor unit of a currency that ISO 4217 does not have, or has no minor unit for.
+/// Number of digits of the minor unit for currencies without one in ISO 4217.
 const USUAL_DIGITS: u16 = 2;
 
 /// A message in all its forms.
@@ -133,12 +133,12 @@ fn words(event_type: &str) -> Words {
         ORDER_PAID => of(
             "is paid",
             "thank you for the payment of {{total}} for your order {{order_id}}.",
-            "We tell you when it is on its way.",
+            "We will write to you when it is on its way.",
         ),
         ORDER_SHIPPED => of(
             "is on its way",
-            "your order {{order_id}} has left our house.",
-            "We tell you when it has arrived.",
+            "your order {{order_id}} has been shipped.",
+            "We will write to you when it has arrived.",
         ),
         ORDER_DELIVERED => of(
             "has arrived",
@@ -163,23 +163,29 @@ fn words(event_type: &str) -> Words {
     }
 }
 
-/// Returns the mail of this kind about an account; none if the kind is unknown. It contains nothing
-/// that its cause, a stranger perhaps, has written: otherwise a sign-up would send a stranger any text.
+/// Returns the mail of this kind about an account; none if the kind is unknown. It contains no text
+/// from the request that caused it: otherwise anybody could send any text to a stranger by a sign-up.
 pub fn account_mail(kind: &str, link: Option<&str>) -> Option<Message> {
     let words = account_words(kind)?;
-    let link = link.unwrap_or_default();
-    let values = |link| {
+    let values = |paragraph| {
         [
             ("subject", words.state),
             ("sentence", words.sentence),
-            ("link", link),
+            ("link", paragraph),
             ("next", words.next),
         ]
     };
 
-    let (subject, text) = split(&fill(ACCOUNT_MAIL, &values(link)));
+    // A mail without a link has no paragraph for one.
+    let plain = link.map(|link| format!("{link}\n\n"));
+    let plain = plain.unwrap_or_default();
+    let html = link.map(escape);
+    let html = html.map(|link| format!("<p><a href=\"{link}\">{link}</a></p>\n"));
+    let html = html.unwrap_or_default();
+
+    let (subject, text) = split(&fill(ACCOUNT_MAIL, &values(&plain)));
     Some(Message {
-        html: fill(ACCOUNT_MAIL_HTML, &values(&escape(link))),
+        html: fill(ACCOUNT_MAIL_HTML, &values(&html)),
         short: subject.clone(),
         subject,
         text,
@@ -196,22 +202,22 @@ fn account_words(kind: &str) -> Option<Words> {
     Some(match kind {
         "verify_address" => of(
             "Confirm your e-mail address",
-            "somebody stated this e-mail address for an account at Tidemark. If it was you, confirm it by this link, in the browser where you are logged in:",
+            "somebody entered this e-mail address for an account at Tidemark. If it was you, confirm it by this link, in the browser where you are logged in:",
             "The link works for an hour. If it was not you, ignore this mail.",
         ),
         "address_in_use" => of(
             "You have an account already",
-            "somebody stated this e-mail address for another account at Tidemark. It belongs to your account, and nothing has changed there. If it was you and you forgot your password, set another one:",
+            "somebody entered this e-mail address for another account at Tidemark. It belongs to your account, and nothing has changed there. If it was you and you forgot your password, set another one:",
             "If it was not you, ignore this mail.",
         ),
         "reset_password" => of(
             "Set another password",
-            "somebody forgot the password of your account at Tidemark. If it was you, set another one by this link:",
+            "somebody requested a link to set another password for your account at Tidemark. If it was you, set it by this link:",
             "The link works once, for an hour. If it was not you, ignore this mail: your password stays as it is.",
         ),
         "address_changing" => of(
             "The e-mail address of your account is being changed",
-            "another e-mail address was stated for your account at Tidemark, with your password. This one stays in use until the other is confirmed.",
+            "another e-mail address was entered for your account at Tidemark, with your password. This one stays in use until the other is confirmed.",
             "If it was not you, log in and change your password now.",
         ),
         "password_changed" => of(
@@ -223,7 +229,7 @@ fn account_words(kind: &str) -> Option<Words> {
     })
 }
 
-/// Fills the places of a template. Filled-in values are not searched for places.
+/// Replaces the placeholders of a template. The values are not searched for placeholders.
 fn fill(template: &str, values: &[(&str, &str)]) -> String {
     let mut filled = String::with_capacity(template.len() * 2);
     let mut rest = template;
@@ -269,13 +275,19 @@ fn escape(text: &str) -> String {
 
 fn line(item: &OrderItem, currency: &str) -> String {
     let (each, sum) = prices(item, currency);
-    format!("{} × {} at {each}: {sum}", item.quantity, item.product_id)
+    format!("{} × {} at {each}: {sum}", item.quantity, product(item))
+}
+
+/// Returns the name of a line's product, or its id if the order has none.
+fn product(item: &OrderItem) -> String {
+    let name = item.name.clone();
+    name.unwrap_or_else(|| item.product_id.to_string())
 }
 
 fn row(item: &OrderItem, currency: &str) -> String {
     let (each, sum) = prices(item, currency);
     let quantity = item.quantity.to_string();
-    let product = item.product_id.to_string();
+    let product = escape(&product(item));
 
     fill(
         ITEM_HTML,
@@ -315,162 +327,4 @@ fn money(minor_units: u64, currency: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use uuid::Uuid;
-
-    use super::*;
-
-    fn order(currency: &str) -> OrderCreated {
-        OrderCreated {
-            event_id: Uuid::nil(),
-            event_type: events::ORDER_CREATED.to_owned(),
-            order_id: 7,
-            user_id: 42,
-            total_cents: 3_998,
-            currency: currency.to_owned(),
-            items: vec![OrderItem {
-                product_id: Uuid::nil(),
-                quantity: 2,
-                unit_price_cents: 1_999,
-            }],
-            created_at: "2026-11-22T10:00:00.123Z".parse().unwrap(),
-        }
-    }
-
-    #[test]
-    fn each_mail_about_an_account_has_words_of_its_own_and_its_link() {
-        let link = "https://shop.example/reset#t0ken&<b>";
-        let mut subjects = Vec::new();
-        for kind in [
-            "verify_address",
-            "address_in_use",
-            "reset_password",
-            "address_changing",
-            "password_changed",
-        ] {
-            let message = account_mail(kind, Some(link)).unwrap();
-            assert!(message.text.contains(link), "{}", message.text);
-            assert!(message.html.contains("#t0ken&amp;&lt;b&gt;\""));
-            for text in [&message.subject, &message.text, &message.html] {
-                assert!(!text.contains("{{"), "{text}");
-            }
-            subjects.push(message.subject);
-        }
-
-        subjects.sort();
-        subjects.dedup();
-        assert_eq!(subjects.len(), 5);
-        assert!(account_mail("advertisement", None).is_none());
-    }
-
-    #[test]
-    fn an_order_is_told_with_its_lines_and_its_total() {
-        let message = order_created(&order("USD"));
-        assert_eq!(message.subject, "Your order 7 is in");
-        let line = "2 × 00000000-0000-0000-0000-000000000000 at 19.99 USD: 39.98 USD";
-
-        assert!(
-            message.text.contains(line) && message.text.contains("Total: 39.98 USD"),
-            "{}",
-            message.text
-        );
-
-        assert!(
-            message
-                .html
-                .contains("<td>00000000-0000-0000-0000-000000000000</td>"),
-            "{}",
-            message.html
-        );
-
-        assert!(
-            message.html.contains("<strong>39.98 USD</strong>"),
-            "{}",
-            message.html
-        );
-
-        assert_eq!(
-            message.short,
-            "Tidemark: your order 7 is in. Total: 39.98 USD."
-        );
-
-        assert!(
-            ![message.text, message.html, message.short]
-                .iter()
-                .any(|text| text.contains("{{"))
-        );
-    }
-
-    #[test]
-    fn what_an_event_says_is_text_in_html_and_no_markup() {
-        let message = order_created(&order("<b onclick=\"x('&')\">"));
-        assert!(!message.html.contains("<b "), "{}", message.html);
-        let escaped = "39.98 &lt;b onclick=&quot;x(&#39;&amp;&#39;)&quot;&gt;";
-        assert_eq!(message.html.matches(escaped).count(), 2, "{}", message.html);
-    }
-
-    #[test]
-    fn what_is_filled_in_is_no_template_and_no_second_subject_line() {
-        let filled = fill(
-            "To {{name}}\n\nHello {{name}}{{other}}.\n",
-            &[("name", "{{name}}\nBcc: x"), ("other", "")],
-        );
-
-        assert_eq!(
-            split(&filled),
-            (
-                "To {{name}} Bcc: x".into(),
-                "Hello {{name}}\nBcc: x.".into()
-            )
-        );
-    }
-
-    #[test]
-    fn money_is_written_as_its_currency_has_it() {
-        let written = [
-            money(5, "EUR"),
-            money(1_000, "JPY"),
-            money(1_500, "KRW"),
-            money(1_500, "XOF"),
-            money(1_500, "UGX"),
-            money(1_500, "KWD"),
-            money(7, "BHD"),
-            money(15_000, "CLF"),
-            money(1_999, "ZZZ"),
-            money(u64::MAX, "TND"),
-        ];
-
-        let expected = [
-            "0.05 EUR",
-            "1000 JPY",
-            "1500 KRW",
-            "1500 XOF",
-            "1500 UGX",
-            "1.500 KWD",
-            "0.007 BHD",
-            "1.5000 CLF",
-            "19.99 ZZZ",
-            "18446744073709551.615 TND",
-        ];
-        assert_eq!(written, expected);
-    }
-
-    #[test]
-    fn every_form_of_a_message_has_the_money_of_its_currency() {
-        for (currency, total, each) in [
-            ("KRW", "3998 KRW", "1999 KRW"),
-            ("KWD", "3.998 KWD", "1.999 KWD"),
-        ] {
-            let Message {
-                text, html, short, ..
-            } = order_created(&order(currency));
-            assert!(text.contains(&format!("Total: {total}")), "{text}");
-            assert!(text.contains(&format!("at {each}: {total}")), "{text}");
-            assert!(
-                html.contains(&format!("<strong>{total}</strong>")),
-                "{html}"
-            );
-            assert!(short.contains(&format!("Total: {total}.")), "{short}");
-        }
-    }
-}
+mod tests;

@@ -24,18 +24,18 @@ pub struct Config {
     #[arg(long, env = "TIDEMARK_ORDERS_RELAY_LEASE", default_value = "5s", value_name = "DURATION",
           value_parser = humantime::parse_duration)]
     pub orders_relay_lease: Duration,
-    /// Interval at which the relay checks for orders that other replicas accepted; orders of its
-    /// own process wake it at once.
+    /// Interval at which the relay checks for orders that other replicas have accepted. Orders of its own process
+    /// wake it at once.
     #[arg(long, env = "TIDEMARK_ORDERS_RELAY_POLL", default_value = "100ms", value_name = "DURATION",
           value_parser = humantime::parse_duration)]
     pub orders_relay_poll: Duration,
-    /// The time for which the relay waits after the log has refused a record or a right, before it looks
-    /// whether that was mended. Meanwhile the service is not ready, and orders stay in the outbox.
+    /// The wait after the log has refused a record or a right, before the relay tries again. Meanwhile the
+    /// service is not ready, and orders stay in the outbox.
     #[arg(long, env = "TIDEMARK_ORDERS_RELAY_REFUSED_WAIT", default_value = "30s", value_name = "DURATION",
           value_parser = humantime::parse_duration)]
     pub orders_relay_refused_wait: Duration,
-    /// The longest time for which a stopping service goes on publishing the orders that it has accepted.
-    /// The relay of another replica, or of the next start, publishes the rest.
+    /// The longest time for which a stopping service still publishes the orders that it has accepted. The relay
+    /// of another replica, or of the next start, publishes the rest.
     #[arg(long, env = "TIDEMARK_ORDERS_RELAY_STOP_LIMIT", default_value = "2s", value_name = "DURATION",
           value_parser = humantime::parse_duration)]
     pub orders_relay_stop_limit: Duration,
@@ -43,8 +43,7 @@ pub struct Config {
     #[arg(long, env = "TIDEMARK_ORDERS_UNPAID_FOR", default_value = "30m", value_name = "DURATION",
           value_parser = humantime::parse_duration)]
     pub orders_unpaid_for: Duration,
-    /// Number of unpaid orders that one account may have [default: 20 where callers authenticate,
-    /// no limit with `--auth open`].
+    /// Number of unpaid orders that one account may have [default: 20; no limit with `--auth open`].
     #[arg(
         long,
         env = "TIDEMARK_ORDERS_UNPAID_ORDERS",
@@ -52,8 +51,8 @@ pub struct Config {
         value_parser = clap::value_parser!(u32).range(1..)
     )]
     pub orders_unpaid_orders: Option<u32>,
-    /// Number of pieces that the unpaid orders of one account may hold, over all of them [default:
-    /// 1000 where callers authenticate, no limit with `--auth open`].
+    /// Number of pieces in all unpaid orders of one account together [default: 1000; no limit with
+    /// `--auth open`].
     #[arg(
         long,
         env = "TIDEMARK_ORDERS_UNPAID_PIECES",
@@ -63,13 +62,13 @@ pub struct Config {
     pub orders_unpaid_pieces: Option<u32>,
 }
 
-/// The limit of unpaid orders where callers authenticate and the setting is not given.
+/// The default number of unpaid orders of one account if callers authenticate.
 const UNPAID_ORDERS: u32 = 20;
-/// The limit of their pieces.
+/// The default number of pieces in these orders.
 const UNPAID_PIECES: u32 = 1_000;
 
 impl Config {
-    /// Returns how much one account may hold unpaid; none if there is no limit.
+    /// Returns the limit of one account's unpaid orders; none if there is no limit.
     pub(crate) fn unpaid_limit(&self, auth: &Auth) -> Option<UnpaidLimit> {
         let is_set = self.orders_unpaid_orders.is_some() || self.orders_unpaid_pieces.is_some();
         if auth.is_open() && !is_set {

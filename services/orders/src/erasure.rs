@@ -1,8 +1,7 @@
-//! Erases where the orders of closed accounts were delivered. The orders stay, for the books.
+//! Erases the delivery addresses from the orders of closed accounts. The orders themselves are kept.
 //!
-//! An address is kept while its order is paid or on its way, because the order has to arrive, or go
-//! back, first. The reply that an idempotency key keeps has the address for a day longer
-//! ([`crate::stock`]).
+//! An address is kept while its order is paid or shipped, because the order must first be delivered or returned. The
+//! reply stored for an idempotency key contains the address, too; it is deleted after a day ([`crate::stock`]).
 
 use std::time::Duration;
 
@@ -12,7 +11,7 @@ use crate::store::Store;
 
 /// Interval between checks.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
-/// The first check, when the users service has made its tables.
+/// Wait before the first check, in which the users service creates its tables.
 const FIRST_LOOK: Duration = Duration::from_secs(3);
 
 /// Erases addresses until a shutdown is requested.
@@ -28,7 +27,7 @@ pub async fn run(store: &Store, shutdown: &Shutdown) {
         match store.erase_addresses().await {
             Ok(0) => {}
             Ok(erased) => tracing::info!(erased, "addresses of closed accounts are erased"),
-            Err(error) => tracing::warn!(%error, "addresses of closed accounts wait to be erased"),
+            Err(error) => tracing::warn!(%error, "addresses of closed accounts stay for now"),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Ends orders that were not paid in time: they expire, and their stock is released.
 //!
-//! Each order is a transaction of its own, and one that fails stops no other. Replicas may look at
-//! the same orders: the row's lock decides, and an order that was paid meanwhile stays paid.
+//! Each order is ended in its own transaction, so that a failure affects no other order. Replicas may find the same
+//! orders: each locks the row and reads the state again, so an order that was paid meanwhile stays paid.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,7 +36,7 @@ impl Expiry {
         let look_every = (self.unpaid_for / 4).clamp(LOOK_AT_MOST_EVERY, LOOK_EVERY);
         while !shutdown.is_requested() {
             if let Err(error) = self.expire_due(Timestamp::now()).await {
-                tracing::warn!(%error, "orders that have expired cannot be read");
+                tracing::warn!(%error, "expired orders cannot be read");
             }
             tokio::select! {
                 () = tokio::time::sleep(look_every) => {}
@@ -45,7 +45,7 @@ impl Expiry {
         }
     }
 
-    /// Ends every order that was to be paid by now.
+    /// Ends every pending order whose time to pay is over.
     async fn expire_due(&self, now: Timestamp) -> Result<(), StoreError> {
         let mut after = (0, 0);
         loop {
@@ -67,9 +67,9 @@ impl Expiry {
                 self.stock.release_soon();
                 self.written.notify_one();
             }
-            // It was paid or cancelled meanwhile.
+            // The order has expired, or was paid or cancelled meanwhile.
             Ok(_) => {}
-            Err(error) => tracing::warn!(order = id, %error, "an order waits to expire"),
+            Err(error) => tracing::warn!(order = id, %error, "an order cannot expire yet"),
         }
     }
 }

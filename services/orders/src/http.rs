@@ -75,13 +75,13 @@ async fn create(
     Json(new): Json<NewOrder>,
 ) -> Result<Response> {
     caller.require_user(new.user_id)?;
-    // Runs on its own task, so that a client that disconnects cannot stop it midway.
+    // Runs in its own task, so that it is completed even if the client disconnects.
     let placing = async move {
         let placed = orders
             .placing
             .place(&new, idempotency_key, trace.as_ref())
             .await;
-        // Also after an error, because the order may have been stored.
+        // Wakes the relay even after an error, because the order may have been stored.
         orders.written.notify_one();
         placed
     };

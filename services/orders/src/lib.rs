@@ -1,16 +1,15 @@
 //! The orders service: accepts orders and publishes each one exactly once.
 //!
-//! Owns the SQL tables `orders`, `order_items`, `payments`, `outbox` and the tables that support
-//! them. Its
-//! orders reference the table `users` of the users service, in the same database. Reserves stock at
-//! the products service, which returns the prices. Publishes [`events::OrderCreated`] and
-//! [`events::OrderChanged`] to the topic [`events::ORDERS`], keyed by user. Consumes no topic.
+//! Owns the SQL tables `orders`, `order_items`, `payments` and `outbox`, and the tables that support them. Its orders
+//! reference the table `users` of the users service, in the same database. Reserves stock at the products service,
+//! which returns the prices. Publishes [`events::OrderCreated`] and [`events::OrderChanged`] to the topic
+//! [`events::ORDERS`], keyed by user. Consumes no topic.
 //!
-//! The path of an order: `place` writes a claim, reserves the stock, and stores the order with its
-//! event in one transaction. `relay` publishes the event from SQL to the log. `status` decides which
-//! state may follow which; `settle` takes payments to their end, by way of a `provider`. `expiry`
-//! ends orders that were not paid in time, and `stock` releases reservations that have no order.
-//! `erasure` deletes the addresses of customers who have closed their accounts.
+//! The path of an order: `place` writes a claim, reserves the stock, and stores the order with its event in one
+//! transaction. `relay` publishes the event from SQL to the log. `status` defines the allowed changes of state.
+//! `settle` calls the payment `provider` until each payment is finished. `expiry` ends orders that were not paid in
+//! time. `stock` releases the reservations that no order needs. `erasure` deletes the addresses of customers who have
+//! closed their accounts.
 
 mod config;
 
@@ -81,6 +80,11 @@ const MIGRATIONS: &[Migration] = &[
         mysql: include_str!("../migrations/0004-states-and-payments.mysql.sql"),
         sqlite: include_str!("../migrations/0004-states-and-payments.sqlite.sql"),
     },
+    Migration {
+        name: "0005-names-of-products",
+        mysql: include_str!("../migrations/0005-names-of-products.mysql.sql"),
+        sqlite: include_str!("../migrations/0005-names-of-products.sqlite.sql"),
+    },
 ];
 
 /// The rights of the service's database account.
@@ -123,7 +127,7 @@ pub enum RunError {
     #[error(transparent)]
     Serve(#[from] ServeError),
     /// The HTTP client could not be created.
-    #[error("no HTTP client can be made: {0}")]
+    #[error("no HTTP client can be created: {0}")]
     Client(#[from] reqwest::Error),
 }
 
@@ -217,9 +221,8 @@ impl Service {
         })
     }
 
-    /// Runs the tasks that no request waits for, until a shutdown is requested: releases stock, ends orders
-    /// that were not paid in time, settles payments that were left behind, and erases addresses of
-    /// closed accounts.
+    /// Runs the background tasks until a shutdown is requested: releases stock, ends orders that were not paid in time,
+    /// settles interrupted payments, and erases the addresses of closed accounts.
     pub async fn work(&self, shutdown: &Shutdown) {
         tokio::join!(
             self.return_stock(shutdown),
@@ -229,7 +232,7 @@ impl Service {
         );
     }
 
-    /// Releases stock that has no order, until a shutdown is requested.
+    /// Releases the stock that no order needs, until a shutdown is requested.
     pub async fn return_stock(&self, shutdown: &Shutdown) {
         self.placing
             .stock
@@ -253,8 +256,23 @@ impl Service {
     }
 }
 
-/// Serves until a shutdown is requested. Orders are accepted once the tables exist. The relay runs
-/// for a moment after the last request is answered, so that accepted orders are published.
+/// Registers the checks of readiness: the database answers, and no refusal of the log stops the relay.
+fn register_checks(health: &Health, database: &Database, refused: &Refused) {
+    let database = database.clone();
+    health.register("sql", move || {
+        let database = database.clone();
+        async move { database.ping().await }
+    });
+
+    let refused = refused.clone();
+    health.register("relay", move || {
+        let refusal = refused.sentence();
+        async move { refusal.map_or(Ok(()), Err) }
+    });
+}
+
+/// Serves until a shutdown is requested. Orders are accepted once the tables exist. After the last request is answered,
+/// the relay runs on until the accepted orders are published, within a time limit.
 ///
 /// # Errors
 /// Returns [`RunError`] if a part of the service cannot be created or fails.
@@ -266,20 +284,10 @@ pub async fn run(
 ) -> Result<(), RunError> {
     let health = Health::new();
     let metrics = Metrics::new("orders");
-    let database = parts.database.clone();
-
-    health.register("sql", move || {
-        let database = database.clone();
-        async move { database.ping().await }
-    });
 
     let service = Service::new(&config, &parts.database, &parts.auth)?;
     let relay = service.relay_parts(&config, &parts, &metrics);
-    let refused = relay.refused.clone();
-    health.register("relay", move || {
-        let refusal = refused.sentence();
-        async move { refusal.map_or(Ok(()), Err) }
-    });
+    register_checks(&health, &parts.database, &relay.refused);
 
     let relay_shutdown = Shutdown::new();
     let hold = health.hold("tables");
@@ -316,7 +324,7 @@ pub async fn run(
     if let Some(relay) = relay
         && let Err(error) = relay.await
     {
-        tracing::error!(%error, "the relay did not end well");
+        tracing::error!(%error, "the relay's task failed");
     }
 
     Ok(served?)

@@ -41,7 +41,7 @@ impl Minutes {
     /// A 400 when the range is empty or longer than a day.
     pub fn touched_by(from: Timestamp, to: Timestamp) -> Result<Self> {
         if from >= to {
-            return Err(Problem::bad_request("the range ends before it begins").field("to"));
+            return Err(Problem::bad_request("the range must end after it begins").field("to"));
         }
 
         let from_ms = from.as_ms() / MINUTE_MS * MINUTE_MS;

@@ -6,11 +6,14 @@ use events::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::delivery::Delivery;
+use crate::delivery::{self, Delivery};
 use crate::status::Status;
 
 /// Maximum number of lines of an order. The order's event must fit into a column of the outbox.
 const MAX_LINES: usize = 50;
+/// Maximum length of a name that is kept on a line, in characters of its JSON: fifty of them fit into
+/// the columns of the event and of the reply.
+const MAX_NAME_CHARS: usize = 120;
 /// Maximum quantity of one line.
 const MAX_QUANTITY: i64 = 10_000;
 
@@ -22,12 +25,15 @@ pub struct NewOrder {
     pub user_id: i64,
     /// The lines to order.
     pub items: Lines,
-    /// The total that the client showed to its user. If given, the order is placed only at this
-    /// total.
+    /// The total that the client showed to its user. If given, the order is placed only at this total.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub total_cents: Option<u64>,
     /// The delivery address, if there is one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "delivery::requested"
+    )]
     pub delivery: Option<Delivery>,
 }
 
@@ -61,7 +67,7 @@ pub enum Invalid {
 /// An order as returned to clients.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Order {
-    /// The id, assigned by SQL.
+    /// The number of the order ([`crate::number`]).
     pub id: i64,
     /// The user who ordered.
     pub user_id: i64,
@@ -86,17 +92,22 @@ pub struct Order {
 }
 
 /// A line of an order with its price.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Item {
     pub product_id: Uuid,
     pub quantity: u32,
     pub unit_price_cents: u64,
+    /// The product's name at the time of the order, shortened if it is long; orders of earlier
+    /// versions have none.
+    #[serde(default)]
+    pub name: Option<String>,
 }
 
-/// The unit price of a product at the time of its reservation.
+/// A product at the time of its reservation.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Price {
-    pub cents: u64,
+pub struct Offer {
+    pub name: Option<String>,
+    pub unit_price_cents: u64,
     pub currency: String,
 }
 
@@ -111,10 +122,10 @@ pub struct Priced {
 /// The reason a request cannot be priced.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum Unpriced {
-    #[error("the total is more than can be counted")]
+    #[error("the total is too large")]
     TooMuch,
     #[error(
-        "its price is in {currency}, and those of the lines before are in {of_order}: an order has one currency, so order it by itself"
+        "its price is in {currency}, but the lines before it are in {of_order}; an order has one currency, so order it separately"
     )]
     MixedCurrencies {
         line: usize,
@@ -124,7 +135,7 @@ pub enum Unpriced {
     #[error("it has no price")]
     NoPrice { line: usize },
     #[error(
-        "the total is {total_cents} and not {shown_cents}: a price has changed since it was shown"
+        "the total is {total_cents}, not {shown_cents}: a price has changed since the total was shown"
     )]
     OtherTotal { total_cents: u64, shown_cents: u64 },
 }
@@ -177,28 +188,28 @@ impl From<Quantity> for i64 {
 }
 
 impl NewOrder {
-    /// Returns the order's items at these prices, and their total.
-    pub fn priced(&self, prices: &HashMap<Uuid, Price>) -> Result<Priced, Unpriced> {
+    /// Returns the order's items at the prices of these offers, and their total.
+    pub fn priced(&self, offers: &HashMap<Uuid, Offer>) -> Result<Priced, Unpriced> {
         let mut items = Vec::new();
         let mut total_cents = 0_u64;
         let mut currency = None;
 
         for (index, line) in self.items.as_slice().iter().enumerate() {
-            let price = prices
+            let offer = offers
                 .get(&line.product_id)
                 .ok_or(Unpriced::NoPrice { line: index })?;
-            let of_order: &String = currency.get_or_insert(&price.currency);
-            if of_order != &price.currency {
+            let of_order: &String = currency.get_or_insert(&offer.currency);
+            if of_order != &offer.currency {
                 return Err(Unpriced::MixedCurrencies {
                     line: index,
-                    currency: price.currency.clone(),
+                    currency: offer.currency.clone(),
                     of_order: of_order.clone(),
                 });
             }
 
             let quantity = line.quantity.0;
-            let cost = price
-                .cents
+            let cost = offer
+                .unit_price_cents
                 .checked_mul(quantity.into())
                 .ok_or(Unpriced::TooMuch)?;
 
@@ -210,7 +221,8 @@ impl NewOrder {
             items.push(Item {
                 product_id: line.product_id,
                 quantity,
-                unit_price_cents: price.cents,
+                unit_price_cents: offer.unit_price_cents,
+                name: offer.name.as_deref().map(shortened),
             });
         }
 
@@ -230,6 +242,25 @@ impl NewOrder {
     }
 }
 
+/// Returns as much of a product's name as is kept on a line.
+fn shortened(name: &str) -> String {
+    let mut length = 0;
+    let fits = |character: &char| {
+        length += json_length(*character);
+        length <= MAX_NAME_CHARS
+    };
+    name.chars().take_while(fits).collect()
+}
+
+/// Returns the number of characters by which JSON writes a character.
+fn json_length(character: char) -> usize {
+    match character {
+        '"' | '\\' => 2,
+        control if control < ' ' => 6,
+        _ => 1,
+    }
+}
+
 /// Returns whether the amount fits into SQL's signed 64-bit integers.
 fn is_countable(cents: u64) -> bool {
     i64::try_from(cents).is_ok()
@@ -243,7 +274,7 @@ mod tests {
     use serde_json::json;
     use uuid::Uuid;
 
-    use super::{NewOrder, Price, Unpriced};
+    use super::{MAX_NAME_CHARS, NewOrder, Offer, Unpriced, shortened};
 
     fn order(quantities: &[u32]) -> NewOrder {
         let line =
@@ -252,17 +283,31 @@ mod tests {
         serde_json::from_value(json!({"user_id": 1, "items": items})).unwrap()
     }
 
-    fn prices(cents: &[u64]) -> HashMap<Uuid, Price> {
-        let price = |(id, cents): (u128, &u64)| {
+    fn offers(cents: &[u64]) -> HashMap<Uuid, Offer> {
+        let offer = |(id, cents): (u128, &u64)| {
             (
                 Uuid::from_u128(id),
-                Price {
-                    cents: *cents,
+                Offer {
+                    name: Some(format!("Product {id}")),
+                    unit_price_cents: *cents,
                     currency: "USD".into(),
                 },
             )
         };
-        (0..).zip(cents).map(price).collect()
+        (0..).zip(cents).map(offer).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn a_kept_name_is_the_beginning_of_the_name_and_fits(name in "\\PC{0,200}|[\"\\\\a]{0,200}") {
+            let kept = shortened(&name);
+            assert!(name.starts_with(&kept));
+            let json_chars = |text: &str| serde_json::to_string(text).unwrap().chars().count() - 2;
+            assert!(json_chars(&kept) <= MAX_NAME_CHARS);
+
+            let next = name[kept.len()..].chars().next();
+            assert!(next.is_none_or(|next| json_chars(&format!("{kept}{next}")) > MAX_NAME_CHARS));
+        }
     }
 
     proptest! {
@@ -270,7 +315,7 @@ mod tests {
         fn the_total_is_the_sum_of_the_lines_or_refused(lines in prop::collection::vec((1_u32..=10_000, 0_u64..=u64::MAX), 1..=50)) {
             let (quantities, cents): (Vec<u32>, Vec<u64>) = lines.iter().copied().unzip();
             let exact: u128 = lines.iter().map(|(quantity, cents)| u128::from(*quantity) * u128::from(*cents)).sum();
-            match order(&quantities).priced(&prices(&cents)) {
+            match order(&quantities).priced(&offers(&cents)) {
                 Ok(priced) => assert_eq!(u128::from(priced.total_cents), exact),
                 Err(error) => assert!(error == Unpriced::TooMuch && exact > i64::MAX as u128),
             }
@@ -279,10 +324,10 @@ mod tests {
 
     #[test]
     fn one_order_has_one_currency() {
-        let mut prices = prices(&[5, 5]);
-        prices.get_mut(&Uuid::from_u128(1)).unwrap().currency = "EUR".into();
+        let mut mixed = offers(&[5, 5]);
+        mixed.get_mut(&Uuid::from_u128(1)).unwrap().currency = "EUR".into();
         assert_eq!(
-            order(&[1, 1]).priced(&prices),
+            order(&[1, 1]).priced(&mixed),
             Err(Unpriced::MixedCurrencies {
                 line: 1,
                 currency: "EUR".into(),
@@ -291,7 +336,7 @@ mod tests {
         );
 
         assert_eq!(
-            order(&[1, 1, 1]).priced(&self::prices(&[5, 5])),
+            order(&[1, 1, 1]).priced(&offers(&[5, 5])),
             Err(Unpriced::NoPrice { line: 2 })
         );
     }

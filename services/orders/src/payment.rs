@@ -1,4 +1,4 @@
-//! A payment of an order: its states, and its next step. Pure.
+//! A payment of an order: its states, and its next step. Pure logic, without input or output.
 //!
 //! ```text
 //! pending ──authorise──▶ authorised ──capture──▶ captured ──refund──▶ refunded
@@ -6,10 +6,10 @@
 //!    └──(the provider's later message)──▶ captured
 //! ```
 //!
-//! A payment is stored before the provider hears of it, and its id is the provider's idempotency
-//! key. So a step that was interrupted is repeated ([`crate::settle`]) and happens once. The order
-//! that a payment pays names it: of two payments of one order, only the first pays it, and the other
-//! goes back. So does a payment whose order was cancelled or has expired.
+//! A payment is stored before the provider is called, and its id is the idempotency key of every call. An interrupted
+//! step can therefore be repeated ([`crate::settle`]), and takes effect once. An order stores the id of the payment
+//! that paid it: of two payments of one order, the first pays it, and the second is voided or refunded. So is a payment
+//! whose order was cancelled or has expired.
 
 use events::Timestamp;
 use serde::Serialize;
@@ -51,9 +51,9 @@ pub enum PaymentStatus {
     Authorised,
     /// The shop has the money.
     Captured,
-    /// The provider refused it.
+    /// The provider refused the payment.
     Declined,
-    /// The provider no longer holds the money; the shop never had it.
+    /// The provider released the money; the shop never had it.
     Voided,
     /// The customer has the money back.
     Refunded,
@@ -62,13 +62,13 @@ pub enum PaymentStatus {
 /// The next call to the provider.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Step {
-    /// To hold the money.
+    /// Hold the money.
     Authorise,
-    /// To take the money that it holds.
+    /// Take the money that is held.
     Capture,
-    /// To let go of the money that it holds.
+    /// Release the money that is held.
     Void,
-    /// To return the money.
+    /// Return the money that was taken.
     Refund,
 }
 
@@ -77,7 +77,7 @@ pub enum Step {
 pub struct Paid {
     /// The order's state.
     pub status: Status,
-    /// Whether this payment is the one that pays the order.
+    /// Whether this payment paid the order.
     pub is_by_this: bool,
 }
 

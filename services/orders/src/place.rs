@@ -1,16 +1,16 @@
-//! Places an order so that, whichever process dies at whichever step, the order is stored
-//! completely or not at all, at most once, and unused stock is released.
+//! Places an order. Even if a process dies at any step, the order is stored completely or not at all, at most once, and
+//! unused stock is released.
 //!
 //! ```text
 //! 1  SQL    insert the claim: the reservation key, and the client's idempotency key with it
-//! 2  HTTP   reserve stock under the reservation key, at the prices of the moment
+//! 2  HTTP   reserve stock under the reservation key, at the current prices
 //! 3  SQL    one transaction: delete the claim; insert order, items, outbox row; store the reply
 //! ```
 //!
-//! A claim that remains after a while belongs to an order that will never be stored; its stock is
-//! released ([`crate::stock`]). Requests with the same idempotency key share one claim and so one
-//! reservation. The first to finish stores the order. The others return the same reply, and so does
-//! every later request with that key, for as long as the reply is kept.
+//! A claim older than any request belongs to an order that will never be stored; its stock is released
+//! ([`crate::stock`]). Requests with the same idempotency key share one claim and therefore one reservation. The first
+//! to finish stores the order. The others return the same reply, and so does every later request with that key while
+//! the reply is kept.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -21,7 +21,7 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::idempotency::IdempotencyKey;
-use crate::order::{NewOrder, Price, Priced, Unpriced};
+use crate::order::{NewOrder, Offer, Priced, Unpriced};
 use crate::products::{Products, ReserveError};
 use crate::stock::Stock;
 use crate::store::{
@@ -91,16 +91,15 @@ impl Placing {
         claim: &KeyClaim,
         new: &NewOrder,
     ) -> std::result::Result<Priced, Failure> {
-        let prices: HashMap<Uuid, Price> = self
+        let offers: HashMap<Uuid, Offer> = self
             .products
             .reserve(claim.reservation_key, new.items.as_slice())
             .await
             .map_err(Failure::Reserve)?;
-        new.priced(&prices).map_err(Failure::Unpriced)
+        new.priced(&offers).map_err(Failure::Unpriced)
     }
 
-    /// Deletes the claim, or marks it so that its stock is released. If that fails now, it is done
-    /// once the claim is old.
+    /// Deletes the claim, or marks it so that its stock is released. If that fails, it is done once the claim is old.
     async fn give_up(&self, claim: &KeyClaim, failure: Failure) -> Problem {
         let refused = matches!(failure, Failure::Reserve(ReserveError::Refused { .. }));
         let dropped = match claim.idempotency_key {
@@ -111,7 +110,7 @@ impl Placing {
 
         match dropped {
             Ok(()) => self.stock.release_soon(),
-            Err(error) => tracing::warn!(%error, "a claim is left to its age"),
+            Err(error) => tracing::warn!(%error, "a claim is released once it is old"),
         }
 
         failure.into()

@@ -1,4 +1,4 @@
-//! A client of the products service: reserves stock at the prices of the moment, and releases it.
+//! A client of the products service: reserves stock at the current prices, and releases it.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use reqwest::{Method, Response};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::order::{Line, Price};
+use crate::order::{Line, Offer};
 
 const RESERVATIONS: &str = "/products/reservations";
 const CALL_LIMIT: Duration = Duration::from_secs(6);
@@ -32,7 +32,7 @@ pub enum ReserveError {
         field: Option<String>,
     },
     /// The request failed or got no reply; the stock may have been reserved.
-    #[error("the products service is away: {0}")]
+    #[error("the products service is unavailable: {0}")]
     Away(#[source] reqwest::Error),
     /// The service returned an error that the client did not cause.
     #[error("the products service answered {0}")]
@@ -48,7 +48,7 @@ pub enum ReserveError {
 /// The reason stock was not released.
 #[derive(Debug, thiserror::Error)]
 pub enum ReleaseError {
-    #[error("the products service is away: {0}")]
+    #[error("the products service is unavailable: {0}")]
     Away(#[from] reqwest::Error),
     #[error("the products service answered {0}")]
     Unexpected(StatusCode),
@@ -68,6 +68,8 @@ struct Reservation {
 #[derive(Deserialize)]
 struct Held {
     product_id: Uuid,
+    #[serde(default)]
+    name: Option<String>,
     unit_price_cents: u64,
     currency: String,
 }
@@ -88,13 +90,13 @@ impl Products {
         Ok(Self(Peer::new(base_url, auth, CALL_LIMIT)?))
     }
 
-    /// Reserves the items under the key, all or none, and returns the unit price of each product. A
+    /// Reserves the items under the key, all or none, and returns the offer of each product. A
     /// repeated call with the same key and items reserves nothing more.
     pub async fn reserve(
         &self,
         key: Uuid,
         items: &[Line],
-    ) -> Result<HashMap<Uuid, Price>, ReserveError> {
+    ) -> Result<HashMap<Uuid, Offer>, ReserveError> {
         let request = self
             .0
             .request(Method::POST, RESERVATIONS)
@@ -107,17 +109,18 @@ impl Products {
         }
 
         let reservation: Reservation = serde_json::from_slice(&body)?;
-        let price = |held: Held| {
+        let offer = |held: Held| {
             (
                 held.product_id,
-                Price {
-                    cents: held.unit_price_cents,
+                Offer {
+                    name: held.name,
+                    unit_price_cents: held.unit_price_cents,
                     currency: held.currency,
                 },
             )
         };
 
-        Ok(reservation.items.into_iter().map(price).collect())
+        Ok(reservation.items.into_iter().map(offer).collect())
     }
 
     /// Releases the reservation of the key. Nothing can be reserved under that key afterwards.
@@ -147,9 +150,8 @@ async fn body(response: &mut Response) -> Result<Vec<u8>, ReserveError> {
     Ok(body)
 }
 
-/// Converts an error reply. A 4xx is returned to the client, with two exceptions that the client
-/// did not cause: a rejection of the key, which was released in the meantime, and a 401 or 403,
-/// which concerns this service's credentials.
+/// Converts an error reply. A 4xx is returned to the client, except two that the client did not cause: the rejection
+/// of a key that was released meanwhile, and a 401 or 403, which concerns this service's credentials.
 fn refusal(status: StatusCode, body: &[u8]) -> ReserveError {
     let is_ours = [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN].contains(&status);
     match serde_json::from_slice::<Refusal>(body) {

@@ -1,8 +1,7 @@
-//! The port of a payment provider, and the provider that is simulated.
+//! The port of a payment provider, and the simulated provider.
 //!
-//! A provider is called by payment id, and a repeated call with the same id has the effect of one:
-//! a real provider is given the id as its idempotency key. A provider reports later decisions
-//! to `POST /orders/payments/events`, as often as it likes.
+//! Every call names a payment, and a repeated call has the effect of one: a real provider gets the payment's id as
+//! the idempotency key. A provider reports later decisions to `POST /orders/payments/events`; it may repeat a report.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -36,9 +35,9 @@ pub enum Decision {
     Later,
 }
 
-/// The reason why a provider gave no decision. The call may have had its effect, and is repeated.
+/// The reason why a call of the provider failed. The call may have taken effect, and is repeated.
 #[derive(Debug, thiserror::Error)]
-#[error("the payment provider is away: {0}")]
+#[error("the payment provider is unavailable: {0}")]
 pub struct ProviderError(pub String);
 
 /// A payment provider.
@@ -47,7 +46,7 @@ pub trait Provider: Send + Sync + 'static {
     fn authorise<'a>(&'a self, charge: Charge<'a>) -> Answer<'a, Decision>;
     /// Takes the money that is held.
     fn capture(&self, payment: Uuid) -> Answer<'_, ()>;
-    /// Lets go of the money that is held.
+    /// Releases the money that is held.
     fn void(&self, payment: Uuid) -> Answer<'_, ()>;
     /// Returns the money that was taken.
     fn refund(&self, payment: Uuid) -> Answer<'_, ()>;
@@ -66,7 +65,7 @@ impl Provider for Simulated {
             "sim-later" => Decision::Later,
             "sim-decline" => Decision::Declined("there is not enough money on the card".to_owned()),
             other => Decision::Declined(format!(
-                "{other:?} is no card of the simulated provider, which has sim-approve, sim-later and sim-decline"
+                "{other:?} is not a card of the simulated provider, which has sim-approve, sim-later and sim-decline"
             )),
         };
         Box::pin(std::future::ready(Ok(decision)))

@@ -16,18 +16,17 @@
 //! - Rows are stamped only in a transaction that locks the lease row and finds this relay its
 //!   holder. Otherwise a relay that was only paused could stamp rows with a number that is already
 //!   published, and the rows would be deleted unpublished.
-//! - The lease is confirmed *after* the publisher is opened. The log fences by the order of
-//!   opening. Otherwise a relay that took its lease, paused, and opened its publisher after its
-//!   successor did could publish behind the successor's back.
+//! - The lease is confirmed *after* the publisher is opened, because the publisher opened last fences the others.
+//!   Otherwise a relay could take its lease, pause, open its publisher after its successor did, and publish although
+//!   the successor leads.
 //! - A batch is deleted only once the log's progress is its number or a higher one.
-//! - After a failure nothing is assumed: the publisher is opened again and its progress read.
+//! - A failed action may have taken effect, so the publisher is then opened again and its progress read.
 //! - A permanent refusal of the log (a record that is too large, a missing right) is logged once, makes the service not
-//!   ready with that sentence, and leaves the batch in the outbox. The relay then checks only once in a while whether
-//!   it was mended.
+//!   ready with that sentence, and leaves the batch in the outbox. The relay tries again, with long waits.
 //!
-//! This module uses no SQL, log or clock: [`edge`] carries the actions out. `schedules.rs` tests
-//! the rules with thousands of schedules in which relays pause, are killed and compete, and checks
-//! that it detects each rule left out.
+//! This module uses no SQL, log or clock: [`edge`] carries out the actions. `schedules.rs` tests the rules with
+//! thousands of schedules in which relays pause, are killed and compete. It also leaves out each rule in turn, and
+//! checks that a schedule then fails.
 
 pub mod edge;
 mod outbox;
@@ -154,9 +153,8 @@ impl Relay {
             }
             (Action::Rest(rest), Outcome::Rested) => self.after(rest),
             (_, Outcome::NotHolder | Outcome::Fenced) => Action::Rest(Rest::Following),
-            // Either a failure, or stamped rows have disappeared because another relay was at work.
-            // In both cases the relay starts again: by taking the lease if that failed, otherwise
-            // by reopening the publisher.
+            // Either the action failed, or stamped rows have disappeared because another relay was at work. The relay
+            // starts again: by taking the lease if that failed, otherwise by reopening the publisher.
             (Action::TakeLease, _) => Action::Rest(Rest::Following),
             (_, _) => Action::Rest(Rest::BackingOff),
         };

@@ -1,10 +1,9 @@
-//! Takes each payment to its end: calls the provider for the next step, stores its answer, and
-//! repeats interrupted steps.
+//! Settles payments: calls the provider for the next step, stores its answer, and repeats interrupted steps, until the
+//! payment is finished.
 //!
-//! A request for a payment takes its steps at once. The task here takes those of payments that were
-//! left behind: by a process that died, by a provider that was away, or by an order that was
-//! cancelled or expired meanwhile. A payment that cannot be settled stops no other, and is tried again
-//! with a growing wait.
+//! A request to pay runs these steps at once. The task in this module runs the steps that remained: because a process
+//! died, the provider was unavailable, or the order was cancelled or expired meanwhile. A payment that cannot be
+//! settled does not hold up the others, and is tried again with a growing wait.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,11 +17,11 @@ use crate::payment::{Payment, PaymentStatus, Step};
 use crate::provider::{Charge, Decision, Provider, ProviderError};
 use crate::store::{Observed, Store, StoreError};
 
-/// Interval between checks for payments that were left behind.
+/// Interval between checks for interrupted payments.
 const LOOK_EVERY: Duration = Duration::from_secs(15);
 /// The first wait after a payment could not be settled; it grows up to [`LOOK_EVERY`].
 const FIRST_WAIT: Duration = Duration::from_millis(500);
-/// A payment whose state has not changed for this long is left behind.
+/// An unfinished payment whose state has not changed for this long was interrupted.
 const LEFT_AFTER: Duration = Duration::from_secs(30);
 /// The most steps of one payment in a row: authorise, capture, refund, and one to spare.
 const MOST_STEPS: usize = 4;
@@ -48,7 +47,7 @@ pub enum SettleError {
 }
 
 impl Settling {
-    /// Takes a payment as far as it goes now, and returns it. Returns none if there is none.
+    /// Runs the steps of a payment that are possible now, and returns the payment; none if it does not exist.
     pub async fn settle(&self, id: Uuid) -> Result<Option<Payment>, SettleError> {
         for _ in 0..MOST_STEPS {
             let Some((payment, order)) = self.store.payment(id).await? else {
@@ -92,7 +91,7 @@ impl Settling {
         })
     }
 
-    /// Settles payments that were left behind, until a shutdown is requested.
+    /// Settles interrupted payments until a shutdown is requested.
     pub async fn run(&self, shutdown: &Shutdown) {
         let mut left_after = LEFT_AFTER;
         let mut backoff = Backoff::new(FIRST_WAIT, LOOK_EVERY);
@@ -113,8 +112,7 @@ impl Settling {
         }
     }
 
-    /// Settles the payments whose state has not changed for this long. Returns whether nothing has to
-    /// be tried again.
+    /// Settles the payments whose state has not changed for this long. Returns true if none failed.
     async fn settle_left(&self, left_after: Duration) -> bool {
         let now = Timestamp::now();
         let mut after = String::new();
@@ -123,7 +121,7 @@ impl Settling {
             let left = match self.store.open_payments(now, left_after, &after).await {
                 Ok(left) => left,
                 Err(error) => {
-                    tracing::warn!(%error, "payments that were left behind cannot be read");
+                    tracing::warn!(%error, "interrupted payments cannot be read");
                     return false;
                 }
             };
@@ -134,7 +132,7 @@ impl Settling {
 
             for id in left {
                 if let Err(error) = self.settle(id).await {
-                    tracing::warn!(payment = %id, %error, "a payment waits to be settled");
+                    tracing::warn!(payment = %id, %error, "a payment could not be settled; will try again");
                     is_settled = false;
                 }
             }

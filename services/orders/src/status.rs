@@ -1,4 +1,4 @@
-//! The states of an order, and which may follow which. Pure.
+//! The states of an order, and the allowed changes between them. Pure logic, without input or output.
 //!
 //! ```text
 //!             ┌──▶ expired ───(a payment came too late)───┐
@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
-    /// Accepted and not paid; its stock is held until it expires.
+    /// Accepted and not paid; its stock is held until the order expires.
     Pending,
     /// Paid for.
     Paid,
@@ -40,7 +40,7 @@ pub enum Status {
 }
 
 impl Status {
-    /// All states, in the order of an order's life.
+    /// All states.
     pub const ALL: [Self; 7] = [
         Self::Pending,
         Self::Paid,
@@ -68,7 +68,7 @@ impl Status {
         matches!(self, Self::Cancelled | Self::Expired)
     }
 
-    /// Returns whether an order in this state has a payment that goes back to the customer.
+    /// Returns whether the payments of an order in this state are returned to the customer.
     pub fn returns_money(self) -> bool {
         matches!(self, Self::Cancelled | Self::Expired | Self::Refunded)
     }
@@ -130,7 +130,7 @@ mod tests {
         }
     }
 
-    /// The ways through the table: all sequences of states that begin with `pending`.
+    /// Returns all sequences of states that the table allows and that begin with `pending`.
     fn lives() -> Vec<Vec<Status>> {
         let mut lives = vec![vec![Status::Pending]];
         let mut ended = Vec::new();

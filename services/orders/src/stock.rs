@@ -1,9 +1,7 @@
-//! Releases the stock of cancelled and expired orders, of rejected orders, and of requests that died
-//! midway.
+//! Releases the stock of cancelled and expired orders, of rejected orders, and of interrupted requests.
 //!
-//! Keys are released several at a time, and none waits for another: one whose release fails is tried
-//! again later, with a growing wait, while the others go on. Only a products service that cannot be
-//! reached at all ends a round.
+//! Several keys are released at the same time, independently of each other: if the release of one fails, that key is
+//! tried again later, with a growing wait. Only a products service that cannot be reached at all ends a round.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,7 +15,7 @@ use tokio::sync::Notify;
 use crate::products::{Products, ReleaseError};
 use crate::store::{Store, StoreError};
 
-/// The age after which a claim's request is certainly dead: far longer than any request may take.
+/// The age after which the request of a claim has certainly ended: far more than the time limit of requests.
 const CLAIM_AGE: Duration = Duration::from_secs(120);
 /// The time for which the reply for an idempotency key is kept.
 const REPLY_AGE: Duration = Duration::from_secs(24 * 3600);
@@ -28,7 +26,7 @@ const AT_ONCE: usize = 16;
 /// The waits before a key whose release failed is tried again.
 const FIRST_WAIT: Duration = Duration::from_secs(10);
 const LONGEST_WAIT: Duration = Duration::from_secs(600);
-/// Number of failed keys that are remembered; beyond it, more are tried in each round.
+/// Maximum number of failed keys with a growing wait. Further keys are tried again in every round.
 const MAX_FAILED: usize = 10_000;
 
 /// Wakes the task that releases stock. Clones wake the same task.
@@ -36,7 +34,7 @@ const MAX_FAILED: usize = 10_000;
 pub struct Stock(Arc<Notify>);
 
 impl Stock {
-    /// Requests that released claims are processed at once.
+    /// Wakes the task, so that it processes released claims at once.
     pub fn release_soon(&self) {
         self.0.notify_one();
     }
@@ -45,8 +43,8 @@ impl Stock {
     pub async fn run(&self, store: &Store, products: &Products, shutdown: &Shutdown) {
         let mut failed = Failed::default();
         while !shutdown.is_requested() {
-            // A shutdown ends the round between two keys. A query that is cancelled midway would leave
-            // its connection in an unknown state.
+            // A shutdown ends the round between two keys, because a query cancelled midway would leave its connection
+            // in an unknown state.
             give_back(store, products, &mut failed, shutdown).await;
             tokio::select! {
                 () = self.0.notified() => {}
@@ -97,7 +95,7 @@ enum Release {
     Unreachable,
 }
 
-/// One round. A failure is logged, and does not stop the rest.
+/// Runs one round. A failed step is logged, and the other steps still run.
 async fn give_back(store: &Store, products: &Products, failed: &mut Failed, shutdown: &Shutdown) {
     let now = Timestamp::now();
     warn("old claims", give_up_old_claims(store, now).await);
@@ -111,7 +109,7 @@ async fn give_back(store: &Store, products: &Products, failed: &mut Failed, shut
 
 fn warn(what: &'static str, outcome: Result<(), StoreError>) {
     if let Err(error) = outcome {
-        tracing::warn!(%error, what, "stock waits to be given back");
+        tracing::warn!(%error, what, "stock could not be released; will try again");
     }
 }
 
@@ -155,7 +153,7 @@ async fn release_all(
 /// Releases the reservation of one key.
 async fn release(store: &Store, products: &Products, key: &str) -> Release {
     if let Err(error) = products.release(key).await {
-        tracing::warn!(key, %error, "a reservation waits to be released");
+        tracing::warn!(key, %error, "a reservation could not be released; will try again");
         return match error {
             ReleaseError::Away(error) if error.is_connect() => Release::Unreachable,
             _ => Release::Failed,
@@ -165,7 +163,7 @@ async fn release(store: &Store, products: &Products, key: &str) -> Release {
     match store.forget_released(key).await {
         Ok(()) => Release::Done,
         Err(error) => {
-            tracing::warn!(key, %error, "the claim of a released reservation stays for now");
+            tracing::warn!(key, %error, "the claim of a released reservation could not be deleted; will try again");
             Release::Failed
         }
     }
@@ -176,7 +174,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_that_failed_waits_longer_each_time_and_is_forgotten_when_done() {
+    fn a_failed_key_waits_longer_each_time_until_it_is_released() {
         let mut failed = Failed::default();
         let now = Instant::now();
         assert!(failed.is_due("a", now));

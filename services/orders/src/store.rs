@@ -1,5 +1,5 @@
-//! Orders in SQL. This module reads them; [`placing`] stores new ones, [`changes`] moves them from
-//! state to state, and [`payments`] has their payments.
+//! Orders in SQL. This module reads them; [`placing`] stores new ones, [`changes`] changes their states, and
+//! [`payments`] contains their payments.
 
 mod addresses;
 mod by_minute;
@@ -25,14 +25,14 @@ use crate::order::{Item, Order};
 use crate::status::Status;
 
 const ONE: &str = "SELECT o.id, o.user_id, o.status, o.total_cents, o.currency, o.created_at_ms, o.updated_at_ms, o.expires_at_ms, o.delivery, \
-                   i.product_id, i.quantity, i.unit_price_cents \
+                   i.product_id, i.quantity, i.unit_price_cents, i.name \
                    FROM orders o JOIN order_items i ON i.order_id = o.id WHERE o.id = ? ORDER BY i.line";
 const NEWEST: &str = "SELECT o.id, o.user_id, o.status, o.total_cents, o.currency, o.created_at_ms, o.updated_at_ms, o.expires_at_ms, o.delivery, \
-                      i.product_id, i.quantity, i.unit_price_cents \
+                      i.product_id, i.quantity, i.unit_price_cents, i.name \
                       FROM (SELECT * FROM orders WHERE (? = '' OR status = ?) AND id < ? ORDER BY id DESC LIMIT ?) o \
                       JOIN order_items i ON i.order_id = o.id ORDER BY o.id DESC, i.line";
 const NEWEST_OF_USER: &str = "SELECT o.id, o.user_id, o.status, o.total_cents, o.currency, o.created_at_ms, o.updated_at_ms, o.expires_at_ms, o.delivery, \
-     i.product_id, i.quantity, i.unit_price_cents \
+     i.product_id, i.quantity, i.unit_price_cents, i.name \
      FROM (SELECT * FROM orders WHERE user_id = ? AND (? = '' OR status = ?) AND id < ? ORDER BY id DESC LIMIT ?) o \
      JOIN order_items i ON i.order_id = o.id ORDER BY o.id DESC, i.line";
 
@@ -51,7 +51,7 @@ pub struct Reply(pub String);
 pub enum StoreError {
     #[error("there is no such user")]
     NoUser,
-    #[error("requests under the same key come and go")]
+    #[error("other requests under the same key got in the way too often")]
     Contended,
     #[error(transparent)]
     Unpaid(#[from] TooMuchUnpaid),
@@ -74,8 +74,8 @@ impl Store {
         Ok(group(&rows)?.pop())
     }
 
-    /// Returns up to `limit` + 1 orders with lower ids than `before`, newest first: those of the user
-    /// and in the state that are given.
+    /// Returns up to `limit` + 1 orders with lower ids than `before`, newest first. If a user or a state is given,
+    /// only their orders are returned.
     pub async fn list(
         &self,
         user_id: Option<i64>,
@@ -149,18 +149,19 @@ fn item(row: &AnyRow) -> Result<Item, sqlx::Error> {
             .map_err(decode)?,
         quantity: u32::try_from(row.try_get::<i64, _>("quantity")?).map_err(decode)?,
         unit_price_cents: unsigned(row.try_get("unit_price_cents")?)?,
+        name: row.try_get("name")?,
     })
 }
 
 fn status(row: &AnyRow) -> Result<Status, sqlx::Error> {
     let name: String = row.try_get("status")?;
     Status::from_name(&name)
-        .ok_or_else(|| sqlx::Error::Decode(format!("{name:?} is no status").into()))
+        .ok_or_else(|| sqlx::Error::Decode(format!("{name:?} is not a status").into()))
 }
 
 fn instant(ms: i64) -> Result<Timestamp, sqlx::Error> {
     let instant = u64::try_from(ms).ok().and_then(Timestamp::from_ms);
-    instant.ok_or_else(|| sqlx::Error::Decode(format!("{ms} ms is no instant").into()))
+    instant.ok_or_else(|| sqlx::Error::Decode(format!("{ms} ms is not an instant").into()))
 }
 
 fn millis(instant: Timestamp) -> i64 {

@@ -14,8 +14,8 @@ use crate::config::ProcessSettings;
 pub enum AccessError {
     /// The address is public, and callers do not authenticate.
     #[error(
-        "nobody is asked who they are (--auth open), so {0}, where others can connect, is not listened on; \
-         use --auth enforced, or --allow-open if everybody there may do everything"
+        "the address {0} is public, authentication is off (--auth open) and --allow-open is not set; \
+         use --auth enforced, or --allow-open if everyone who can connect may do everything"
     )]
     Exposed(IpAddr),
     /// The settings are incomplete or contradictory.
@@ -23,9 +23,9 @@ pub enum AccessError {
     Settings(#[from] AuthSettingsError),
 }
 
-/// Returns the settings by which the services of one process authenticate callers and each other:
-/// with the keys of the users service at `users_url`, and with a shared secret, which is random if
-/// none is given.
+/// Returns the settings with which the services of one process authenticate callers and each other. Callers are
+/// verified with the keys of the users service at `users_url`. The services share a secret, which is random if none is
+/// given.
 pub fn of_all(settings: &ProcessSettings, users_url: &str) -> AuthSettings {
     let jwks_url = JwksUrl::of_users_at(users_url).expect("a listener's URL is a base address");
     let service_secret = Some(

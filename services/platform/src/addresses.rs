@@ -122,17 +122,53 @@ impl Addresses {
     ///
     /// # Errors
     /// [`AddressError`] for the first address that cannot be bound.
-    pub async fn bind_all(&self) -> Result<[Listening; 8], AddressError> {
-        Ok([
-            self.bind(Part::Gateway).await?,
-            self.bind(Part::Users).await?,
-            self.bind(Part::Products).await?,
-            self.bind(Part::Orders).await?,
-            self.bind(Part::Notifications).await?,
-            self.bind(Part::Analytics).await?,
-            self.bind(Part::StreamJob).await?,
-            self.bind(Part::Files).await?,
-        ])
+    pub async fn bind_all(&self) -> Result<AllListening, AddressError> {
+        Ok(AllListening {
+            gateway: self.bind(Part::Gateway).await?,
+            users: self.bind(Part::Users).await?,
+            products: self.bind(Part::Products).await?,
+            orders: self.bind(Part::Orders).await?,
+            notifications: self.bind(Part::Notifications).await?,
+            analytics: self.bind(Part::Analytics).await?,
+            stream_job: self.bind(Part::StreamJob).await?,
+            files: self.bind(Part::Files).await?,
+        })
+    }
+}
+
+/// The bound listeners of all parts.
+pub struct AllListening {
+    /// Those of [`Part::Gateway`].
+    pub gateway: Listening,
+    /// Those of [`Part::Users`].
+    pub users: Listening,
+    /// Those of [`Part::Products`].
+    pub products: Listening,
+    /// Those of [`Part::Orders`].
+    pub orders: Listening,
+    /// Those of [`Part::Notifications`].
+    pub notifications: Listening,
+    /// Those of [`Part::Analytics`].
+    pub analytics: Listening,
+    /// Those of [`Part::StreamJob`].
+    pub stream_job: Listening,
+    /// Those of [`Part::Files`].
+    pub files: Listening,
+}
+
+impl AllListening {
+    /// Returns the listeners in the order of their ports.
+    pub fn in_order(&self) -> [&Listening; 8] {
+        [
+            &self.gateway,
+            &self.users,
+            &self.products,
+            &self.orders,
+            &self.notifications,
+            &self.analytics,
+            &self.stream_job,
+            &self.files,
+        ]
     }
 }
 
@@ -215,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn health_and_metrics_are_ten_ports_above_and_the_jobs_on_its_own() {
+    fn health_and_metrics_are_ten_ports_above_except_the_jobs() {
         assert_eq!(Part::Gateway.operator_port(5000), Some(5010));
         assert_eq!(Part::Files.operator_port(65_518), Some(65_535));
         assert_eq!(Part::Files.operator_port(0), Some(0));

@@ -3,14 +3,13 @@
 use std::io::Write;
 use std::time::Duration;
 
-use chassis::Listeners;
 use chassis::auth::AuthSettings;
 use stream::AnyRun;
 
 use crate::RunError;
 use crate::access::{self, AccessError};
-use crate::addresses::{Listening, Part};
-use crate::banner::{Asked, Banner};
+use crate::addresses::{AllListening, Listening};
+use crate::banner::{Banner, Callers};
 use crate::config::AllSettings;
 use crate::demo_load;
 use crate::running::{Running, Stage};
@@ -21,8 +20,8 @@ use crate::stream_job;
 /// Time within which all parts must stop. It is short because a person waits at the terminal.
 const STOP_WITHIN: Duration = Duration::from_millis(4200);
 
-/// Poll interval of the relay when no other replica uses the database. The relay is woken at once
-/// for orders of this process.
+/// Poll interval of the relay when no other process uses the database. Orders of this process wake the
+/// relay at once.
 const ALONE_POLL: Duration = Duration::from_secs(1);
 
 /// Runs the platform until a signal stops it or one of its parts ends.
@@ -34,6 +33,7 @@ const ALONE_POLL: Duration = Duration::from_secs(1);
 pub async fn run(mut settings: AllSettings) -> Result<(), RunError> {
     let _traces = settings.process.start_telemetry("tidemark")?;
     let signals = StopSignals::catch().map_err(RunError::Signals)?;
+
     access::refuse_exposed(&settings.process)?;
     let demo_load = settings
         .demo_load
@@ -41,10 +41,13 @@ pub async fn run(mut settings: AllSettings) -> Result<(), RunError> {
         .wanted(settings.process.access.auth)?;
 
     let listening = settings.process.addresses.bind_all().await?;
-    let access = access::of_all(&settings.process, &listening[Part::Users as usize].url());
+    let access = access::of_all(&settings.process, &listening.users.url());
+    connect(&mut settings, &listening);
+
     let mut stores = Stores::new(settings.process.stores.clone());
     let mut running = Running::new(STOP_WITHIN);
     let equipment = Equipment::of(&mut stores, &mut running, &access).await?;
+
     settings.stream_job.settings.checkpoints = format!("{}/checkpoints", stores.objects_url()?);
 
     if stores.has_database_alone() {
@@ -57,19 +60,22 @@ pub async fn run(mut settings: AllSettings) -> Result<(), RunError> {
         .on(equipment.stream_job.log.clone())
         .map_err(RunError::StreamJob)?;
     let admin = settings.users.users_admin_email.as_ref();
-    let asked = Asked::of(settings.process.access.auth, admin.is_some());
-    let banner = Banner::new(&listening, stores.data_folder(), asked);
+    let callers = Callers::of(settings.process.access.auth, admin.is_some());
+    let banner = Banner::new(&listening.in_order(), stores.data_folder(), callers);
 
-    let gateway_url = listening[Part::Gateway as usize].url();
+    let gateway_url = listening.gateway.url();
     start(&mut running, settings, equipment, job, listening);
+
     if let Some(demo_load) = demo_load {
         running.start(Stage::Gateway, "demo load", |shutdown| {
             demo_load::run(demo_load, gateway_url, shutdown)
         });
     }
+
     std::io::stdout()
         .write_all(banner.to_string().as_bytes())
         .map_err(RunError::Banner)?;
+
     running.run_until_stopped(signals).await?;
     stores.close().await;
 
@@ -108,105 +114,69 @@ impl Equipment {
     }
 }
 
+/// Sets in each part's settings the addresses on which the parts that it calls listen.
+fn connect(settings: &mut AllSettings, listening: &AllListening) {
+    settings
+        .users
+        .users_shop_url
+        .get_or_insert_with(|| listening.gateway.url());
+
+    settings.orders.products_url = listening.products.url();
+    settings.files.products_url = listening.products.url();
+    settings.notifications.users_url = listening.users.url();
+    settings.analytics.orders_url = listening.orders.url();
+
+    let address = |part: &Listening| {
+        let url = part.url();
+        url.parse().expect("a listener's URL is a base address")
+    };
+    let gateway = &mut settings.gateway;
+    gateway.users_url = address(&listening.users);
+    gateway.products_url = address(&listening.products);
+    gateway.orders_url = address(&listening.orders);
+    gateway.notifications_url = address(&listening.notifications);
+    gateway.analytics_url = address(&listening.analytics);
+    gateway.files_url = address(&listening.files);
+}
+
 fn start(
     running: &mut Running,
     settings: AllSettings,
     equipment: Equipment,
     job: AnyRun,
-    listening: [Listening; 8],
+    on: AllListening,
 ) {
-    let urls = listening.each_ref().map(Listening::url);
-    let upstreams = reaching(settings.gateway, &urls);
-    let [gateway_url, users_url, products_url, orders_url, ..] = urls;
-
-    let [
-        gateway,
-        users,
-        products,
-        orders,
-        notifications,
-        analytics,
-        stream_job,
-        files,
-    ] = listening.map(Listeners::from);
-
-    let files_config = file_processor::Config {
-        products_url: products_url.clone(),
-        ..settings.files
-    };
-
     running.start(Stage::Gateway, "gateway", |shutdown| {
-        gateway::run(upstreams, equipment.gateway, gateway, shutdown)
+        gateway::run(settings.gateway, equipment.gateway, on.gateway, shutdown)
     });
+
     running.start(Stage::Services, "users", |shutdown| {
-        let config = users::Config {
-            users_shop_url: settings.users.users_shop_url.or(Some(gateway_url)),
-            ..settings.users
-        };
-        users::run(config, equipment.users, users, shutdown)
+        users::run(settings.users, equipment.users, on.users, shutdown)
     });
+
     running.start(Stage::Services, "products", |shutdown| {
-        products::run(settings.products, equipment.products, products, shutdown)
+        products::run(settings.products, equipment.products, on.products, shutdown)
     });
 
     running.start(Stage::Services, "orders", |shutdown| {
-        orders::run(
-            orders::Config {
-                products_url,
-                ..settings.orders
-            },
-            equipment.orders,
-            orders,
-            shutdown,
-        )
+        orders::run(settings.orders, equipment.orders, on.orders, shutdown)
     });
 
     running.start(Stage::Services, "notifications", |shutdown| {
-        let config = notifications::Config {
-            users_url,
-            ..settings.notifications
-        };
-        notifications::run(config, equipment.notifications, notifications, shutdown)
+        let config = settings.notifications;
+        notifications::run(config, equipment.notifications, on.notifications, shutdown)
     });
 
     running.start(Stage::Services, "analytics", |shutdown| {
-        let config = analytics::Config {
-            orders_url,
-            ..settings.analytics
-        };
-        analytics::run(config, equipment.analytics, analytics, shutdown)
+        let config = settings.analytics;
+        analytics::run(config, equipment.analytics, on.analytics, shutdown)
     });
 
     running.start(Stage::Services, "files", |shutdown| {
-        file_processor::run(files_config, equipment.files, files, shutdown)
+        file_processor::run(settings.files, equipment.files, on.files, shutdown)
     });
 
     running.start(Stage::StreamJob, "order-analytics", |shutdown| {
-        stream_job::run_prepared(job, stream_job, shutdown)
+        stream_job::run_prepared(job, on.stream_job, shutdown)
     });
-}
-
-/// Returns the gateway's settings with the addresses on which its upstreams listen.
-fn reaching(settings: gateway::Config, urls: &[String; 8]) -> gateway::Config {
-    let [
-        _,
-        users,
-        products,
-        orders,
-        notifications,
-        analytics,
-        _,
-        files,
-    ] = urls;
-
-    let address = |url: &String| url.parse().expect("a listener's URL is a base address");
-    gateway::Config {
-        users_url: address(users),
-        products_url: address(products),
-        orders_url: address(orders),
-        notifications_url: address(notifications),
-        analytics_url: address(analytics),
-        files_url: address(files),
-        ..settings
-    }
 }

@@ -1,4 +1,4 @@
-//! One service alone, as in production: with other replicas beside it, and every store named.
+//! One service alone, as in production: other replicas run beside it, and the settings name every store.
 
 use std::fmt::Debug;
 use std::time::Duration;
@@ -15,8 +15,8 @@ use crate::running::{Failure, Running, Stage};
 use crate::signals::StopSignals;
 use crate::stores::Stores;
 
-/// Time within which the service must stop. The chassis cuts off undrained connections earlier, and
-/// Kubernetes waits for longer.
+/// Time within which the service must stop. It is longer than the drain limit of the chassis, and shorter
+/// than the grace period of Kubernetes.
 const STOP_WITHIN: Duration = Duration::from_secs(12);
 
 /// Runs `part` until a shutdown is requested or it ends. `equip` opens the stores of the service.

@@ -12,27 +12,27 @@ pub struct Banner {
     addresses: Vec<(Part, String)>,
     operators: Vec<(Part, String)>,
     state: String,
-    access: Asked,
+    access: Callers,
 }
 
 /// The callers that must authenticate.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Asked {
-    /// No caller.
-    Nobody,
+pub enum Callers {
+    /// No caller: access is open.
+    Open,
     /// Every caller; the settings name an administrator.
-    Everybody,
+    Authenticated,
     /// Every caller; the settings name no administrator.
-    EverybodyWithoutAdmin,
+    AuthenticatedWithoutAdmin,
 }
 
-impl Asked {
+impl Callers {
     /// Returns the meaning of the settings.
     pub fn of(access: AuthMode, names_admin: bool) -> Self {
         match (access, names_admin) {
-            (AuthMode::Open, _) => Self::Nobody,
-            (AuthMode::Enforced, true) => Self::Everybody,
-            (AuthMode::Enforced, false) => Self::EverybodyWithoutAdmin,
+            (AuthMode::Open, _) => Self::Open,
+            (AuthMode::Enforced, true) => Self::Authenticated,
+            (AuthMode::Enforced, false) => Self::AuthenticatedWithoutAdmin,
         }
     }
 }
@@ -40,7 +40,7 @@ impl Asked {
 impl Banner {
     /// Creates the banner of the whole platform. Without a `folder`, all state is in the stores
     /// that the settings name.
-    pub fn new(listening: &[Listening], folder: Option<&DataFolder>, access: Asked) -> Self {
+    pub fn new(listening: &[&Listening], folder: Option<&DataFolder>, access: Callers) -> Self {
         let addresses = listening
             .iter()
             .map(|bound| (bound.part, bound.url()))
@@ -72,40 +72,34 @@ impl fmt::Display for Banner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "\n  Tidemark is up.\n")?;
         for (part, url) in &self.addresses {
-            writeln!(
-                f,
-                "  {:<16}{:<30}{}",
-                part.name(),
-                url,
-                what_is_there(*part)
-            )?;
+            writeln!(f, "  {:<16}{:<30}{}", part.name(), url, content_of(*part))?;
         }
 
-        writeln!(f, "\n  For those who run it, /health and /metrics:\n")?;
+        writeln!(f, "\n  For operators, /health and /metrics:\n")?;
         for (part, url) in &self.operators {
             writeln!(f, "  {:<20}{}", format!("of {}", part.name()), url)?;
         }
         writeln!(f, "\n  {:<16}{}", "state", self.state)?;
-        writeln!(f, "  {:<16}{}", "access", who_is_asked(self.access))?;
+        writeln!(f, "  {:<16}{}", "access", access_of(self.access))?;
 
         writeln!(f, "  {:<16}Ctrl-C\n", "stop")
     }
 }
 
-fn who_is_asked(access: Asked) -> &'static str {
+fn access_of(access: Callers) -> &'static str {
     match access {
-        Asked::Nobody => {
+        Callers::Open => {
             "open: anyone who can connect may do everything (--auth enforced makes callers authenticate)"
         }
-        Asked::Everybody => "enforced: callers show who they are",
-        Asked::EverybodyWithoutAdmin => {
-            "enforced: callers show who they are. This start names no administrator: without one from an earlier start \
-             nobody can change the catalogue (--users-admin-email and --users-admin-password name one)"
+        Callers::Authenticated => "enforced: callers must authenticate",
+        Callers::AuthenticatedWithoutAdmin => {
+            "enforced: callers must authenticate. The settings name no administrator: unless an earlier start had one, \
+             no account can change the catalogue (--users-admin-email and --users-admin-password name one)"
         }
     }
 }
 
-fn what_is_there(part: Part) -> &'static str {
+fn content_of(part: Part) -> &'static str {
     match part {
         Part::Gateway => "storefront, and /api for all services",
         Part::Users => "accounts",
@@ -123,20 +117,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_says_whether_callers_are_asked_who_they_are() {
+    fn it_states_whether_callers_must_authenticate() {
         let said = |access| Banner::new(&[], None, access).to_string();
-        assert!(said(Asked::Nobody).contains("anyone who can connect may do everything"));
-        assert!(said(Asked::Everybody).contains("callers show who they are\n"));
+        assert!(said(Callers::Open).contains("anyone who can connect may do everything"));
+        assert!(said(Callers::Authenticated).contains("callers must authenticate\n"));
     }
 
     #[test]
-    fn it_says_how_a_shop_without_an_administrator_gets_one() {
-        let access = Asked::of(AuthMode::Enforced, false);
+    fn it_names_the_settings_of_a_missing_administrator() {
+        let access = Callers::of(AuthMode::Enforced, false);
         let said = Banner::new(&[], None, access).to_string();
         assert!(said.contains("--users-admin-email"), "{said}");
 
-        assert_eq!(Asked::of(AuthMode::Enforced, true), Asked::Everybody);
-        assert_eq!(Asked::of(AuthMode::Open, true), Asked::Nobody);
-        assert_eq!(Asked::of(AuthMode::Open, false), Asked::Nobody);
+        assert_eq!(
+            Callers::of(AuthMode::Enforced, true),
+            Callers::Authenticated
+        );
+        assert_eq!(Callers::of(AuthMode::Open, true), Callers::Open);
+        assert_eq!(Callers::of(AuthMode::Open, false), Callers::Open);
     }
 }

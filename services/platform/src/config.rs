@@ -3,13 +3,15 @@
 //! Every setting is a flag and an environment variable. All settings of the whole platform have a
 //! default, so `platform` without arguments starts a complete platform.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
-use chassis::auth::{AuthSettings, Secret};
-use chassis::sql::Password;
+use chassis::auth::{AuthMode, AuthSettings, Secret};
+use chassis::sql::{DEFAULT_CONNECTIONS, Password};
 use chassis::{LogSettings, TraceError, TraceSettings, Traces};
 use clap::{Arg, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use order_analytics::OrderAnalytics;
+use stream_cli::exit_with_usage;
 use uuid::Uuid;
 
 use crate::addresses::Addresses;
@@ -54,8 +56,11 @@ impl Cli {
     /// Parses the command line and the environment. Exits with an error line on standard error, or
     /// after printing the requested help.
     pub fn read() -> Self {
-        let matches = Self::command_shown().get_matches();
-        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+        let command = Self::command_shown();
+        let arguments: Vec<OsString> = std::env::args_os().collect();
+        let matches = command.clone().try_get_matches_from(&arguments);
+        let cli = matches.and_then(|matches| Self::from_arg_matches(&matches));
+        cli.unwrap_or_else(|error| exit_with_usage(&error, &command, &arguments))
     }
 
     fn command_shown() -> clap::Command {
@@ -125,7 +130,7 @@ pub struct NotificationsSettings {
 /// A command to a running notifications service.
 #[derive(Clone, Debug, Subcommand)]
 pub enum NotificationsErrand {
-    /// Sends messages again that were given up, and ends.
+    /// Sends messages again whose delivery was given up, and ends.
     Replay(ReplaySettings),
 }
 
@@ -205,8 +210,8 @@ pub struct MigrateSettings {
         help_heading = "Database accounts"
     )]
     pub users_password: Option<Password>,
-    /// Password of the database account `orders`, which gets rights to its service's tables only
-    /// [default: no account].
+    /// Password of the database account `orders`, which gets rights to its service's tables and may
+    /// read the ids of users [default: no account].
     #[arg(
         long = "mysql-password-of-orders",
         env = "TIDEMARK_MYSQL_PASSWORD_OF_ORDERS",
@@ -243,14 +248,19 @@ pub struct ProcessSettings {
 impl ProcessSettings {
     /// Starts logging, and tracing under the name `service`. The log level of the embedded DynamoDB
     /// is `error`, because it warns about every failed condition, and services rely on conditions
-    /// that fail.
+    /// that fail. Where callers authenticate, the security log is on at every level; the filter
+    /// `security=off` turns it off.
     ///
     /// # Errors
     /// [`TraceError`].
     pub fn start_telemetry(&self, service: &'static str) -> Result<Traces, TraceError> {
         let LogSettings { log, log_format } = self.logs.clone();
+        let defaults = match self.access.auth {
+            AuthMode::Enforced => "dynoxide=error,platform::alone=info,security=info",
+            AuthMode::Open => "dynoxide=error,platform::alone=info",
+        };
         let logs = LogSettings {
-            log: log.with_defaults("dynoxide=error"),
+            log: log.with_defaults(defaults),
             log_format,
         };
         chassis::init_with_traces(&logs, &self.traces, service)
@@ -283,6 +293,11 @@ pub struct StoreSettings {
         value_name = "URL"
     )]
     pub mysql: Option<String>,
+    /// Connections of this process to the SQL database. All processes together may have as many as
+    /// the server's `max_connections` allows; a request waits 3 s for one.
+    #[arg(long, env = "TIDEMARK_MYSQL_CONNECTIONS", default_value_t = DEFAULT_CONNECTIONS, value_name = "N",
+          value_parser = clap::value_parser!(u16).range(2..=1000))]
+    pub mysql_connections: u16,
     /// DynamoDB endpoint, or `aws` for AWS in the environment's region [default: an embedded one].
     #[arg(long, env = "TIDEMARK_DYNAMODB", value_name = "URL")]
     pub dynamodb: Option<String>,
@@ -299,11 +314,55 @@ fn property(text: &str) -> Result<(String, String), &'static str> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
     fn the_command_line_is_well_formed() {
         Cli::command_shown().debug_assert();
+    }
+
+    /// Adds the variables of a command and of those below it.
+    fn add_variables(command: &clap::Command, variables: &mut BTreeSet<String>) {
+        let arguments = command.get_arguments();
+        let named = arguments.filter_map(|argument| argument.get_env());
+        variables.extend(named.map(|name| name.to_string_lossy().into_owned()));
+        for below in command.get_subcommands() {
+            add_variables(below, variables);
+        }
+    }
+
+    #[test]
+    fn the_image_and_the_compose_file_set_variables_that_exist() {
+        let mut known = BTreeSet::new();
+        add_variables(&Cli::command(), &mut known);
+        let is_of_name = |c: char| c.is_ascii_uppercase() || c == '_';
+
+        for (file, least) in [
+            (include_str!("../../../.config/compose.yaml"), 3),
+            (include_str!("../../../Dockerfile"), 1),
+        ] {
+            let words = file.split(|c: char| !is_of_name(c));
+            let set: BTreeSet<&str> = words.filter(|word| word.starts_with("TIDEMARK_")).collect();
+            assert!(set.len() >= least, "{set:?}");
+            let unknown: Vec<_> = set.iter().filter(|name| !known.contains(**name)).collect();
+            assert!(unknown.is_empty(), "{unknown:?}");
+        }
+    }
+
+    #[test]
+    fn the_connections_to_sql_are_a_setting() {
+        let parsed = |number: &str| {
+            let line = ["tidemark", "orders", "--mysql-connections", number];
+            let matches = Cli::command_shown().try_get_matches_from(line).ok()?;
+            let (_, of_orders) = matches.subcommand()?;
+            of_orders.get_one::<u16>("mysql_connections").copied()
+        };
+        assert_eq!(parsed("40"), Some(40));
+        for wrong in ["0", "1", "1001", "many"] {
+            assert_eq!(parsed(wrong), None, "{wrong}");
+        }
     }
 
     #[test]

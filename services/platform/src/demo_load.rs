@@ -1,8 +1,8 @@
-//! Simulated customers, so that the shop on a laptop is alive: they sign up, order at random, pay,
-//! and refill the shelves that they empty.
+//! Simulated customers, for a demonstration: they sign up, order at random, pay, and refill products
+//! that run low.
 //!
-//! They use the API as browsers do, through the gateway. They come back after a restart, because
-//! they are recognised by their addresses. A request that fails is logged, and the next customer
+//! They use the API as browsers do, through the gateway. After a restart the same accounts are used:
+//! they are recognised by their e-mail addresses. A request that fails is logged, and the next customer
 //! tries again.
 
 use std::collections::HashMap;
@@ -31,7 +31,7 @@ const NAMES: [&str; 12] = [
     "Margaret",
     "Tony",
 ];
-/// The domain of their addresses; RFC 2606 reserves it, so no mail reaches anybody.
+/// The domain of their e-mail addresses. RFC 2606 reserves it, so no mail is delivered.
 const DOMAIN: &str = "demo.example";
 /// Time limit of one request.
 const CALL_LIMIT: Duration = Duration::from_secs(10);
@@ -51,14 +51,14 @@ const FULL_STOCK: i64 = 200;
 /// The settings of the simulated customers.
 #[derive(Args, Clone, Debug, Default)]
 pub struct DemoLoad {
-    /// Orders a minute that simulated customers place; 0 for none. They refill sold-out products.
+    /// Orders a minute that simulated customers place; 0 for none. They refill products that run low.
     /// Needs `--auth open`.
     #[arg(long, env = "TIDEMARK_DEMO_LOAD", value_name = "ORDERS", default_value_t = 0,
           value_parser = clap::value_parser!(u32).range(..=6_000))]
     pub demo_load: u32,
 }
 
-/// Callers must authenticate, and the simulated customers have no passwords.
+/// The error if simulated customers are wanted but callers must authenticate.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error(
     "--demo-load needs --auth open: simulated customers have no passwords and refill the catalogue without an account"
@@ -156,7 +156,7 @@ impl DemoLoad {
     /// Returns a pause that gives the rate on average.
     fn pause(&self) -> Duration {
         let mean = Duration::from_secs(60) / self.demo_load.max(1);
-        // From half to one and a half times the mean, so that the board has no rhythm.
+        // From half to one and a half times the mean, so that orders do not come at regular intervals.
         mean.mul_f64(0.5 + below(1_000) as f64 / 1_000.0)
     }
 }
@@ -180,7 +180,8 @@ pub async fn run(
 
     while !shutdown.is_requested() {
         let wait = match shop.one_order(&mut customers).await {
-            // An order takes time, too. Orders that are late by more than a pause are not placed any more.
+            // The time that the order took is part of the pause. A delay of more than one pause is not
+            // made up for.
             Ok(()) => {
                 let pause = settings.pause();
                 let now = Instant::now();
@@ -204,7 +205,7 @@ pub async fn run(
 }
 
 impl Shop {
-    /// Lets one customer, who signs up if needed, order some products of one currency.
+    /// Places and pays one order of some products of one currency. The customer signs up if needed.
     async fn one_order(&self, customers: &mut HashMap<String, i64>) -> Result<(), DemoError> {
         if customers.is_empty() {
             *customers = self.known_customers().await?;

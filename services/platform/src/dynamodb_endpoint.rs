@@ -1,7 +1,7 @@
 //! An embedded DynamoDB endpoint over SQLite, for the same client code as in production.
 //!
-//! It answers each request on the thread that read it and waits for the disk there. It therefore
-//! has a thread and a runtime of its own, so that a write does not delay requests to other parts.
+//! A request is answered on the thread that reads it, and a write waits for the disk there. The
+//! endpoint has a thread and a runtime of its own, so that writes do not delay the other parts.
 //! Like DynamoDB, it removes expired items in the background.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -11,8 +11,8 @@ use std::time::Duration;
 use chassis::Shutdown;
 use dynoxide::Database;
 
-/// Interval at which expired items are removed. DynamoDB itself only promises removal within days,
-/// so clients cannot rely on less.
+/// Interval at which expired items are removed. Clients cannot rely on it: DynamoDB itself promises
+/// removal only within days.
 const EXPIRY_SWEEP: Duration = Duration::from_secs(60);
 
 /// An endpoint with a bound listener and open tables that does not serve yet.
@@ -83,7 +83,7 @@ pub enum EndpointError {
     /// No port or no thread is available.
     #[error("the embedded DynamoDB endpoint cannot listen: {0}")]
     Listen(#[from] std::io::Error),
-    /// The file is damaged or is no database of this endpoint.
+    /// The file is damaged or not a database of this endpoint.
     #[error("the embedded DynamoDB tables cannot be opened: {0}")]
     Open(#[from] dynoxide::DynoxideError),
     /// Serving failed.

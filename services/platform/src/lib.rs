@@ -51,61 +51,60 @@ pub fn run(cli: Cli) -> Result<(), RunError> {
         .build()
         .map_err(RunError::Runtime)?;
 
-    let outcome = runtime.block_on(async {
-        match command {
-            Command::All(settings) => all::run(*settings).await,
-            Command::Gateway(own) => {
-                alone::run(Part::Gateway, *own, Stores::for_gateway, gateway::run).await
-            }
-            Command::Users(own) => {
-                alone::run(Part::Users, *own, Stores::for_users, users::run).await
-            }
-            Command::Products(own) => {
-                alone::run(Part::Products, *own, Stores::for_products, products::run).await
-            }
-            Command::Orders(own) => {
-                alone::run(Part::Orders, *own, Stores::for_orders, orders::run).await
-            }
-            Command::Notifications(own) => match own.errand {
-                Some(NotificationsErrand::Replay(settings)) => Ok(replay::run(settings).await?),
-                None => {
-                    alone::run(
-                        Part::Notifications,
-                        own.alone,
-                        Stores::for_notifications,
-                        notifications::run,
-                    )
-                    .await
-                }
-            },
-            Command::Analytics(own) => {
-                alone::run(Part::Analytics, *own, Stores::for_analytics, analytics::run).await
-            }
-            Command::Files(own) => {
-                let access = own.process.access.clone();
-                let equip = async |stores: &mut Stores, running: &mut Running, auth| {
-                    stores.for_files(running, auth, &access).await
-                };
-                alone::run(Part::Files, *own, equip, file_processor::run).await
-            }
-            Command::Function(settings) => file_processor::lambda::run(*settings)
-                .await
-                .map_err(RunError::Function),
-            Command::OrderAnalytics(own) => {
+    let outcome = runtime.block_on(run_command(command));
+    runtime.shutdown_timeout(LEFTOVERS);
+    outcome
+}
+
+async fn run_command(command: Command) -> Result<(), RunError> {
+    match command {
+        Command::All(settings) => all::run(*settings).await,
+        Command::Gateway(own) => {
+            alone::run(Part::Gateway, *own, Stores::for_gateway, gateway::run).await
+        }
+        Command::Users(own) => alone::run(Part::Users, *own, Stores::for_users, users::run).await,
+        Command::Products(own) => {
+            alone::run(Part::Products, *own, Stores::for_products, products::run).await
+        }
+        Command::Orders(own) => {
+            alone::run(Part::Orders, *own, Stores::for_orders, orders::run).await
+        }
+        Command::Notifications(own) => match own.errand {
+            Some(NotificationsErrand::Replay(settings)) => Ok(replay::run(settings).await?),
+            None => {
                 alone::run(
-                    Part::StreamJob,
-                    *own,
-                    Stores::for_stream_job,
-                    stream_job::run,
+                    Part::Notifications,
+                    own.alone,
+                    Stores::for_notifications,
+                    notifications::run,
                 )
                 .await
             }
-            Command::Migrate(settings) => migrate::run(*settings).await,
+        },
+        Command::Analytics(own) => {
+            alone::run(Part::Analytics, *own, Stores::for_analytics, analytics::run).await
         }
-    });
-
-    runtime.shutdown_timeout(LEFTOVERS);
-    outcome
+        Command::Files(own) => {
+            let access = own.process.access.clone();
+            let equip = async |stores: &mut Stores, running: &mut Running, auth| {
+                stores.for_files(running, auth, &access).await
+            };
+            alone::run(Part::Files, *own, equip, file_processor::run).await
+        }
+        Command::Function(settings) => file_processor::lambda::run(*settings)
+            .await
+            .map_err(RunError::Function),
+        Command::OrderAnalytics(own) => {
+            alone::run(
+                Part::StreamJob,
+                *own,
+                Stores::for_stream_job,
+                stream_job::run,
+            )
+            .await
+        }
+        Command::Migrate(settings) => migrate::run(*settings).await,
+    }
 }
 
 /// The reason why a process of the platform could not start or ended with a failure.
@@ -150,7 +149,7 @@ pub enum RunError {
     /// The settings of the stream job contradict each other, or its checkpoints cannot be opened.
     #[error("order-analytics cannot start: {0}")]
     StreamJob(#[source] stream::JobError),
-    /// Dead letters could not be replayed.
+    /// Messages could not be sent again.
     #[error(transparent)]
     Replay(#[from] replay::ReplayError),
     /// Simulated customers are not possible with these settings.

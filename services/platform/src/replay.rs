@@ -16,11 +16,11 @@ use crate::config::ReplaySettings;
 
 /// Time limit of one request. The service processes up to a hundred messages before it answers.
 const CALL_LIMIT: Duration = Duration::from_secs(30);
-/// Largest number of messages that the service sends again in one request. A smaller number means
-/// that none are left.
+/// Largest number of messages that the service sends again in one request. A smaller number in its
+/// answer means that no more are left.
 const AT_ONCE: u64 = 100;
 
-/// The reason why not every requested message will be sent again.
+/// The reason why some of the requested messages are not sent again.
 #[derive(Debug, thiserror::Error)]
 pub enum ReplayError {
     /// No service answers at the URL.
@@ -139,10 +139,8 @@ impl Service {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(ReplayError::Unknown),
             status => {
                 let refusal: Option<Refusal> = answer.json().await.ok();
-                let detail = refusal.map_or_else(
-                    || "it does not say why".to_owned(),
-                    |refusal| refusal.detail,
-                );
+                let detail = refusal
+                    .map_or_else(|| "it gave no reason".to_owned(), |refusal| refusal.detail);
                 Err(ReplayError::Refused { status, detail })
             }
         }

@@ -1,10 +1,10 @@
 //! The running parts of one process: started by name, watched, and stopped in order.
 //!
 //! Parts stop [stage](Stage) by stage. A stage begins when the one before has ended or used up its
-//! time, so a part that serves others outlives its callers. If a part ends before a shutdown is
-//! requested, the whole process stops with an error, whether the part returned, failed or panicked.
-//! Only a part that may end, such as a stream job with `--until-end`, may return. A process never
-//! continues with some of its parts missing.
+//! time, so a part that serves others stops after its callers. If a part returns, fails or panics
+//! before a shutdown is requested, the whole process stops with an error. The exception is a part
+//! that may return, such as a stream job with `--until-end`. A process never continues with some of
+//! its parts missing.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -224,7 +224,7 @@ mod tests {
     const LIMIT: Duration = Duration::from_secs(60);
 
     #[tokio::test]
-    async fn stages_stop_one_after_the_other_in_whatever_order_they_were_started() {
+    async fn stages_stop_in_their_order_and_not_in_that_of_their_start() {
         let stopped = Arc::new(Mutex::new(Vec::new()));
         let mut running = Running::new(LIMIT);
         for (stage, name) in [

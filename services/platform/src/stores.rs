@@ -60,7 +60,8 @@ impl Stores {
             Some(url) => url,
             None => file_url("sqlite", &self.folder()?.path().join("sql.sqlite")),
         };
-        let database = sql::connect(&url).map_err(StoreError::Sql)?;
+        let database =
+            sql::connect_with(&url, self.settings.mysql_connections).map_err(StoreError::Sql)?;
         Ok(self.database.insert(database).clone())
     }
 
@@ -139,7 +140,7 @@ impl Stores {
         }
     }
 
-    /// Returns `true` if the SQL database is embedded, and so used by this process only.
+    /// Returns `true` if the SQL database is embedded: then only this process uses it.
     pub fn has_database_alone(&self) -> bool {
         self.settings.mysql.is_none()
     }
@@ -174,8 +175,8 @@ impl Stores {
         Ok(())
     }
 
-    /// Closes the stores, when no part uses them any more. A part that was left behind may hold a
-    /// connection: that one is not waited for.
+    /// Closes the stores after all parts have stopped. A part that was abandoned may still hold a
+    /// connection, so the wait for connections is limited.
     pub async fn close(self) {
         let Some(database) = self.database else {
             return;
@@ -200,7 +201,7 @@ impl Stores {
 /// enough.
 async fn check_brokers(log: Arc<dyn RecordLog>) -> Result<(), StoreError> {
     let asked = tokio::task::spawn_blocking(move || log.partitions(events::ORDERS)).await;
-    match asked.expect("asking for partitions does not panic") {
+    match asked.expect("a request for partitions does not panic") {
         Err(LogError::Unavailable(cause)) => {
             Err(StoreError::away("Kafka", "--brokers", cause.as_ref()))
         }

@@ -27,7 +27,7 @@ pub enum StreamJobError {
     #[error("its status cannot be served: {0}")]
     Status(#[from] std::io::Error),
     /// The job's thread panicked.
-    #[error("it died: {0}")]
+    #[error("its thread failed: {0}")]
     Died(#[from] tokio::task::JoinError),
 }
 

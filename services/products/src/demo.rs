@@ -1,4 +1,4 @@
-//! The demo catalogue: the products of the storefront before anybody has added one.
+//! The demo catalogue: the products of the storefront until others are added.
 
 use events::Timestamp;
 use uuid::{Builder, Uuid};

@@ -90,9 +90,9 @@ async fn show(
     Ok(Shown(product).into_response())
 }
 
-/// Applies a merge patch. Without preconditions it applies to the newest version; fields that it does
-/// not name are never overwritten. A client that sets a stock which is being sold from should name
-/// the `stock_version` that it has seen.
+/// Applies a merge patch. Without preconditions it applies to the newest version. Fields that it does
+/// not name are never overwritten. A client that sets the stock should send the `stock_version` that
+/// it has read, because orders may be taking from the stock.
 async fn patch(
     _: Trusted,
     State(store): State<Store>,
@@ -125,7 +125,7 @@ async fn patch(
 /// Checks that the stock is at the version that the client decided on.
 fn require_stock_version(wanted: &Value, product: &Product) -> Result<()> {
     let Some(wanted) = wanted.as_u64() else {
-        let detail = "stock_version is the whole number that the product was read with";
+        let detail = "stock_version must be the whole number that was read with the product";
         return Err(Problem::unprocessable(detail).field(STOCK_VERSION));
     };
     if wanted == product.stock_version {
@@ -133,7 +133,7 @@ fn require_stock_version(wanted: &Value, product: &Product) -> Result<()> {
     }
 
     let detail = format!(
-        "the stock is at version {} and not {wanted}: it was sold from or counted since; read the product again",
+        "the stock is at version {}, not {wanted}: it has changed since; read the product again",
         product.stock_version
     );
     Err(Problem::new(StatusCode::PRECONDITION_FAILED, detail).field(STOCK_VERSION))
@@ -165,7 +165,7 @@ fn missing() -> Problem {
 
 impl IntoResponse for Shown {
     fn into_response(self) -> Response {
-        // The tag is that of the description. A cache that compared it would show a stock of the past.
+        // A sale does not change the tag, so a cache that compares tags would show an old stock.
         let headers = [
             (header::ETAG, precondition::tag(self.0.version)),
             (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
@@ -184,11 +184,13 @@ impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Changed => precondition::changed(),
-            StoreError::Busy => Self::unavailable("too many others change the same product"),
+            StoreError::Busy => {
+                Self::unavailable("too many other requests change the same product; try again")
+            }
             StoreError::Unreadable(error) => Self::internal(error),
             StoreError::DynamoDb(error) => {
                 tracing::warn!(error = in_one_line(&*error), "DynamoDB failed");
-                Self::unavailable("the catalogue cannot be reached")
+                Self::unavailable("the catalogue cannot be reached; try again")
             }
         }
     }

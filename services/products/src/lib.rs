@@ -6,9 +6,9 @@
 //!
 //! Searches use an index in memory (`search`), which each process builds and updates for itself.
 //!
-//! Invariants: a stored product is valid; a write that was decided on one version never
-//! overwrites another; stock never falls below zero; a reservation takes everything it names, once,
-//! or nothing.
+//! Invariants: a stored product is valid. A write that was decided on one version never overwrites
+//! another. Stock never falls below zero. A reservation takes everything that it names, once, or
+//! nothing.
 
 mod config;
 mod demo;

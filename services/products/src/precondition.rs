@@ -49,11 +49,10 @@ pub fn is_known(headers: &HeaderMap, version: u64) -> Result<bool> {
         .any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == wanted))
 }
 
-/// Requires that the product does not have a version that the client excludes from its write, by
-/// `If-None-Match`.
+/// Checks that `If-None-Match` does not exclude the product's version from the client's write.
 ///
 /// # Errors
-/// Returns a 412 if it has, and a 400 if the header is not text.
+/// Returns a 412 if it does, and a 400 if the header is not text.
 pub fn require_unknown(headers: &HeaderMap, version: u64) -> Result<()> {
     if !is_known(headers, version)? {
         return Ok(());
@@ -62,7 +61,7 @@ pub fn require_unknown(headers: &HeaderMap, version: u64) -> Result<()> {
     Err(Problem::new(StatusCode::PRECONDITION_FAILED, detail).field("If-None-Match"))
 }
 
-/// Requires that the client writes only if no product exists, by `If-None-Match: *`.
+/// Checks that the client has sent `If-None-Match: *`: it writes only if no product exists.
 ///
 /// # Errors
 /// Returns a 428 if the header is absent or different, and a 400 if it is not text.
@@ -71,7 +70,7 @@ pub fn require_none(headers: &HeaderMap) -> Result<()> {
     if tags == ["*"] {
         return Ok(());
     }
-    let detail = "a product can be added here, not replaced: say If-None-Match: *";
+    let detail = "a product can be added here, not replaced: send If-None-Match: *";
     Err(Problem::new(StatusCode::PRECONDITION_REQUIRED, detail).field("If-None-Match"))
 }
 
@@ -79,7 +78,7 @@ pub fn require_none(headers: &HeaderMap) -> Result<()> {
 pub fn exists() -> Problem {
     Problem::new(
         StatusCode::PRECONDITION_FAILED,
-        "there is a product of this id",
+        "there is already a product with this id",
     )
     .field("If-None-Match")
 }

@@ -1,8 +1,8 @@
 //! A product of the catalogue, and the parsing of the request bodies that describe one.
 //!
-//! Bodies are JSON objects. The fields that the shop computes with are typed and named here. Every
-//! other field is an attribute, kept as given ([`attributes`]). A value that exists is valid:
-//! parsing returns the first invalid field.
+//! Bodies are JSON objects. The fields that the shop uses are typed and named here. Every other field
+//! is an attribute, stored as given ([`attributes`]). A value of these types is valid: parsing
+//! returns the first invalid field as an error.
 //!
 //! Numbers are kept by value, not by spelling: an attribute `1.0` is returned as `1`, as DynamoDB
 //! stores it.
@@ -77,7 +77,7 @@ pub struct Details {
 pub struct Invalid {
     /// The field, as a path into the body.
     pub field: String,
-    /// The error, worded so that it can follow the field's name.
+    /// The error, as a predicate that follows the field's name: `must not be empty`.
     pub complaint: String,
 }
 
@@ -242,9 +242,9 @@ fn text(field: &str, value: &Value, max_chars: usize) -> Result<String, Invalid>
     Ok(text.to_owned())
 }
 
-/// Parses a whole number from 0 to `max`. A number without a fraction is whole, however it is
-/// written: 2.0 is 2, as in JSON Schema. Zero is written as 0: in binary, 0.0 is the same as `1e-400`,
-/// which is not whole.
+/// Parses a whole number from 0 to `max`. A number without a fraction is whole in any notation: 2.0 is
+/// 2, as in JSON Schema. Zero must be written as 0, because `1e-400`, which is not whole, is parsed as
+/// 0.0.
 fn number(field: &str, value: &Value, max: u64) -> Result<u64, Invalid> {
     let whole = |number: &f64| number.fract() == 0.0 && (1.0..=max as f64).contains(number);
     let written_with_a_point = || value.as_f64().filter(whole).map(|number| number as u64);
@@ -260,7 +260,7 @@ fn number(field: &str, value: &Value, max: u64) -> Result<u64, Invalid> {
     })
 }
 
-/// Parses the code of a currency that ISO 4217 has with minor units, in which there can be prices.
+/// Parses the code of a currency for prices: one for which ISO 4217 states the digits of a minor unit.
 ///
 /// # Errors
 /// Returns [`Invalid`] for any other value.
@@ -271,7 +271,7 @@ pub fn currency(value: &Value) -> Result<String, Invalid> {
     let complaint = || {
         let given: String = value.to_string().chars().take(20).collect();
         let reason = format!(
-            "must be a currency of ISO 4217 in capital letters, as \"USD\", and is {given}"
+            "must be a currency of ISO 4217 in capital letters such as \"USD\", not {given}"
         );
         Invalid::new("currency", reason)
     };

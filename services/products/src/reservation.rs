@@ -1,8 +1,8 @@
 //! A reservation: the products that one order takes from the stock, all of them or none.
 //!
 //! The key is the order's. A repeated request with the same key and items returns the same reply. A
-//! key that was released stays released, even if the release overtook the request that it belongs
-//! to. Stock is therefore never held by a request that its sender has given up.
+//! key that was released stays released, even if the release arrived before the request to reserve.
+//! Stock is therefore never held for a request that its sender has given up.
 
 use std::collections::BTreeMap;
 
@@ -54,13 +54,16 @@ pub struct Reservation {
 pub struct Held {
     /// The product's id.
     pub product_id: Uuid,
+    /// The name at the time of the reservation; reservations of earlier versions have none.
+    #[serde(default)]
+    pub name: Option<String>,
     /// The quantity.
     pub quantity: u64,
     /// The unit price at the time of the reservation.
     pub unit_price_cents: u64,
     /// The currency of the price.
     pub currency: String,
-    /// Whether the units were taken from a counted stock, to which a release returns them.
+    /// Whether the units were taken from a counted stock; a release returns them to it.
     pub counted: bool,
 }
 

@@ -72,9 +72,9 @@ pub struct Found {
     pub page: Vec<Position>,
     /// Number of matches on all pages.
     pub total: usize,
-    /// Number of matches in each category, without the filter by category.
+    /// Number of matches in each category if categories are not filtered.
     pub categories: BTreeMap<String, usize>,
-    /// The currencies of the matches, without the filters by category and by price.
+    /// The currencies of the matches if category and price are not filtered.
     pub currencies: BTreeSet<String>,
 }
 
@@ -83,7 +83,7 @@ pub struct Found {
 pub struct Position {
     /// The sort key, ascending.
     by: (u64, String),
-    /// Then newest first: ids of version 7 contain their time.
+    /// Positions with the same key are ordered newest first: ids of version 7 contain their time.
     newest: std::cmp::Reverse<Uuid>,
 }
 
@@ -280,13 +280,14 @@ impl Index {
         positions.iter().map(position).collect()
     }
 
-    /// Returns a score for each entry, 0 if it does not match; `None` if the text has no words.
+    /// Returns a score for each entry, 0 if it does not match; `None` if the text is empty. A text of
+    /// signs alone matches nothing, because the index has words only.
     fn scores(&self, text: &str) -> Option<Vec<u8>> {
-        let words: Vec<String> = folded(text).collect();
-        if words.is_empty() {
+        if text.trim().is_empty() {
             return None;
         }
 
+        let words: Vec<String> = folded(text).collect();
         let mut scores = vec![0; self.entries.len()];
         for (number, word) in words.iter().enumerate() {
             let fits = self.fits(word);
@@ -350,7 +351,7 @@ impl Entry {
         currency.is_none_or(|currency| currency == &*self.currency)
     }
 
-    /// Returns the sort key that precedes name and age.
+    /// Returns the number by which entries are sorted before name and age.
     fn rank(&self, sort: Sort, score: u8) -> u64 {
         match sort {
             Sort::Best => u64::from(u8::MAX - score),

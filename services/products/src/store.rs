@@ -7,8 +7,8 @@
 //! A page is one query for keys and one batch read of the items.
 //!
 //! Every write that was decided on a version is conditional on that version. The stock has a version
-//! of its own, so sales and changes of the description do not wait for each other ([`replacing`]). The indexes are
-//! eventually consistent: a product is found by id at once, and in a list soon after.
+//! of its own, so sales and changes of the description do not wait for each other ([`replacing`]).
+//! The indexes are eventually consistent: a product is found by id at once, and in a list soon after.
 //!
 //! `reservations` stores the units that orders took from the stock, by the order's key. Searches use an index
 //! in memory, which is updated by this process's writes and by reading the table ([`searching`]).
@@ -107,8 +107,8 @@ impl Store {
 
     /// Adds a product whose id is not in use.
     ///
-    /// The client repeats a request whose reply was lost. The repeated one finds the id in use, by the product that the
-    /// first one stored.
+    /// The AWS client repeats a request whose reply was lost. The repeated request finds the id in use by the same
+    /// product, which counts as a success. So does the same product that another request adds in the same millisecond.
     ///
     /// # Errors
     /// Returns [`StoreError::Changed`] if the id is in use, or another [`StoreError`].

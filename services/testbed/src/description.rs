@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode};
+use chassis::Unique;
 use http_body_util::BodyExt;
 use serde_json::Value;
 use tower::ServiceExt;
@@ -14,12 +15,17 @@ use tower::ServiceExt;
 /// Returns the document that the router serves.
 ///
 /// # Panics
-/// If the router serves no JSON document at `/openapi.json`.
+/// If the router serves no JSON document at `/openapi.json`, or one in which an object has a key twice: readers
+/// would take one of the two without a word.
 pub async fn description(router: &Router) -> Value {
     let request = Request::get("/openapi.json").body(Body::empty()).unwrap();
     let response = router.clone().oneshot(request).await.unwrap();
     assert_eq!(response.headers()["content-type"], "application/json");
-    serde_json::from_slice(&response.into_body().collect().await.unwrap().to_bytes()).unwrap()
+    let document = response.into_body().collect().await.unwrap().to_bytes();
+    let unique: Result<Unique, _> = serde_json::from_slice(&document);
+    unique.unwrap_or_else(|error| panic!("/openapi.json: {error}"));
+
+    serde_json::from_slice(&document).unwrap()
 }
 
 /// Checks that every method of every path is answered as described, and that every other method is

@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, Request, StatusCode, header};
 use chassis::{Health, Metrics};
 use http_body_util::BodyExt;
 use serde_json::Value;
 use tower::ServiceExt;
 
-/// How long a handler may take to begin its reply.
+/// Time limit for a handler to begin its reply.
 const REPLY_LIMIT: Duration = Duration::from_secs(30);
 
 /// Calls a service's router with the chassis's layer around it.
@@ -29,6 +29,8 @@ pub struct Reply {
     pub headers: HeaderMap,
     /// The body; null when it is empty, a text when it is not JSON.
     pub body: Value,
+    /// The body as it came.
+    pub bytes: Bytes,
 }
 
 /// A stream of server-sent events.
@@ -56,7 +58,7 @@ impl TestClient {
         Self { app, token: None }
     }
 
-    /// Returns the same client, which sends this access token.
+    /// Returns a client of the same router that sends this access token.
     #[must_use]
     pub fn showing(&self, token: String) -> Self {
         Self {
@@ -120,6 +122,7 @@ impl TestClient {
             status: head.status,
             headers: head.headers,
             body: value(&bytes),
+            bytes,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Callers with tokens that services accept, and the means to make others.
+//! Callers with tokens that services accept, and keys to sign other tokens.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -79,7 +79,7 @@ pub fn claims(user_id: i64, is_admin: bool) -> AccessClaims {
 }
 
 impl PublishedKeys {
-    /// Publishes these and no others.
+    /// Publishes these keys and no others.
     pub fn publish(&self, keys: impl IntoIterator<Item = Jwk>) {
         *self.keys.lock().unwrap_or_else(PoisonError::into_inner) = keys.into_iter().collect();
     }

@@ -1,5 +1,6 @@
-//! Support for the services' contract tests: a DynamoDB for each test, a client for routers, the log of
-//! a replica, and callers with valid tokens. Tests only.
+//! Support for the services' contract tests. It has a DynamoDB for each test, a client for routers, a
+//! server in place of called services, topics, the record log of a replica, captured log lines, and
+//! callers with valid tokens.
 //!
 //! A suite runs on two back ends that must not differ: the embedded DynamoDB of the laptop, and
 //! DynamoDB Local when `TIDEMARK_TEST_DYNAMODB` names its URL. [`on_both_dynamodbs!`] makes two
@@ -9,13 +10,19 @@ pub mod description;
 mod dynamodb;
 mod http;
 mod identities;
+mod log;
 mod replica;
+mod server;
+mod topic;
 mod writes;
 
 pub use dynamodb::{embedded, endpoint, real};
 pub use http::{Events, Reply, ServerSentEvent, TestClient};
 pub use identities::{Identities, PublishedKeys, Signer, claims};
+pub use log::CapturedLog;
 pub use replica::{OwnTopics, brokers};
+pub use server::serve;
+pub use topic::{failing_now_and_then, is_consumed};
 pub use writes::Writes;
 
 /// Makes two tests out of each `async fn scenario(client: aws_sdk_dynamodb::Client)` named: one on

@@ -12,8 +12,8 @@ use record_log::{
 
 const BROKERS: &str = "TIDEMARK_TEST_BROKERS";
 
-/// A replica's handle on a log. Names of topics and groups get an ending of their own, because a real
-/// Kafka is shared by tests. Nothing can be published by it.
+/// A replica's handle on a log, for reading only. Its names of topics and groups have an ending of
+/// their own, because tests share a real Kafka.
 #[derive(Clone)]
 pub struct OwnTopics {
     log: Arc<dyn RecordLog>,
@@ -62,8 +62,8 @@ impl OwnTopics {
         }
     }
 
-    /// Returns the same handle, whose groups are not those of other replicas: it owns all partitions,
-    /// as a replica for a moment may that was paused.
+    /// Returns a handle with groups of its own, which owns all partitions. A replica that was paused may
+    /// likewise act for a moment as the owner of partitions that it has lost.
     #[must_use]
     pub fn alone(self, group: &str) -> Self {
         Self {

@@ -1,4 +1,4 @@
-//! Notes the items that a client puts.
+//! A record of the items that a client puts.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,8 +9,8 @@ use aws_sdk_dynamodb::config::{ConfigBag, Intercept};
 use aws_sdk_dynamodb::error::BoxError;
 use aws_sdk_dynamodb::operation::put_item::PutItemInput;
 
-/// The items that a client has put into a table, by an attribute. An item that is put again, because
-/// the answer was lost, is there once. Clones share them.
+/// The items that a client has put into a table, by an attribute. An item that is put again because
+/// the answer was lost counts once. Clones share the record.
 #[derive(Clone, Debug)]
 pub struct Writes {
     table: &'static str,
@@ -19,7 +19,8 @@ pub struct Writes {
 }
 
 impl Writes {
-    /// Returns a client like `client`, and the notes of what it puts into `table`, by `attribute`.
+    /// Returns a client like `client`, and the record of the items that it puts into `table`, by
+    /// `attribute`.
     pub fn of(client: &Client, table: &'static str, attribute: &'static str) -> (Client, Self) {
         let writes = Self {
             table,

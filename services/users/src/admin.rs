@@ -1,8 +1,8 @@
-//! The first admin: the account that the settings name, appointed at start.
+//! The first admin: the account named by the settings, appointed at start.
 //!
-//! The operator of the service's environment appoints the admin. Another person may have signed up
-//! with the address before: the account is then taken over, with the password of the settings. Once
-//! appointed it is left unchanged, so that its owner may choose another password.
+//! The operator appoints the admin in the settings. If another person has signed up with the address before, that
+//! account is taken over and gets the password of the settings. An account that is already an admin's is left
+//! unchanged, so that its owner may choose another password.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -13,7 +13,7 @@ use crate::password::{HashError, Hasher, Waiter};
 use crate::store::{Store, StoreError};
 use crate::user::{Email, Invalid, NewPassword};
 
-/// No request waits for this hash.
+/// The waiter for the hash of the admin's password: this process itself.
 const OURSELVES: Waiter = Waiter {
     network: IpAddr::V4(Ipv4Addr::LOCALHOST),
     is_known: true,
@@ -48,7 +48,7 @@ impl FirstAdmin {
         })
     }
 
-    /// Ensures that the account exists and is an admin's.
+    /// Ensures that the account exists and belongs to an admin.
     pub async fn appoint(&self, store: &Store, hasher: &Hasher) -> Result<(), AppointError> {
         if store.is_appointed(&self.email).await? {
             return Ok(());

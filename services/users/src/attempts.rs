@@ -2,19 +2,23 @@
 //!
 //! | who guesses | counted against | allowance |
 //! |---|---|---|
-//! | a client that the account was used from before | that client and account | 100, then one every 36 seconds |
-//! | anybody else | the account, all strangers together | 10, then one every 6 seconds |
-//! | anybody else | the address | 30, then one every 2 seconds |
+//! | a client from which the account was used before | that client and account | 100, then one every 36 seconds |
+//! | any client with the account's access token | the account | 100, then one every 36 seconds |
+//! | anybody else (a stranger) | the account, for all strangers together | 10, then one every 6 seconds |
+//! | | and the address | 30, then one every 2 seconds |
 //!
-//! Requests for mail are counted by address, too: 10, then one a minute.
+//! A guesser of second-factor codes has the password, so these guesses are limited by account: 10, then one in five
+//! minutes.
 //!
-//! A stranger spends from two allowances and needs room in both: strangers cannot use up a known client's
-//! allowance, and one address cannot use up another's. A guess counts when its hash begins;
-//! the right password gives it back. A guess that its caller abandons in the queue costs nothing.
+//! Requests for mail are limited by address: 10, then one a minute.
 //!
-//! The counters are in each replica's memory, in tables of a fixed size that evict the least
-//! recently used one. To evict a counter an attacker must fill a table with other guesses, each of
-//! which is hashed first: by then the counter has expired.
+//! A stranger's guess must fit into both allowances. Strangers cannot use up the allowance of a known client, and one
+//! address cannot use up that of another. A guess is counted when its hash begins; if the password is right, the count
+//! is undone. A guess that its caller abandons in the queue is not counted.
+//!
+//! The counters are in each replica's memory, in tables of a fixed size that evict the least recently used counter. To
+//! evict a counter, an attacker must fill a table with other guesses. Each of them is hashed first, so by then the
+//! counter has expired.
 
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::net::IpAddr;
@@ -24,7 +28,7 @@ use std::time::{Duration, Instant};
 
 use lru::LruCache;
 
-/// Largest number of counters in each table; one takes some 60 bytes.
+/// Maximum number of counters in each table. A counter takes about 60 bytes.
 const MOST_COUNTERS: NonZeroUsize = NonZeroUsize::new(1 << 16).expect("not zero");
 
 const OF_KNOWN_CLIENT: Allowance = Allowance {
@@ -39,12 +43,16 @@ const OF_ADDRESS: Allowance = Allowance {
     burst: 30,
     interval: Duration::from_secs(2),
 };
+const OF_CODES: Allowance = Allowance {
+    burst: 10,
+    interval: Duration::from_secs(300),
+};
 const OF_MAIL: Allowance = Allowance {
     burst: 10,
     interval: Duration::from_secs(60),
 };
 
-/// A password that a client offers for an account.
+/// An attempt to log in with a password.
 #[derive(Clone, Debug)]
 pub struct Guess {
     /// The given e-mail address, or another name of the account; the account need not exist.
@@ -53,10 +61,10 @@ pub struct Guess {
     pub by: Guesser,
 }
 
-/// The client that offers a password.
+/// The client that guesses.
 #[derive(Clone, Debug)]
 pub enum Guesser {
-    /// A client that the account was used from before, by its name.
+    /// A client from which the account was used before, by its name.
     Known(String),
     /// Any other client, by its network.
     Stranger(IpAddr),
@@ -72,6 +80,7 @@ struct Counters {
     known_clients: Counter,
     accounts: Counter,
     addresses: Counter,
+    codes: Counter,
     mail: Counter,
 }
 
@@ -82,8 +91,8 @@ struct Allowance {
     interval: Duration,
 }
 
-/// Guesses by key, by the generic cell rate algorithm: for each key, the instant at which its
-/// whole allowance is available again.
+/// Counts guesses by key, with the generic cell rate algorithm: stores for each key the instant at which its whole
+/// allowance is available again.
 struct Counter {
     allowance: Allowance,
     whole_again: LruCache<u64, Instant>,
@@ -95,6 +104,7 @@ impl Default for Attempts {
             known_clients: Counter::new(OF_KNOWN_CLIENT),
             accounts: Counter::new(OF_ACCOUNT),
             addresses: Counter::new(OF_ADDRESS),
+            codes: Counter::new(OF_CODES),
             mail: Counter::new(OF_MAIL),
         };
 
@@ -109,7 +119,7 @@ impl Attempts {
     /// Returns whether a guess would be admitted now, without counting it.
     ///
     /// # Errors
-    /// The time to wait, when there were too many.
+    /// Returns the time to wait if there were too many.
     pub fn admits(&self, guess: &Guess, now: Instant) -> Result<(), Duration> {
         self.in_each(guess, |counter, key| counter.admits(key, now))
     }
@@ -117,7 +127,7 @@ impl Attempts {
     /// Counts a guess, if it is admitted.
     ///
     /// # Errors
-    /// The time to wait, when there were too many; nothing is counted then.
+    /// Returns the time to wait if there were too many; nothing is counted then.
     pub fn count(&self, guess: &Guess, now: Instant) -> Result<(), Duration> {
         self.admits(guess, now)?;
         self.in_each(guess, |counter, key| {
@@ -126,10 +136,28 @@ impl Attempts {
         })
     }
 
-    /// Counts a request for mail from this network, if it is admitted.
+    /// Counts a guess of the code of this account, if it is admitted.
     ///
     /// # Errors
     /// The time to wait, when there were too many; nothing is counted then.
+    pub fn count_code(&self, user_id: i64, now: Instant) -> Result<(), Duration> {
+        let key = self.key_of(user_id);
+        let codes = &mut self.counters().codes;
+        codes.admits(key, now)?;
+        codes.spend(key, now);
+        Ok(())
+    }
+
+    /// Gives a guess of a code back: it was right.
+    pub fn forgive_code(&self, user_id: i64) {
+        let key = self.key_of(user_id);
+        self.counters().codes.forgive(key);
+    }
+
+    /// Counts a request for mail from this network, if it is admitted.
+    ///
+    /// # Errors
+    /// Returns the time to wait if there were too many; nothing is counted then.
     pub fn count_mail(&self, network: IpAddr, now: Instant) -> Result<(), Duration> {
         let key = self.key_of(network);
         let mail = &mut self.counters().mail;
@@ -138,7 +166,7 @@ impl Attempts {
         Ok(())
     }
 
-    /// Gives a guess back: it had the right password.
+    /// Undoes the count of a guess, because its password was right.
     pub fn forgive(&self, guess: &Guess) {
         let forgiven = self.in_each(guess, |counter, key| {
             counter.forgive(key);
@@ -165,7 +193,7 @@ impl Attempts {
         }
     }
 
-    /// Returns a counter's key. It has the same size for every value, and a client cannot choose two
+    /// Returns the key of a counter: a hash, so that it has the same size for every value. A client cannot choose two
     /// values with equal keys.
     fn key_of(&self, value: impl Hash) -> u64 {
         self.key.hash_one(value)
@@ -235,6 +263,24 @@ mod tests {
     }
 
     #[test]
+    fn an_account_has_ten_guesses_of_a_code_and_one_more_in_five_minutes() {
+        let attempts = Attempts::default();
+        let start = Instant::now();
+        let admitted = |user_id, n: usize, now| {
+            (0..n)
+                .filter(|_| attempts.count_code(user_id, now).is_ok())
+                .count()
+        };
+        assert_eq!(admitted(1, 30, start), 10);
+        assert_eq!(admitted(2, 30, start), 10);
+        assert_eq!(admitted(1, 30, start + Duration::from_secs(299)), 0);
+        assert_eq!(admitted(1, 30, start + Duration::from_secs(300)), 1);
+
+        attempts.forgive_code(2);
+        assert_eq!(admitted(2, 30, start), 1);
+    }
+
+    #[test]
     fn strangers_share_ten_guesses_at_an_account() {
         let attempts = Attempts::default();
         let start = Instant::now();
@@ -269,11 +315,11 @@ mod tests {
         let start = Instant::now();
         let guess = |n: usize, address| attempts.count(&stranger(&n.to_string(), address), start);
         assert_eq!((0..20_000).filter(|n| guess(*n, 1).is_ok()).count(), 30);
-        assert_eq!(guess(0, 2), Ok(()), "others are not refused for it");
+        assert_eq!(guess(0, 2), Ok(()), "others must not be refused for it");
     }
 
     #[test]
-    fn a_guess_that_the_address_may_not_make_is_not_counted_for_the_account() {
+    fn a_guess_over_the_limit_of_its_address_is_not_counted() {
         let attempts = Attempts::default();
         let start = Instant::now();
         for n in 0..30 {
@@ -310,7 +356,7 @@ mod tests {
 
         assert!((0..10).all(|_| mail(1, start).is_ok()));
         assert_eq!(mail(1, start), Err(Duration::from_secs(60)));
-        assert_eq!(mail(2, start), Ok(()), "others are not refused for it");
+        assert_eq!(mail(2, start), Ok(()), "others must not be refused for it");
         assert_eq!(mail(1, start + Duration::from_secs(60)), Ok(()));
         assert!(mail(1, start + Duration::from_secs(60)).is_err());
     }

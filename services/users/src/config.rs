@@ -14,13 +14,13 @@ const DEFAULT_SHOP_URL: &str = "http://127.0.0.1:5000";
 #[derive(Args, Clone, Debug)]
 #[group(skip)]
 pub struct Config {
-    /// Passwords that are hashed at once; each takes a core and 19 MiB for some 20 ms.
+    /// Number of passwords that are hashed at the same time. Each takes one core and 19 MiB for about 20 ms.
     #[arg(long, env = "TIDEMARK_USERS_HASHERS", default_value_t = 2, value_name = "N",
           value_parser = clap::value_parser!(u16).range(1..=64))]
     pub users_hashers: u16,
-    /// Requests that may wait until a password is hashed; more are rejected with 503 at once. One
-    /// address may have a quarter of these places, and a quarter is kept for clients that an
-    /// account has been used from.
+    /// Number of requests that may wait until a password is hashed; further ones are rejected at once. One address
+    /// may take a quarter of these places. Another quarter is reserved for clients from which the account was used
+    /// before.
     #[arg(long, env = "TIDEMARK_USERS_HASH_QUEUE", default_value_t = 128, value_name = "N",
           value_parser = clap::value_parser!(u16).range(4..=4096))]
     pub users_hash_queue: u16,
@@ -40,8 +40,17 @@ pub struct Config {
     #[arg(long, env = "TIDEMARK_USERS_SIGNING_KEY_LIFE", default_value = "30days", value_name = "DURATION",
           value_parser = humantime::parse_duration)]
     pub users_signing_key_life: Duration,
-    /// Address of the shop, at which the links in mail begin [default: the address of the gateway on
-    /// this machine]. It is never taken from a request.
+    /// Time after which an account is removed if its address was never verified and it has no orders. `0s` keeps
+    /// such accounts. With `--auth open`, all accounts are kept.
+    #[arg(long, env = "TIDEMARK_USERS_UNVERIFIED_FOR", default_value = "30days", value_name = "DURATION",
+          value_parser = humantime::parse_duration)]
+    pub users_unverified_for: Duration,
+    /// Whether an admin needs a second factor: without one, an admin's access token does not have the role, so
+    /// that the admin can set one and do nothing else as an admin.
+    #[arg(long, env = "TIDEMARK_USERS_ADMINS_NEED_SECOND_FACTOR")]
+    pub users_admins_need_second_factor: bool,
+    /// Address of the shop, with which the links in mail begin [default: the address of the gateway on this machine].
+    /// It is never taken from a request.
     #[arg(long, env = "TIDEMARK_USERS_SHOP_URL", value_name = "URL", value_parser = shop_url)]
     pub users_shop_url: Option<String>,
     /// E-mail address of the first admin, whose account is created at start.
@@ -80,6 +89,8 @@ impl Default for Config {
             users_refresh_token_life: month,
             users_session_life: 3 * month,
             users_signing_key_life: month,
+            users_unverified_for: month,
+            users_admins_need_second_factor: false,
             users_shop_url: None,
             users_admin_email: None,
             users_admin_password: None,
@@ -87,14 +98,17 @@ impl Default for Config {
     }
 }
 
-/// Parses the address of the shop: `https://host` or `http://host`, with a port or a path at most.
+/// Parses the address of the shop: `https://host` or `http://host`, optionally with a port and a path.
 fn shop_url(text: &str) -> Result<String, String> {
     let url: Uri = text.parse().map_err(|error| format!("{error}"))?;
     let is_web = matches!(url.scheme_str(), Some("http" | "https"));
     if is_web && url.query().is_none() && !text.contains(['#', '@']) {
         return Ok(text.to_owned());
     }
-    Err("it is not an address like https://shop.example".to_owned())
+    Err(
+        "it must be an address like https://shop.example, without a query, a fragment or a user"
+            .to_owned(),
+    )
 }
 
 #[cfg(test)]

@@ -5,6 +5,8 @@ mod addresses;
 mod client;
 mod keeping;
 mod mail;
+mod proof;
+mod second_factor;
 mod sessions;
 
 use std::sync::Arc;
@@ -23,7 +25,7 @@ use crate::attempts::Attempts;
 use crate::password::Hasher;
 use crate::session::Sessions;
 use crate::store::{Store, StoreError};
-use crate::user::{NewUser, User, UserChange};
+use crate::user::{Closing, NewUser, User, UserChange};
 
 /// The service's description, in OpenAPI.
 const DESCRIPTION: &str = include_str!("../openapi.json");
@@ -35,10 +37,10 @@ pub struct Users {
     pub hasher: Arc<Hasher>,
     pub sessions: Sessions,
     pub attempts: Arc<Attempts>,
-    /// Whether authentication is off. If it is on, a sign-up needs a password: the account would
-    /// otherwise have no owner.
+    /// `true` if authentication is off. If it is on, a sign-up needs a password: without one, the account could not be
+    /// used.
     pub is_open: bool,
-    /// The address of the shop, at which links in mail begin.
+    /// The address of the shop, with which the links in mail begin.
     pub shop_url: Arc<str>,
 }
 
@@ -47,6 +49,16 @@ pub fn routes(users: Users) -> Router {
         .route("/users", get(list).post(create))
         .route("/users/{id}", get(show).patch(change).delete(remove))
         .route("/users/{id}/password", put(access::set_password))
+        .route(
+            "/users/{id}/second-factor",
+            get(second_factor::show)
+                .post(second_factor::offer)
+                .delete(second_factor::remove),
+        )
+        .route(
+            "/users/{id}/second-factor/confirmation",
+            post(second_factor::confirm),
+        )
         .route("/users/{id}/verification", post(addresses::verify))
         .route(
             "/users/{id}/verification-mail",
@@ -146,9 +158,9 @@ async fn change(
     {
         let found = users.store.credentials(id).await?;
         let credentials = found.ok_or_else(no_such_user)?;
-        // The owner of the address can have a new password sent, so the address is as good as the password.
+        // The owner of an address can set a new password by mail, so a change of the address needs the password.
         if credentials.email != email.as_str() {
-            access::require_current_password(&users, &client, &credentials, password).await?;
+            proof::require_current_password(&users, &client, &credentials, password).await?;
             addresses::count_mail(&users, &client)?;
             tracing::info!(target: "security", event = "address_stated", user_id = id);
         }
@@ -162,20 +174,39 @@ async fn change(
         .ok_or_else(no_such_user)
 }
 
+/// Closes an account, which cannot be undone. An access token does not suffice, because it may be stolen: the owner's
+/// password is needed, too.
 async fn remove(
     caller: Caller,
+    client: Client,
     State(users): State<Users>,
     Path(id): Path<i64>,
+    closing: Option<Json<Closing>>,
 ) -> Result<impl IntoResponse> {
     caller.require_user(id)?;
+    if !is_admin_for_another(caller, id) {
+        let found = users.store.credentials(id).await?;
+        let credentials = found.ok_or_else(no_such_user)?;
+        let given = closing.and_then(|Json(closing)| closing.current_password);
+        proof::require_current_password(&users, &client, &credentials, given)
+            .await
+            .inspect_err(|_| {
+                let network = &client.network;
+                tracing::info!(target: "security", event = "closing_refused", user_id = id, %network);
+            })?;
+    }
+
     let existed = users.store.end(id, Timestamp::now()).await?;
-    existed
-        .then_some(StatusCode::NO_CONTENT)
-        .ok_or_else(no_such_user)
+    if !existed {
+        return Err(no_such_user());
+    }
+
+    tracing::info!(target: "security", event = "account_closed", user_id = id);
+    Ok(StatusCode::NO_CONTENT)
 }
 
-/// Returns whether an admin changes an account that is not the admin's own, whose password it does
-/// not have.
+/// Returns whether the caller is an admin and the account is another user's. Such an admin does not have the account's
+/// password.
 fn is_admin_for_another(caller: Caller, id: i64) -> bool {
     matches!(caller, Caller::User { id: own, is_admin: true } if own != id)
 }

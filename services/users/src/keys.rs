@@ -1,10 +1,8 @@
-//! The keys that sign access tokens: Ed25519, stored in SQL, shared by all replicas, renewed in
-//! time.
+//! The keys that sign access tokens: Ed25519, stored in SQL, shared by all replicas, and renewed regularly.
 //!
-//! A key is published ([RFC 7517](https://www.rfc-editor.org/rfc/rfc7517)) some time before it
-//! signs, so that verifiers have read it by then, and stays published until the last token it
-//! signed has expired. Anybody who can read the table can sign: the database's own access control
-//! guards it.
+//! A key is published ([RFC 7517](https://www.rfc-editor.org/rfc/rfc7517)) some time before it signs, so that verifiers
+//! have read it by then. It stays published until the last token that it signed has expired. Anybody who can read the
+//! table can sign tokens, so only the service's database account may read it.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -12,7 +10,7 @@ use std::time::Duration;
 use argon2::password_hash::rand_core::{OsRng, RngCore};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use chassis::auth::{EpochOf, KeySource, Published, TokenEpochs};
+use chassis::auth::{EpochOf, KeySource, Published, Signing, TokenEpochs};
 use chassis::sql::Database;
 use events::Timestamp;
 use jsonwebtoken::jwk::{Jwk, JwkSet, PublicKeyUse};
@@ -65,7 +63,7 @@ pub enum KeysError {
 }
 
 impl Keys {
-    /// Returns keys that sign for `key_life` tokens that live for `token_life`.
+    /// Creates the keys. Each key signs for `key_life`, and each token is valid for `token_life`.
     pub fn new(database: Database, key_life: Duration, token_life: Duration) -> Self {
         Self {
             database,
@@ -80,12 +78,12 @@ impl Keys {
         let keys = self.keys(now).await?;
         let published_by = now.as_ms().saturating_sub(millis(PUBLISHED_AHEAD));
         let settled = keys.iter().find(|key| key.created_at_ms <= published_by);
-        // The very first keys sign at once: the oldest is the one that verifiers most likely have.
+        // If no key has been published for that long, the oldest signs, because verifiers most likely have it.
         let key = settled.or(keys.last()).expect("there is at least one key");
         Ok(key.clone())
     }
 
-    /// Returns the public keys that other services verify with.
+    /// Returns the public keys with which other services verify tokens.
     pub async fn published(&self, now: Timestamp) -> Result<JwkSet, KeysError> {
         let public = |key: &Key| {
             let mut jwk = Jwk::from_encoding_key(&key.encoding, Algorithm::EdDSA)?;
@@ -104,7 +102,7 @@ impl Keys {
         })
     }
 
-    /// Returns the epochs that other services compare tokens with.
+    /// Returns the epochs with which other services compare tokens.
     pub async fn epochs(&self, now: Timestamp) -> Result<TokenEpochs, KeysError> {
         Ok(epochs::changed_within(&self.database, self.token_life, now).await?)
     }
@@ -131,8 +129,8 @@ impl Keys {
         Ok(keys)
     }
 
-    /// Returns the keys in SQL. It adds a new key when the newest has signed for long enough, and
-    /// removes those no longer needed.
+    /// Returns the keys in SQL. If the newest is older than `key_life`, adds a new key and removes those that are no
+    /// longer needed.
     async fn load(&self, now: Timestamp) -> Result<Vec<Key>, KeysError> {
         let mut keys = self.stored().await?;
         let renew_before = now.as_ms().saturating_sub(millis(self.key_life));
@@ -185,8 +183,8 @@ impl KeySource for OwnKeys {
         Box::pin(async { Ok(self.0.published(Timestamp::now()).await?) })
     }
 
-    fn epoch_of(&self, user_id: i64) -> EpochOf<'_> {
-        Box::pin(async move { Ok(epochs::epoch_of(&self.0.database, user_id).await?) })
+    fn epoch_of(&self, signing: Signing) -> EpochOf<'_> {
+        Box::pin(async move { Ok(epochs::epoch_of(&self.0.database, signing.user_id).await?) })
     }
 }
 

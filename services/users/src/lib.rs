@@ -1,19 +1,20 @@
 //! The users service: accounts and log-in.
 //!
-//! The service owns the SQL tables `users`, `admins`, `known_clients`, `refresh_tokens`,
-//! `sessions`, `signing_keys`, `token_epochs`, `stated_addresses`, `account_mail` and
-//! `mail_tokens`. It publishes and consumes no records. Orders refer to users by a foreign key, so
-//! the account of a user who has ordered is closed instead of deleted: the row stays without any
-//! personal data. Passwords are stored as argon2id hashes and never leave the store.
+//! The service owns the SQL tables `users`, `admins`, `known_clients`, `refresh_tokens`, `sessions`, `signing_keys`,
+//! `token_epochs`, `stated_addresses`, `account_mail`, `mail_tokens`, `second_factors` and
+//! `recovery_codes`. It publishes and consumes no records. Orders
+//! refer to users by a foreign key, so the account of a user who has ordered is closed instead of deleted: its row
+//! stays, without personal data. Passwords are stored as argon2id hashes.
 //!
-//! Any number of accounts may state an e-mail address; the one whose owner confirms a mail to it
-//! holds it, and no other mail goes to an address before that. Mail waits in a table, from which the
-//! notifications service fetches and sends it (`mail`). Sign-up, a change of the address and the
-//! request to reset a password do the same whether an address has an account or not.
+//! Any number of accounts may state the same e-mail address. The account whose owner confirms a mail to the address
+//! holds it; before that, the address gets no other mail. Mail waits in a table, from which the notifications service
+//! fetches and sends it (`mail`). Sign-up, a change of the address and the request to reset a password do the same work
+//! whether an address has an account or not. An account whose address is never verified is removed after a while, if it
+//! has no orders (`unverified`).
 //!
-//! A log-in returns a signed access token, which any service can verify with the keys at
-//! `/.well-known/jwks.json`, and a refresh token for the next one. An admin's access token contains
-//! the role; the settings name the first admin (`admin`).
+//! A log-in returns a signed access token, which every service can verify with the keys at `/.well-known/jwks.json`,
+//! and a refresh token, with which the client gets the next access token. An admin's access token contains the role.
+//! The settings name the first admin (`admin`).
 
 mod admin;
 mod attempts;
@@ -22,9 +23,11 @@ mod http;
 mod keys;
 mod mail;
 mod password;
+mod second_factor;
 mod session;
 mod store;
 mod token;
+mod unverified;
 mod user;
 
 use std::sync::Arc;
@@ -39,6 +42,7 @@ use keys::OwnKeys;
 use password::Hasher;
 use session::Sessions;
 use store::Store;
+use unverified::Unverified;
 pub use user::{Email, Invalid};
 
 const MIGRATIONS: &[Migration] = &[
@@ -77,6 +81,16 @@ const MIGRATIONS: &[Migration] = &[
         mysql: include_str!("../migrations/0007-verified-addresses.mysql.sql"),
         sqlite: include_str!("../migrations/0007-verified-addresses.sqlite.sql"),
     },
+    Migration {
+        name: "0008-users-by-time",
+        mysql: include_str!("../migrations/0008-users-by-time.mysql.sql"),
+        sqlite: include_str!("../migrations/0008-users-by-time.sqlite.sql"),
+    },
+    Migration {
+        name: "0009-second-factors",
+        mysql: include_str!("../migrations/0009-second-factors.mysql.sql"),
+        sqlite: include_str!("../migrations/0009-second-factors.sqlite.sql"),
+    },
 ];
 
 /// The rights of the service's own database account.
@@ -91,6 +105,8 @@ pub const RIGHTS: &[Right] = &[
     Right::Rows("stated_addresses"),
     Right::Rows("account_mail"),
     Right::Rows("mail_tokens"),
+    Right::Rows("second_factors"),
+    Right::Rows("recovery_codes"),
     Right::Reads("migrations"),
 ];
 
@@ -98,11 +114,11 @@ pub const RIGHTS: &[Right] = &[
 pub struct Parts {
     /// The database of users.
     pub database: Database,
-    /// The authentication of callers; the service verifies users' tokens with its own keys.
+    /// Authenticates callers; users' tokens are verified with the service's own keys.
     pub auth: Auth,
 }
 
-/// The reason why the service ended.
+/// The reason why the service ended with an error.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// The server failed.
@@ -116,7 +132,7 @@ pub enum RunError {
 /// Creates or updates the service's tables.
 ///
 /// # Errors
-/// [`chassis::sql::MigrateError`].
+/// Returns [`chassis::sql::MigrateError`] if a migration fails.
 pub async fn migrate(database: &Database) -> Result<(), chassis::sql::MigrateError> {
     database.migrate("users", MIGRATIONS).await
 }
@@ -143,7 +159,7 @@ pub fn router(config: &Config, parts: Parts) -> Router {
 /// shutdown is requested.
 ///
 /// # Errors
-/// [`Invalid`] when the password is invalid.
+/// Returns [`Invalid`] if the password is invalid.
 pub async fn appoint_admin(
     config: &Config,
     database: &Database,
@@ -169,7 +185,7 @@ pub async fn appoint_admin(
 /// Serves until a shutdown is requested. Requests are accepted once the tables exist.
 ///
 /// # Errors
-/// [`RunError`].
+/// Returns [`RunError`] if the server fails or the first admin's settings are invalid.
 pub async fn run(
     config: Config,
     parts: Parts,
@@ -188,12 +204,16 @@ pub async fn run(
     let database = parts.database.clone();
     let hold = health.hold("tables");
     let background = shutdown.child();
+    let unverified = Unverified::new(&config, &parts);
 
     let start = async {
         chassis::retry(&background, "users' tables", || migrate(&database)).await;
         let appointed = appoint_admin(&config, &database, &background).await;
         drop(hold);
-        appointed.map_err(RunError::from)
+        appointed?;
+
+        unverified.run(&background).await;
+        Ok(())
     };
 
     let serve = async {

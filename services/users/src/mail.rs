@@ -1,4 +1,4 @@
-//! Mail about accounts, and the tokens in its links. Pure.
+//! Mail about accounts, and the tokens in its links. Pure logic, without input or output.
 //!
 //! ```text
 //! request ─▶ account_mail ──▶ POST /account-mail/take ──▶ notifications ──▶ mail server
@@ -6,17 +6,17 @@
 //!                               token is made here)
 //! ```
 //!
-//! A request only stores the kind of mail and the address, in the same transaction as its other
-//! changes. It never reads whether the address has an account, so its answer and its duration
-//! cannot reveal that. The content of the mail is decided when the notifications service takes it.
+//! A request only stores the kind of mail and the address, in the same transaction as its other changes. It never reads
+//! whether the address has an account, so its answer and its duration cannot reveal that. The content of the mail is
+//! decided when the notifications service takes it.
 //!
-//! A token is made at that moment and leaves this service once, in the answer to the notifications
-//! service. Only its hash is stored, so neither a table, a log nor a topic contains a token. A mail
-//! that is taken again, because its delivery failed, gets another token; each is valid for one use.
+//! The token is generated at that moment, and leaves this service once, in the answer to the notifications service.
+//! Only its hash is stored, so no table, log or topic contains a token. If a mail is taken again because its delivery
+//! failed, it gets another token; each is valid for one use.
 //!
-//! One address gets at most one mail of a kind in [`SLOT`], and a token lives longer than that:
-//! a stranger who requests mail for a person's address can neither fill the inbox nor leave its
-//! owner without a valid link.
+//! One address gets at most one mail of a kind in [`SLOT`], and a token is valid for longer than that. A stranger who
+//! requests mail for another person's address can therefore neither fill the inbox nor leave the owner without a valid
+//! link.
 
 use std::time::Duration;
 
@@ -29,23 +29,22 @@ pub const SLOT: Duration = Duration::from_secs(15 * 60);
 pub const TOKEN_LIFE: Duration = Duration::from_secs(3_600);
 /// The time after which a mail is deleted, whether it was sent or not.
 pub const KEPT_FOR: Duration = Duration::from_secs(24 * 3_600);
-/// The number of times that a mail is handed to the notifications service.
+/// Maximum number of times that a mail is handed to the notifications service.
 pub const MOST_ATTEMPTS: i64 = 8;
 
-/// The wait before a mail whose delivery was not confirmed is handed over again; it doubles each
-/// time.
+/// The first wait before a mail that was not settled is handed over again. It doubles each time.
 const FIRST_WAIT: Duration = Duration::from_secs(60);
 
 /// A kind of mail, as it is stored.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum MailKind {
-    /// A request to the owner of a stated address to confirm it.
+    /// Asks the owner of a stated address to confirm it.
     VerifyAddress,
     /// Contains a link to set another password.
     ResetPassword,
-    /// A message to the verified address that another one was stated.
+    /// Informs the verified address that the account has stated another one.
     AddressChanging,
-    /// A message to the verified address that the password was changed.
+    /// Informs the verified address that the password was changed.
     PasswordChanged,
 }
 
@@ -103,9 +102,8 @@ impl MailKind {
         .find(|kind| kind.name() == name)
     }
 
-    /// Returns the slot that a mail of this kind takes at this time; an address has one mail in
-    /// each. None for warnings: a change by a thief must not be kept from the owner because of an
-    /// earlier one.
+    /// Returns the slot of a mail of this kind at this time; an address gets one mail in each slot. Returns none for
+    /// warnings, because a warning about a thief must reach the owner even soon after an earlier one.
     pub fn slot(self, now: Timestamp) -> Option<u64> {
         let is_requested_by_anybody = matches!(self, Self::VerifyAddress | Self::ResetPassword);
         is_requested_by_anybody.then(|| now.as_ms() / millis(SLOT))
@@ -117,7 +115,7 @@ impl TakenMail {
     pub fn outgoing(self, shop_url: &str) -> OutgoingMail {
         let shop = shop_url.trim_end_matches('/');
 
-        // A fragment is sent to no server: neither logs nor `Referer` headers contain the token.
+        // Browsers do not send a fragment to servers, so neither logs nor `Referer` headers contain the token.
         let (kind, link) = match self.content {
             Content::VerifyAddress { token } => {
                 ("verify_address", Some(format!("{shop}/verify#{token}")))
@@ -139,8 +137,8 @@ impl TakenMail {
     }
 }
 
-/// Returns when a mail that was handed over `attempts` times before is due again, unless its
-/// delivery is confirmed; none after the last attempt.
+/// Returns the time at which a mail is due again unless it is settled; none after the last attempt. It was handed over
+/// `attempts` times before this time.
 pub fn due_again_ms(attempts: i64, now: Timestamp) -> Option<u64> {
     let doublings = u32::try_from(attempts).ok()?;
     let wait = millis(FIRST_WAIT) << doublings.min(16);
@@ -161,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn links_begin_with_the_shops_address_and_hide_the_token_from_servers() {
+    fn links_begin_with_the_shop_and_have_the_token_in_a_fragment() {
         let taken = |content| TakenMail {
             id: "1".to_owned(),
             to: "a@test.com".to_owned(),

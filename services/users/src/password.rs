@@ -1,10 +1,10 @@
-//! Passwords become argon2id hashes, a bounded number at a time and off the threads that serve.
+//! Hashes passwords with argon2id, a limited number at the same time, on threads that serve no requests.
 //!
-//! A hash needs a turn. Turns are granted in order of request, from a queue of bounded length: a
-//! request that finds it full is refused at once. One address may use a quarter of the queue, so
-//! that it cannot fill it for others, and some places are reserved for known clients. A caller that
-//! disconnects while waiting leaves the queue, and its hash never begins; a hash that has begun
-//! keeps its turn until it ends, even if its caller is gone. This bounds the memory.
+//! A hash needs a turn. Turns are granted in the order of the requests, from a queue of limited length; a request that
+//! finds the queue full is refused at once. Strangers at one address may take a quarter of the queue, so that they
+//! cannot fill it for others, and a quarter is reserved for known clients. If a caller disconnects while it waits, it
+//! leaves the queue. A hash that has begun keeps its turn until it ends, even if its caller has disconnected, which
+//! bounds the memory.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -21,18 +21,17 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::Config;
 use crate::user::{Invalid, NewPassword, Password};
 
-/// The hash to compare with when the account has no password, so that the answer takes equally
-/// long. It has the same parameters; its text does not matter, because the result is ignored.
+/// The hash to compare with if there is no account or no password, so that the answer takes equally long. It has the
+/// same parameters; its text does not matter, because the result is ignored.
 const NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$c29tZSBzYWx0IG9yIG90aGVy$Zm9yIHRoaXJ0eS10d28gYnl0ZXMgb2Ygbm9ib2R5Li4";
-/// One address may use one part in this many of the queue.
+/// Strangers at one address may take the queue's length divided by this.
 const SHARE_OF_ADDRESS: usize = 4;
-/// One part in this many of the queue is reserved for known clients.
+/// The queue's length divided by this is reserved for known clients.
 const SHARE_OF_KNOWN: usize = 4;
-/// The wait that a client is sent when the queue is full; by then it has moved.
+/// The value of `Retry-After` for an address that has its share of the queue.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// Hashes with argon2id at OWASP's parameters (19 MiB, two passes, one lane), which are the crate's
-/// own.
+/// Hashes with argon2id and OWASP's parameters (19 MiB, two passes, one lane), which are the crate's defaults.
 pub struct Hasher {
     slots: Arc<Semaphore>,
     queue: Arc<Queue>,
@@ -43,9 +42,9 @@ pub struct Hasher {
 /// A caller that waits for a turn.
 #[derive(Clone, Copy, Debug)]
 pub struct Waiter {
-    /// The network it comes from.
+    /// The network from which it comes.
     pub network: IpAddr,
-    /// Whether it has logged in to the account before.
+    /// Whether it is a client known to the account.
     pub is_known: bool,
 }
 
@@ -71,7 +70,7 @@ struct Place {
 pub enum HashError {
     #[error("the queue for hashing passwords is full")]
     Full,
-    #[error("the address has its share of the queue for hashing passwords")]
+    #[error("the address has used up its share of the queue for hashing passwords")]
     Share,
     #[error("{0}")]
     Guessable(Invalid),
@@ -106,7 +105,7 @@ impl Hasher {
     /// Waits for a turn.
     ///
     /// # Errors
-    /// [`HashError::Full`], [`HashError::Share`], at once.
+    /// Returns [`HashError::Full`] or [`HashError::Share`], at once.
     pub async fn turn(&self, waiter: Waiter) -> Result<Turn, HashError> {
         let _place = self.queue.enter(waiter)?;
         let slot = Arc::clone(&self.slots).acquire_owned().await;
@@ -118,8 +117,7 @@ impl Hasher {
     /// Returns the hash in PHC form, with a salt of its own.
     ///
     /// # Errors
-    /// [`HashError::Guessable`] for a password that is common, or made of words known `about` its
-    /// owner.
+    /// Returns [`HashError::Guessable`] if the password is common, or made of words that are known `about` its owner.
     pub async fn hash(
         &self,
         turn: Turn,
@@ -147,8 +145,7 @@ impl Hasher {
         hashed.await?
     }
 
-    /// Returns whether the password matches the hash. Without a hash it never matches, after the
-    /// same time.
+    /// Returns whether the password matches the hash. Without a hash, returns false after the same time.
     pub async fn verify(
         &self,
         turn: Turn,
@@ -176,8 +173,8 @@ impl Hasher {
     }
 }
 
-/// Compares the normalised password. If normalising changed it, it also compares the text as sent,
-/// which may have been hashed before passwords were normalised.
+/// Compares the normalised password. If the text as sent differs, compares it, too, because the hash may be from before
+/// passwords were normalised.
 fn is_right(password: &Password, hash: &PasswordHash<'_>) -> argon2::password_hash::Result<bool> {
     for text in password.spellings() {
         match Argon2::default().verify_password(text, hash) {
@@ -229,7 +226,7 @@ impl Drop for Place {
 }
 
 impl HashError {
-    /// Returns the problem, which names this field of the request if the password is to blame.
+    /// Returns the problem document. If the password was refused, it names this field of the request.
     pub fn blaming(self, field: &'static str) -> Problem {
         match self {
             Self::Guessable(invalid) => Problem::unprocessable(invalid.to_string()).field(field),
@@ -348,7 +345,7 @@ mod tests {
         );
     }
 
-    /// Callers that take every place they get, and how the others were refused.
+    /// Lets these callers wait for turns. Returns the turns, and the refusals of the others.
     async fn fill(hasher: &Hasher, waiters: &[Waiter]) -> (Vec<Turn>, Vec<String>) {
         let mut turns = Vec::new();
         let mut refused = Vec::new();
@@ -394,7 +391,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_goes_away_leaves_the_queue() {
+    async fn a_caller_that_disconnects_leaves_the_queue() {
         let hasher = Arc::new(hasher(1, 4));
         let (running, _) = fill(&hasher, &[waiter(1, false)]).await;
         for _ in 0..1000 {
@@ -404,7 +401,7 @@ mod tests {
             };
 
             tokio::task::yield_now().await;
-            assert!(!waiting.is_finished(), "there is room again");
+            assert!(!waiting.is_finished(), "there must be room again");
             waiting.abort();
 
             assert!(waiting.await.unwrap_err().is_cancelled());
@@ -429,7 +426,14 @@ mod tests {
         tokio::task::yield_now().await;
         abandoned.abort();
         assert!(abandoned.await.unwrap_err().is_cancelled());
-        assert_eq!(hasher.slots.available_permits(), 0, "it is still at work");
-        assert!(hasher.turn(waiter(1, false)).await.is_ok(), "then it ends");
+        assert_eq!(
+            hasher.slots.available_permits(),
+            0,
+            "the abandoned hash must still run"
+        );
+        assert!(
+            hasher.turn(waiter(1, false)).await.is_ok(),
+            "it must end and free its turn"
+        );
     }
 }

@@ -1,11 +1,10 @@
 //! Sessions: short-lived signed access tokens, and refresh tokens that are valid for one use.
 //!
-//! A session has an end that no refresh extends. Access tokens are revoked by the account's epoch
-//! (`store::epochs`).
+//! A session has an end that no refresh extends. Access tokens are revoked by the account's epoch (`store::epochs`).
 //!
-//! Every refresh replaces the token it used. A token that is used twice was stolen, and either use
-//! may be the thief's: its whole family, all tokens from the same log-in, ends. Only hashes of
-//! refresh tokens are stored.
+//! Every refresh replaces the token that it used. A token that is used twice was probably stolen, and either use may
+//! be the thief's. Its family, which is all tokens from the same log-in, is therefore deleted. Only hashes of refresh
+//! tokens are stored.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +22,7 @@ use crate::Config;
 use crate::keys::{Keys, KeysError};
 use crate::store::admins::is_admin;
 use crate::store::sessions::{Session, UsedFrom};
-use crate::store::{epochs, refresh_tokens, sessions};
+use crate::store::{epochs, refresh_tokens, second_factors, sessions};
 use crate::token;
 
 /// The tokens that a client gets at log-in and at each refresh.
@@ -33,7 +32,7 @@ pub struct Tokens {
     token_type: &'static str,
     /// Seconds until the access token expires.
     expires_in: u64,
-    /// Absent if the client gets it in a cookie.
+    /// None if the client gets it in a cookie.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refresh_token: Option<String>,
 }
@@ -45,6 +44,14 @@ pub struct Sessions {
     keys: Arc<Keys>,
     access_life: Duration,
     lives: Lives,
+    admins: Admins,
+}
+
+/// The condition on which an admin's access token has the role.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Admins {
+    All,
+    WithSecondFactor,
 }
 
 /// The lifetimes of refresh tokens and sessions.
@@ -61,7 +68,7 @@ impl Lives {
         unused.min(began.as_ms() + millis(self.session))
     }
 
-    /// Returns whether a session that began at `began` has not ended by its age.
+    /// Returns whether a session that began at `began` is not older than its lifetime.
     fn is_on(self, began: Timestamp, now: Timestamp) -> bool {
         now.as_ms() < began.as_ms() + millis(self.session)
     }
@@ -70,9 +77,12 @@ impl Lives {
 /// The reason why there is no session.
 #[derive(Debug, thiserror::Error)]
 pub enum SessionError {
-    /// The refresh token is unknown, used or too old.
-    #[error("the refresh token is not good")]
+    /// The refresh token is unknown or too old.
+    #[error("the refresh token is not valid")]
     Refused,
+    /// The refresh token was used before; its session has ended.
+    #[error("the refresh token was used before")]
+    Reused,
     #[error("SQL: {0}")]
     Sql(#[from] sqlx::Error),
     #[error(transparent)]
@@ -98,10 +108,14 @@ impl Sessions {
                 refresh: config.users_refresh_token_life,
                 session: config.users_session_life,
             },
+            admins: match config.users_admins_need_second_factor {
+                true => Admins::WithSecondFactor,
+                false => Admins::All,
+            },
         }
     }
 
-    /// Returns the keys that other services verify tokens with.
+    /// Returns the keys with which other services verify tokens.
     pub fn keys(&self) -> &Arc<Keys> {
         &self.keys
     }
@@ -120,7 +134,7 @@ impl Sessions {
     ) -> Result<Tokens, SessionError> {
         let family = Uuid::now_v7().to_string();
         let mut transaction = self.database.write().await?;
-        let bearer = Bearer::of(transaction.connection(), user_id).await?;
+        let bearer = Bearer::of(transaction.connection(), user_id, self.admins).await?;
         sessions::begin(transaction.connection(), &family, user_id, from, now).await?;
 
         let unused_since = now.as_ms().saturating_sub(millis(self.lives.refresh));
@@ -140,7 +154,7 @@ impl Sessions {
         Ok(self.tokens(self.sign(bearer, now).await?, refresh_token))
     }
 
-    /// Returns new tokens for a refresh token, which becomes used.
+    /// Returns new tokens for a refresh token, and marks it as used.
     pub async fn refresh(
         &self,
         token: &str,
@@ -159,7 +173,7 @@ impl Sessions {
             epochs::move_on(transaction.connection(), user_id, now).await?;
             transaction.commit().await?;
             tracing::warn!(target: "security", event = "refresh_token_reused", user_id);
-            return Err(SessionError::Refused);
+            return Err(SessionError::Reused);
         }
 
         if used.expires_at_ms <= now.as_ms() {
@@ -174,7 +188,7 @@ impl Sessions {
         };
 
         refresh_tokens::mark_used(transaction.connection(), &hash).await?;
-        let bearer = Bearer::of(transaction.connection(), user_id).await?;
+        let bearer = Bearer::of(transaction.connection(), user_id, self.admins).await?;
         let refresh_token = self
             .add(
                 transaction.connection(),
@@ -188,8 +202,8 @@ impl Sessions {
         Ok(self.tokens(self.sign(bearer, now).await?, refresh_token))
     }
 
-    /// Marks the session as used and returns its beginning; none when its time is over. A session
-    /// from before sessions were listed begins now.
+    /// Marks the session as used and returns its beginning; none if it is older than its lifetime. A session without a
+    /// row, from before sessions were listed, begins now.
     async fn began(
         &self,
         connection: &mut AnyConnection,
@@ -208,8 +222,7 @@ impl Sessions {
         Ok(began.filter(|began| self.lives.is_on(*began, now)))
     }
 
-    /// Ends the session of the refresh token, if there is one, and revokes its account's access
-    /// tokens.
+    /// Ends the session of the refresh token, if there is one, and revokes the access tokens of its account.
     pub async fn end(&self, token: &str, now: Timestamp) -> Result<(), SessionError> {
         let mut transaction = self.database.write().await?;
         let found = refresh_tokens::find(transaction.connection(), &token::hash(token)).await?;
@@ -303,11 +316,23 @@ struct Bearer {
 }
 
 impl Bearer {
-    /// Returns the user, as the connection's transaction sees it.
-    async fn of(connection: &mut AnyConnection, user_id: i64) -> Result<Self, sqlx::Error> {
+    /// Reads the user in the connection's transaction.
+    async fn of(
+        connection: &mut AnyConnection,
+        user_id: i64,
+        admins: Admins,
+    ) -> Result<Self, sqlx::Error> {
+        let is_appointed = is_admin(connection, user_id).await?;
+        let is_admin = match admins {
+            Admins::WithSecondFactor if is_appointed => {
+                second_factors::is_set(connection, user_id).await?
+            }
+            _ => is_appointed,
+        };
+
         Ok(Self {
             user_id,
-            is_admin: is_admin(connection, user_id).await?,
+            is_admin,
             epoch: epochs::current(connection, user_id).await?,
         })
     }
@@ -320,8 +345,8 @@ fn millis(duration: Duration) -> u64 {
 impl From<SessionError> for Problem {
     fn from(error: SessionError) -> Self {
         match error {
-            SessionError::Refused => {
-                Self::unauthorized("the refresh token is not good; log in again")
+            SessionError::Refused | SessionError::Reused => {
+                Self::unauthorized("the refresh token is not valid; log in again")
             }
             SessionError::Sql(error) => error.into(),
             SessionError::Keys(error) => error.into(),

@@ -1,4 +1,4 @@
-//! The service's tables in SQL. No other module writes them.
+//! The service's tables in SQL. Only this module and its submodules write them.
 
 pub mod addresses;
 pub mod admins;
@@ -6,15 +6,19 @@ mod clients;
 mod closing;
 pub mod epochs;
 mod mail;
+mod numbered;
 pub mod refresh_tokens;
+pub mod second_factors;
 pub mod sessions;
 pub mod signing_keys;
+mod unverified;
 
 use chassis::Limit;
 use chassis::sql::{Database, is_duplicate};
 use events::Timestamp;
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row};
+use uuid::Uuid;
 
 use crate::mail::MailKind;
 use crate::user::{NewUser, User, UserChange};
@@ -24,13 +28,12 @@ const BY_ID: &str = "SELECT u.id, u.name, u.email AS held, s.email AS stated, u.
 const AFTER: &str = "SELECT u.id, u.name, u.email AS held, s.email AS stated, u.phone, u.created_at_ms, u.email_verified_at_ms \
      FROM users u LEFT JOIN stated_addresses s ON s.user_id = u.id \
      WHERE u.id > ? AND u.closed_at_ms IS NULL ORDER BY u.id LIMIT ?";
-const INSERT: &str =
-    "INSERT INTO users (name, email, phone, password_hash, created_at_ms) VALUES (?, ?, ?, ?, ?)";
+const INSERT: &str = "INSERT INTO users (id, name, email, phone, password_hash, created_at_ms) VALUES (?, ?, ?, ?, ?, ?)";
 const UPDATE: &str = "UPDATE users SET name = ?, phone = ? WHERE id = ?";
 
 const CREDENTIALS_BY_ID: &str = "SELECT u.id, u.name, COALESCE(s.email, u.email) AS email, u.password_hash \
      FROM users u LEFT JOIN stated_addresses s ON s.user_id = u.id WHERE u.id = ? AND u.closed_at_ms IS NULL";
-/// Changes the password only if the hash is still the one that was compared.
+/// Changes the password only if the stored hash is still the one that was compared.
 const SET_PASSWORD: &str =
     "UPDATE users SET password_hash = ? WHERE id = ? AND COALESCE(password_hash, '') = ?";
 
@@ -40,11 +43,11 @@ pub struct Credentials {
     pub name: String,
     /// The address that the account states, or else the one that it holds.
     pub email: String,
-    /// None when the user signed up without a password.
+    /// None if the user signed up without a password.
     pub password_hash: Option<String>,
 }
 
-/// The table `users`.
+/// Access to the service's tables.
 #[derive(Clone)]
 pub struct Store {
     database: Database,
@@ -66,7 +69,7 @@ impl Store {
         Self { database }
     }
 
-    /// Stores a new account, which states its address and holds none, and a mail to verify it. The
+    /// Stores a new account, which states its address but holds none, and the mail to verify the address. The
     /// statements are the same whether another account has the address or not.
     pub async fn insert(
         &self,
@@ -75,15 +78,16 @@ impl Store {
         now: Timestamp,
     ) -> Result<User, StoreError> {
         let mut transaction = self.database.write().await?;
-        let inserted = sqlx::query(INSERT)
-            .bind(new.name.as_str())
-            .bind(addresses::no_address())
-            .bind(new.phone.as_ref().map(|phone| phone.as_str()))
-            .bind(password_hash)
-            .bind(millis(now))
-            .execute(transaction.connection())
-            .await?;
-        let id = transaction.inserted_id(&inserted).await?;
+        let insert = |id| {
+            sqlx::query(INSERT)
+                .bind(id)
+                .bind(new.name.as_str())
+                .bind(addresses::no_address())
+                .bind(new.phone.as_ref().map(|phone| phone.as_str()))
+                .bind(password_hash)
+                .bind(millis(now))
+        };
+        let id = numbered::insert(transaction.connection(), (now, Uuid::new_v4()), insert).await?;
 
         let connection = transaction.connection();
         addresses::state(connection, id, new.email.as_str()).await?;
@@ -109,7 +113,7 @@ impl Store {
         Ok(row.as_ref().map(read).transpose()?)
     }
 
-    /// Returns up to one more than `limit` users with higher ids than `after`, in order of id.
+    /// Returns up to `limit` + 1 users with higher ids than `after`, in the order of their ids.
     pub async fn list(&self, after: i64, limit: Limit) -> Result<Vec<User>, StoreError> {
         let rows = sqlx::query(AFTER)
             .bind(after)
@@ -119,8 +123,8 @@ impl Store {
         Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
     }
 
-    /// Returns the changed user; none when there is no such user. Another address is stated until it
-    /// is verified, and the verified address is warned.
+    /// Changes a user and returns it; none if it does not exist. A new address is only stated until it is verified, and
+    /// the verified address gets a warning.
     pub async fn update(
         &self,
         id: i64,
@@ -265,17 +269,17 @@ fn millis(instant: Timestamp) -> i64 {
     i64::try_from(instant.as_ms()).expect("the year 9999 fits")
 }
 
-/// Returns a time computed from lives and instants; a time beyond SQL's range is never reached.
+/// Converts milliseconds for SQL. A time beyond SQL's range becomes the largest value, which is never reached.
 fn signed(ms: u64) -> i64 {
     i64::try_from(ms).unwrap_or(i64::MAX)
 }
 
 fn instant(ms: i64) -> Result<Timestamp, sqlx::Error> {
     let instant = u64::try_from(ms).ok().and_then(Timestamp::from_ms);
-    instant.ok_or_else(|| sqlx::Error::Decode(format!("{ms} ms is no instant").into()))
+    instant.ok_or_else(|| sqlx::Error::Decode(format!("{ms} ms is not an instant").into()))
 }
 
-/// A violated unique key can only be the verified e-mail address, a violated foreign key only an order.
+/// The only unique key that can be violated is that of the e-mail address, and the only foreign key that of orders.
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         let has_orders = error

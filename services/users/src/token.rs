@@ -1,4 +1,4 @@
-//! Secret tokens: of a session, a device or a link in mail. A table only has a token's hash.
+//! Secret tokens: of a session, a device or a link in mail. Tables contain only the hashes of tokens.
 
 use argon2::password_hash::rand_core::{OsRng, RngCore};
 use base64::Engine;
@@ -12,7 +12,7 @@ pub fn generate() -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// Hashes a token. The tokens are fully random, so one round of a plain hash is enough.
+/// Hashes a token. Tokens are fully random, so one round of a plain hash is enough.
 pub fn hash(token: &str) -> String {
     Sha256::digest(token)
         .iter()

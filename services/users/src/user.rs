@@ -1,5 +1,5 @@
-//! Users and their fields. A value that exists is valid: each is parsed from text, and JSON that
-//! does not parse is rejected with the name of its field.
+//! Users and their fields. Every value is checked when it is parsed, so the types contain only valid values. Invalid
+//! JSON is rejected with the name of its field.
 
 use chassis::is_visible;
 use events::Timestamp;
@@ -11,21 +11,21 @@ const MAX_EMAIL_BYTES: usize = 254;
 const MAX_LOCAL_PART_BYTES: usize = 64;
 const PHONE_DIGITS: std::ops::RangeInclusive<usize> = 5..=15;
 const PASSWORD_CHARS: std::ops::RangeInclusive<usize> = 8..=128;
-/// Fewest guesses that a password must withstand, as a power of ten.
+/// Minimum number of guesses that a password must withstand, as a power of ten.
 const GUESSES_LOG10: f64 = 6.0;
-/// Fewest characters of a password that are not part of words known about its owner.
+/// Minimum number of characters of a password outside the words that are known about its owner.
 const LEAST_OF_ITS_OWN: usize = 4;
 
-/// A user as clients see one.
+/// A user as returned to clients.
 #[derive(Clone, Debug, Serialize)]
 pub struct User {
     /// Assigned by the database.
     pub id: i64,
     /// The user's name.
     pub name: String,
-    /// The address as stated. Until it is verified, it gets nothing but the mail to verify it.
+    /// The address as stated. Until it is verified, it gets only the mail to verify it.
     pub email: String,
-    /// The address that gets mail: its owner has verified it. Unique among users.
+    /// The address that gets mail, because its owner has verified it. Unique among users.
     pub verified_email: Option<String>,
     /// The number for text messages.
     pub phone: Option<String>,
@@ -43,7 +43,7 @@ pub struct NewUser {
     pub password: Option<NewPassword>,
 }
 
-/// The changes to a user: an absent field stays.
+/// The changes to a user. A field that is absent stays as it is.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct UserChange {
@@ -53,6 +53,14 @@ pub struct UserChange {
     #[serde(default, deserialize_with = "present")]
     pub phone: Option<Option<Phone>>,
     /// Needed to change the e-mail address of an account that has a password.
+    pub current_password: Option<Password>,
+}
+
+/// The body of a request to close an account.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Closing {
+    /// Needed by the owner of an account that has a password.
     pub current_password: Option<Password>,
 }
 
@@ -228,8 +236,7 @@ impl Phone {
 }
 
 impl Password {
-    /// Returns the texts that may have been hashed: the normal form, and the text as sent if it
-    /// differs.
+    /// Returns the texts that may have been hashed: the normal form, and also the text as sent if it differs.
     pub fn spellings(&self) -> impl Iterator<Item = &[u8]> {
         let sent = self.sent.as_deref();
         std::iter::once(self.normal.as_str())
@@ -243,8 +250,8 @@ impl NewPassword {
         self.0.as_bytes()
     }
 
-    /// Returns whether a guesser would try the password among the first million: a common password,
-    /// or one made of words that are known `about` its owner. Takes some milliseconds.
+    /// Returns whether the password is easy to guess: a common password, which a guesser would try among the first
+    /// million, or one made of words that are known `about` its owner. Takes some milliseconds.
     pub fn is_guessable(&self, about: &[String]) -> bool {
         let words = about
             .iter()
@@ -295,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_is_refused() {
+    fn invalid_addresses_are_refused() {
         let long = format!("{}@test.com", "a".repeat(65));
         for text in [
             "",

@@ -1,9 +1,9 @@
-//! Reads the records of topics from a time on, within limits.
+//! Reads the records of topics from a given time on, within limits.
 //!
-//! The log has no index by event time, so a scan begins at the records that were appended shortly
-//! before that time, which it finds by bisection, and goes on to the end that each partition has at
-//! its start. Appended times are only a hint: a log that keeps its producers' times has them in any
-//! order. What was not read is a gap, with a sentence that names it.
+//! The log has no index by event time. A scan therefore begins at the records that were appended shortly before the
+//! given time, which it finds by bisection. It ends at the end that each partition had when the scan began. The times
+//! of the records are only a hint, because in a log that keeps its producers' times they are in any order. Records
+//! that were not read are a gap, which a sentence describes.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, mpsc};
@@ -11,26 +11,26 @@ use std::time::{Duration, Instant};
 
 use record_log::{LogError, Offset, OffsetRange, Reader, Record, RecordLog};
 
-/// Bisection ends when so few records are left, which are then read.
+/// Bisection ends when at most this number of records is left, all of which are then read.
 const NEAR: u64 = 5_000;
-/// The number of records that a partition passes at a time.
+/// Maximum number of records of one poll of a partition.
 const AT_A_TIME: usize = 1_000;
-/// The longest wait for a partition to become readable. A scan that is woken goes on at once.
+/// The longest wait for a partition to become readable. The wait ends early when a partition is readable.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// The limits of a scan.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// The most records, of all topics.
+    /// Maximum number of records, over all topics.
     pub records: u64,
-    /// The longest time, of all topics.
+    /// Maximum duration, over all topics.
     pub time: Duration,
 }
 
 /// A scan of one or more topics.
 pub struct Scan<'a> {
     log: &'a dyn RecordLog,
-    /// Records appended before it are not needed, in milliseconds since the Unix epoch.
+    /// Time in milliseconds since 1970; records that were appended before it are not needed.
     since_ms: u64,
     limits: Limits,
     deadline: Instant,
@@ -45,19 +45,19 @@ struct Span {
     next: Offset,
     /// The end that it had when the scan began.
     end: Offset,
-    /// The oldest offset that the log holds, until its age is known. None if nothing was deleted before
-    /// `next` that is needed.
+    /// The oldest offset that the log still holds, until the age of its record is known. None if no record before
+    /// `next` that is needed was deleted.
     oldest: Option<Offset>,
 }
 
-/// An open reader that is waited for.
+/// An open reader, and the signal that it may be readable.
 struct Open {
     reader: Box<dyn Reader>,
     readable: mpsc::Receiver<()>,
 }
 
 impl<'a> Scan<'a> {
-    /// Begins a scan of the records that were appended since then.
+    /// Begins a scan of the records that were appended since `since_ms`.
     pub fn new(log: &'a dyn RecordLog, since_ms: u64, limits: Limits) -> Self {
         Self {
             log,
@@ -74,10 +74,10 @@ impl<'a> Scan<'a> {
         (self.read, self.gaps)
     }
 
-    /// Passes the records of a topic to `each`, until it returns `false`: it takes no more.
+    /// Passes the records of a topic to `each` until it returns `false`, which means that it has no room for another.
     ///
     /// # Errors
-    /// [`LogError`] if the log cannot be read. What the log does not hold is no error but a gap.
+    /// Returns [`LogError`] if the log cannot be read. Records that the log no longer holds are a gap, not an error.
     pub fn topic(
         &mut self,
         topic: &str,
@@ -124,7 +124,7 @@ impl<'a> Scan<'a> {
         Ok(())
     }
 
-    /// Polls each partition once, and drops those that are read to their ends.
+    /// Polls each partition once, and removes the partitions that are read to their ends from `spans`.
     fn round(
         &mut self,
         topic: &str,
@@ -153,7 +153,7 @@ impl<'a> Scan<'a> {
                 Err(error) => return Err(error),
             }
 
-            // A partition may have offsets without a record before its first one, or instead of any.
+            // A partition may have offsets without records before its first record, or only such offsets.
             if first_ms.is_some() || span.next >= span.end {
                 self.note_deleted(topic, partition, span.oldest.take(), first_ms);
             }
@@ -179,7 +179,7 @@ impl<'a> Scan<'a> {
         Ok(round)
     }
 
-    /// Goes on at the oldest record that is left, if the log no longer holds the one to be read next.
+    /// Adds the gap of records that were deleted during the scan, and continues at the oldest record that is left.
     fn pass_deleted(
         &mut self,
         topic: &str,
@@ -195,7 +195,7 @@ impl<'a> Scan<'a> {
 
         let ranges = self.log.offsets(topic)?;
         let held = (0..).zip(&ranges).find(|(id, _)| *id == partition);
-        // A log that lost its end begins no later than before, and has no record to go on at.
+        // If the log has lost its end instead, it begins no later than before, and no record is left to read.
         let oldest = held.map(|(_, range)| range.start);
         span.next = oldest
             .filter(|oldest| *oldest > span.next)
@@ -204,8 +204,8 @@ impl<'a> Scan<'a> {
         Ok(())
     }
 
-    /// Returns the part of each partition from the records that were appended shortly before the scan
-    /// needs them.
+    /// Returns the part of each partition to be read: from a record shortly before the first one that the scan needs,
+    /// to the end.
     fn near(&self, topic: &str, ranges: &[OffsetRange]) -> Result<BTreeMap<u32, Span>, LogError> {
         let whole = |range: &OffsetRange| Span {
             next: range.start,
@@ -213,7 +213,7 @@ impl<'a> Scan<'a> {
             oldest: Some(range.start).filter(|oldest| *oldest > 0),
         };
         let mut spans: BTreeMap<u32, Span> = (0..).zip(ranges.iter().map(whole)).collect();
-        // The offsets between which the first record that is needed lies, for each partition.
+        // For each partition, the offsets between which the first needed record lies.
         let mut bounds: BTreeMap<u32, (Offset, Offset)> = spans
             .iter()
             .map(|(id, span)| (*id, (span.next, span.end)))
@@ -248,7 +248,7 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// Returns offset and time of the first record that a reader has of a partition, if there is one
+    /// Returns the offset and the time of the next record that a reader returns for a partition; none if there is none
     /// before `end`.
     fn first(
         &self,
@@ -262,7 +262,7 @@ impl<'a> Scan<'a> {
                 first = Some((record.offset, record.log_time_ms));
             });
             let polled = match polled {
-                // It was deleted since. All that is left is behind it, and is read in the rounds.
+                // The record was deleted meanwhile. The remaining records follow it, and are read in the rounds.
                 Err(LogError::OffsetOutOfRange { .. }) => return Ok(None),
                 polled => polled?,
             };
@@ -277,8 +277,8 @@ impl<'a> Scan<'a> {
         Ok(first.filter(|(offset, _)| *offset < end))
     }
 
-    /// Adds the gap of a partition whose records before `oldest` are deleted, unless the first record that is
-    /// left is so old that those are not needed.
+    /// Adds the gap of a partition whose records before `oldest` are deleted. If the first remaining record is older
+    /// than the scan needs, the deleted ones are not needed either, and there is no gap.
     fn note_deleted(
         &mut self,
         topic: &str,
@@ -294,8 +294,8 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// Returns whether a record was appended before the scan needs it. A record without a time may be
-    /// needed.
+    /// Returns whether a record was appended before the time from which the scan needs records. Returns false for a
+    /// record without a time.
     fn is_before(&self, log_time_ms: u64) -> bool {
         log_time_ms > 0 && log_time_ms < self.since_ms
     }
@@ -315,7 +315,7 @@ impl<'a> Scan<'a> {
 
     fn open(&self, topic: &str, from: &[(u32, Offset)]) -> Result<Open, LogError> {
         let mut reader = self.log.reader(topic, from)?;
-        // One place suffices: a scan that has not looked since the last call is to look once.
+        // A capacity of one suffices: after several signals, the scan polls once.
         let (wake, readable) = mpsc::sync_channel(1);
         reader.on_readable(Arc::new(move || {
             let _ = wake.try_send(());
@@ -332,18 +332,18 @@ fn places(spans: &BTreeMap<u32, Span>) -> Vec<(u32, Offset)> {
 impl Open {
     /// Waits until a partition may be readable.
     fn wait(&self) {
-        // An end is confirmed without a call, so a wait that nothing ends is as good.
+        // The timeout is ignored, because the end of a partition can be reached without a signal.
         let _ = self.readable.recv_timeout(PAUSE);
     }
 }
 
 /// The outcome of polling each partition once.
 enum Round {
-    /// There were records.
+    /// Records were read.
     Read,
-    /// There were none.
+    /// No partition had a record.
     Idle,
-    /// The caller takes no more.
+    /// The caller has no room for more records.
     Full,
 }
 

@@ -1,4 +1,4 @@
-//! Tests of which orders are behind a count, and of the decision about each.
+//! Tests of the selection of the orders behind a count, and of the decision about each.
 
 use record_log::LogTimeType;
 use serde_json::json;
@@ -14,7 +14,7 @@ fn instant(ms: u64) -> Timestamp {
     Timestamp::from_ms(ms).unwrap()
 }
 
-/// Findings of the orders of user 7.
+/// Returns findings of the orders of user 7.
 fn findings(most: usize) -> Findings {
     let selection = Selection {
         user_id: 7,
@@ -41,7 +41,7 @@ fn record<'a>(
     }
 }
 
-/// An order of user 7 of 100 minor units, so many milliseconds after the begin of the window.
+/// Returns an order of user 7 over 100 minor units, at this number of milliseconds after the start of the window.
 fn order(id: &str, after_ms: i64) -> Value {
     json!({
         "event_id": id,
@@ -69,7 +69,7 @@ fn headers(of: &[(&str, &str)]) -> Headers {
     of.iter().map(owned).collect()
 }
 
-/// (partition, offset, decision) of each order.
+/// Returns (partition, offset, decision) of each order.
 fn decisions(findings: Findings) -> Vec<(u32, Offset, Decision)> {
     let orders = findings.explained().into_iter();
     let essence = |order: ExplainedOrder| (order.partition, order.offset, order.decision);
@@ -129,7 +129,7 @@ fn any_value_may_stand_for_the_number_of_an_order() {
 fn a_copy_has_the_id_of_a_counted_order_of_its_partition() {
     let id = "0199c82c-c000-7000-8000-00000000000b";
     let upper = id.to_uppercase();
-    let mut findings = findings(9);
+    let mut findings = findings(11);
     note(
         &mut findings,
         1,
@@ -139,7 +139,20 @@ fn a_copy_has_the_id_of_a_counted_order_of_its_partition() {
 
     let mut without = order("", 3);
     without["event_id"] = Value::Null;
-    note(&mut findings, 2, &[without.clone(), without]);
+    let nil = order("00000000-0000-0000-0000-000000000000", 4);
+    let empty = order(" ", 5);
+    note(
+        &mut findings,
+        2,
+        &[
+            without.clone(),
+            without,
+            nil.clone(),
+            nil,
+            empty.clone(),
+            empty,
+        ],
+    );
 
     assert_eq!(
         decisions(findings),
@@ -151,6 +164,10 @@ fn a_copy_has_the_id_of_a_counted_order_of_its_partition() {
             (1, 2, Decision::Counted),
             (2, 0, Decision::Counted),
             (2, 1, Decision::Counted),
+            (2, 2, Decision::Counted),
+            (2, 3, Decision::Counted),
+            (2, 4, Decision::Counted),
+            (2, 5, Decision::Counted),
         ]
     );
 }
@@ -179,7 +196,7 @@ fn an_order_that_was_left_out_makes_no_copy_of_the_next() {
     );
 }
 
-/// A side output that its topic does not take whole has a part of the value, or none.
+/// If a record is too large for its side topic, the topic has only a part of its value, or no value.
 #[test]
 fn a_side_output_counts_although_its_value_is_cut() {
     for value in [None, Some(&b"{\"event_id\":\"a"[..])] {

@@ -11,7 +11,7 @@ use crate::audit::{Audit, NotByMinute, closed_until};
 
 const MINUTE_MS: u64 = 60_000;
 const HOUR_MS: u64 = 60 * MINUTE_MS;
-/// The longest range, which is also that of one request to the orders service.
+/// Maximum length of a range, here and in a request to the orders service.
 const MAX_RANGE_MS: u64 = 24 * HOUR_MS;
 
 /// The query. The range covers every minute that it touches; the default is the last hour.
@@ -76,7 +76,7 @@ impl Range {
         let from = query.from.unwrap_or_else(hour_before);
 
         if from >= to {
-            return Err(Problem::bad_request("the range ends before it begins").field("to"));
+            return Err(Problem::bad_request("the range must end after it begins").field("to"));
         }
 
         let from_ms = from.as_ms() / MINUTE_MS * MINUTE_MS;
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_range_it_is_the_last_hour_with_the_minute_that_runs() {
+    fn the_default_range_is_the_last_hour_and_the_current_minute() {
         let expected = (
             "2026-11-22T09:30:00.000Z".to_owned(),
             "2026-11-22T10:31:00.000Z".to_owned(),

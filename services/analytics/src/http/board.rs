@@ -42,7 +42,7 @@ pub(super) async fn board(State(analytics): State<Analytics>) -> Result<Json<Boa
 }
 
 impl Analytics {
-    /// Returns the board. As it is for everybody, it is read at most once a second.
+    /// Returns the board. It is read at most once a second, because everybody may request it.
     async fn board(&self) -> std::result::Result<Board, StoreError> {
         let mut latest = self.latest_board.lock().await;
         if let Some((_, board)) = latest

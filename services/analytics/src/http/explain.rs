@@ -20,11 +20,12 @@ const LIMITS: Limits = Limits {
     records: 5_000_000,
     time: Duration::from_secs(8),
 };
-/// The most orders of one explanation.
+/// Maximum number of orders of one explanation.
 const MOST_ORDERS: usize = 10_000;
-/// An order is appended after its event time, by clocks that differ by less.
+/// Maximum difference between the clocks. By the log's clock, an order is appended at most this long before its event
+/// time.
 const CLOCKS_DIFFER_MS: u64 = 10 * 60_000;
-/// The time after which a caller that finds another explanation running may try again.
+/// The value of `Retry-After` while another explanation is running.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// The query.
@@ -38,17 +39,17 @@ pub(super) struct ExplainQuery {
 /// The reply.
 #[derive(Debug, Serialize)]
 pub(super) struct Explanation {
-    /// The count as the job has published it.
+    /// The count as the stream job has published it.
     published: Shown<WindowCount>,
-    /// The orders that are counted by the log.
+    /// The number and totals of the orders that are counted according to the log.
     counted: Counted,
-    /// Whether both have the same number and totals: `items` are the orders behind the count.
+    /// Whether both have the same number and totals, so that the counted `items` are the orders behind the count.
     agrees: bool,
-    /// Records that were appended before this, by the log's clock, were not looked for.
+    /// The time, by the log's clock, before which appended records were not looked for.
     appended_since: Timestamp,
     /// Number of records that were read.
     records_read: u64,
-    /// What was not read; empty if everything was.
+    /// The gaps: records that were not read. Empty if all were.
     gaps: Vec<String>,
     /// The orders of the user in the window, counted or not.
     items: Vec<ExplainedOrder>,
@@ -66,11 +67,11 @@ pub(super) async fn explain(
 ) -> Result<Json<Explanation>> {
     let published = analytics.published(query.user, query.window).await?;
     let Ok(turn) = Arc::clone(&analytics.explaining).try_acquire_owned() else {
-        let detail = "another count is being explained; try again in some seconds";
+        let detail = "another count is being explained; try again in a few seconds";
         return Err(Problem::too_many_requests(detail, RETRY_AFTER));
     };
 
-    // The log blocks. The turn goes along, so that a caller who leaves does not free it.
+    // Calls of the log block. The turn moves to the thread, so that it stays taken if the caller disconnects.
     let log = Arc::clone(&analytics.log);
     let work = tokio::task::spawn_blocking(move || {
         let _turn = turn;
@@ -81,7 +82,7 @@ pub(super) async fn explain(
 }
 
 impl Analytics {
-    /// Returns the published count of a user in the window that begins then.
+    /// Returns the published count of a user in the window that begins at this instant.
     async fn published(&self, user: UserId, window: Timestamp) -> Result<WindowCount> {
         let UserId(user_id) = user;
         let after = Timestamp::from_ms(window.as_ms() + 1);
@@ -100,7 +101,7 @@ impl Analytics {
         match around.first() {
             Some(other) if other.window_start != window => {
                 let detail = format!(
-                    "no window begins at {window}; the one with this instant begins at {}",
+                    "no window begins at {window}; the window that contains it begins at {}",
                     other.window_start
                 );
                 Err(Problem::unprocessable(detail).field("window"))
@@ -119,7 +120,7 @@ fn read(log: &dyn RecordLog, published: WindowCount) -> std::result::Result<Expl
     let mut scan = Scan::new(log, since_ms, LIMITS);
     let mut findings = Findings::new(Selection::of(&published), MOST_ORDERS);
 
-    // A record is on `orders` before it is on a side topic, so these come last.
+    // A record is on `orders` before it is on a side topic, so the side topics are read last.
     scan.topic(ORDERS, &mut |record| findings.note_order(record))?;
     scan.topic(ORDERS_LATE, &mut |record| {
         findings.note_late(record);

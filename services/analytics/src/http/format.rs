@@ -1,11 +1,12 @@
-//! The formats of a reply, chosen by `Accept`: JSON, CSV (RFC 4180) and NDJSON.
+//! The formats of a reply, chosen by `Accept`: JSON, CSV, NDJSON and Parquet.
 //!
-//! A table is sent page by page as it is read, so its memory is that of one page. The first page is
-//! read before the reply begins: a store that is away is a 503. A failure after that ends the
-//! connection before the body is complete, which clients notice.
-//!
-//! A spreadsheet takes a cell that begins with `=`, `+`, `-` or `@` for a formula. Such a text gets
-//! an apostrophe in front, as do texts that begin with a tab or a line break.
+//! A table is sent page by page while it is read, so it needs the memory of one page, or of one row group of a Parquet
+//! file. The first page is read before the reply begins, so an unavailable store is a 503. A later failure ends the
+//! connection before the body is complete, so that clients notice it.
+
+mod lines;
+mod parquet;
+mod row;
 
 use std::convert::Infallible;
 
@@ -15,15 +16,18 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use chassis::{Json, Result};
-use csv::{Terminator, WriterBuilder};
-use events::{Amount, Timestamp};
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 use serde::Serialize;
 
+use self::parquet::Parquet;
 use crate::store::StoreError;
+use lines::{Csv, Ndjson};
+pub(super) use row::{Cell, Column, Kind, Row};
 
-/// The header by which tables of one address differ.
+/// The header that informs caches that the reply depends on `Accept`.
 const VARY: (header::HeaderName, &str) = (header::VARY, "accept");
+/// The registered media type of Parquet.
+const PARQUET: &str = "application/vnd.apache.parquet";
 
 /// A format of replies.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -41,26 +45,20 @@ pub(super) enum TableFormat {
     Csv,
     /// A JSON object in each line.
     Ndjson,
+    /// Columns with types, for DuckDB, pandas and Spark.
+    Parquet,
 }
 
-/// A cell of a table.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) enum Cell {
-    /// A number.
-    Number(u64),
-    /// A text.
-    Text(String),
-    /// No value.
-    Empty,
-}
+/// Turns the rows of a table into the bytes of a reply.
+trait Encoder<R>: Send {
+    /// Returns the bytes before the first row.
+    fn begin(&mut self) -> Bytes;
 
-/// An object that is a row of a CSV table. In NDJSON it is the object itself.
-pub(super) trait Row: Serialize {
-    /// The names of the columns.
-    const COLUMNS: &'static [&'static str];
+    /// Adds rows, and returns the bytes that can be sent now; they may be empty until further rows are added.
+    fn rows(&mut self, rows: &[R]) -> Bytes;
 
-    /// Returns a cell for each column.
-    fn cells(&self) -> Vec<Cell>;
+    /// Returns the bytes after the last row.
+    fn end(&mut self) -> Bytes;
 }
 
 impl<S: Sync> FromRequestParts<S> for Format {
@@ -72,8 +70,8 @@ impl<S: Sync> FromRequestParts<S> for Format {
 }
 
 impl Format {
-    /// Returns the format with the highest weight in `Accept`; of equal ones the first. It is JSON
-    /// if none is named.
+    /// Returns the format with the highest weight in `Accept`; of several with the same weight, the first. Returns JSON
+    /// if no format is named.
     fn accepted(headers: &HeaderMap) -> Self {
         let values = headers.get_all(header::ACCEPT).iter();
         let texts = values.filter_map(|value| value.to_str().ok());
@@ -98,6 +96,7 @@ fn weighted(range: &str) -> Option<(Format, f32)> {
         "application/x-ndjson" | "application/ndjson" | "application/jsonl" => {
             Format::Table(TableFormat::Ndjson)
         }
+        PARQUET => Format::Table(TableFormat::Parquet),
         "application/json" | "application/*" | "*/*" => Format::Json,
         _ => return None,
     };
@@ -109,42 +108,12 @@ fn weighted(range: &str) -> Option<(Format, f32)> {
     ))
 }
 
-impl Cell {
-    /// Returns the cell of an instant.
-    pub(super) fn instant(instant: Timestamp) -> Self {
-        Self::Text(instant.to_string())
-    }
-
-    /// Returns the cell of amounts, as in `EUR 5000; USD 1999`, in minor units.
-    pub(super) fn amounts(amounts: &[Amount]) -> Self {
-        let texts = amounts
-            .iter()
-            .map(|amount| format!("{} {}", amount.currency, amount.minor_units));
-        Self::Text(texts.collect::<Vec<_>>().join("; "))
-    }
-
-    /// Returns the cell of a number that may be missing.
-    pub(super) fn maybe(number: Option<u64>) -> Self {
-        number.map_or(Self::Empty, Self::Number)
-    }
-
-    fn into_text(self) -> String {
-        match self {
-            Self::Number(number) => number.to_string(),
-            Self::Empty => String::new(),
-            Self::Text(text) if text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']) => {
-                format!("'{text}")
-            }
-            Self::Text(text) => text,
-        }
-    }
-}
-
 impl TableFormat {
     fn media_type(self) -> &'static str {
         match self {
             Self::Csv => "text/csv; charset=utf-8; header=present",
             Self::Ndjson => "application/x-ndjson",
+            Self::Parquet => PARQUET,
         }
     }
 
@@ -152,44 +121,17 @@ impl TableFormat {
         match self {
             Self::Csv => "csv",
             Self::Ndjson => "ndjson",
+            Self::Parquet => "parquet",
         }
     }
 
-    fn header<R: Row>(self) -> Bytes {
+    fn encoder<R: Row>(self) -> Box<dyn Encoder<R>> {
         match self {
-            Self::Csv => records([R::COLUMNS.iter().map(|name| (*name).to_owned()).collect()]),
-            Self::Ndjson => Bytes::new(),
+            Self::Csv => Box::new(Csv),
+            Self::Ndjson => Box::new(Ndjson),
+            Self::Parquet => Box::new(Parquet::new::<R>()),
         }
     }
-
-    fn rows<R: Row>(self, rows: &[R]) -> Bytes {
-        match self {
-            Self::Csv => records(
-                rows.iter()
-                    .map(|row| row.cells().into_iter().map(Cell::into_text).collect()),
-            ),
-            Self::Ndjson => {
-                let mut lines = Vec::new();
-                for row in rows {
-                    serde_json::to_writer(&mut lines, row).expect("rows are plain data");
-                    lines.push(b'\n');
-                }
-                lines.into()
-            }
-        }
-    }
-}
-
-fn records(records: impl IntoIterator<Item = Vec<String>>) -> Bytes {
-    let mut writer = WriterBuilder::new()
-        .terminator(Terminator::CRLF)
-        .from_writer(Vec::new());
-    for record in records {
-        writer
-            .write_record(record)
-            .expect("records are equally long, and memory takes all");
-    }
-    writer.into_inner().expect("memory takes all").into()
 }
 
 /// Replies with a JSON document.
@@ -209,10 +151,10 @@ pub(super) async fn table<R: Row + Send + 'static>(
     let mut pages = Box::pin(pages);
     let first = pages.next().await.transpose()?.unwrap_or_default();
 
-    let rest = pages.map_ok(move |page| format.rows(&page));
-    let begin = stream::iter([Ok(format.header::<R>()), Ok(format.rows(&first))]);
+    let mut encoder = format.encoder::<R>();
+    let begin = stream::iter([Ok(encoder.begin()), Ok(encoder.rows(&first))]);
     let body = begin
-        .chain(rest)
+        .chain(encoded(encoder, pages))
         .inspect_err(|error| tracing::warn!(%error, "a table ends before its last row"));
 
     let file = format!("attachment; filename=\"{name}.{}\"", format.extension());
@@ -225,12 +167,30 @@ pub(super) async fn table<R: Row + Send + 'static>(
     Ok((headers, named, Body::from_stream(body)).into_response())
 }
 
+/// Returns the bytes of these pages and of the end of the table.
+fn encoded<R: Row>(
+    encoder: Box<dyn Encoder<R>>,
+    pages: impl Stream<Item = std::result::Result<Vec<R>, StoreError>> + Send + Unpin,
+) -> impl Stream<Item = std::result::Result<Bytes, StoreError>> + Send {
+    stream::try_unfold(Some((encoder, pages)), |unfinished| async {
+        let Some((mut encoder, mut pages)) = unfinished else {
+            return Ok(None);
+        };
+
+        match pages.try_next().await? {
+            Some(page) => Ok(Some((encoder.rows(&page), Some((encoder, pages))))),
+            None => Ok(Some((encoder.end(), None))),
+        }
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const CSV: Format = Format::Table(TableFormat::Csv);
     const NDJSON: Format = Format::Table(TableFormat::Ndjson);
+    const TYPED: Format = Format::Table(TableFormat::Parquet);
 
     fn accepted(accept: &[&str]) -> Format {
         let mut headers = HeaderMap::new();
@@ -253,54 +213,12 @@ mod tests {
             (&["application/json;q=0.5, text/csv"], CSV),
             (&["application/json;q=0.5", "application/x-ndjson"], NDJSON),
             (&["text/csv;q=0, application/x-ndjson;q=0.1"], NDJSON),
+            (&["application/vnd.apache.parquet"], TYPED),
+            (&["application/vnd.apache.parquet;q=0.1, text/csv"], CSV),
             (&["text/csv;q=0"], Format::Json),
             (&["text/html,application/xml;q=0.9,*/*;q=0.8"], Format::Json),
         ] {
             assert_eq!(accepted(accept), format, "{accept:?}");
         }
-    }
-
-    #[derive(Serialize)]
-    struct Texts(String, u64);
-
-    impl Row for Texts {
-        const COLUMNS: &'static [&'static str] = &["text", "number"];
-
-        fn cells(&self) -> Vec<Cell> {
-            vec![Cell::Text(self.0.clone()), Cell::Number(self.1)]
-        }
-    }
-
-    fn row(text: &str) -> String {
-        let row = Texts(text.to_owned(), 7);
-        String::from_utf8(TableFormat::Csv.rows(&[row]).to_vec()).unwrap()
-    }
-
-    #[test]
-    fn cells_are_quoted_as_in_rfc_4180_and_no_text_is_a_formula() {
-        assert_eq!(row("plain"), "plain,7\r\n");
-        assert_eq!(row("a,b"), "\"a,b\",7\r\n");
-        assert_eq!(row("say \"hi\""), "\"say \"\"hi\"\"\",7\r\n");
-        assert_eq!(row("two\nlines"), "\"two\nlines\",7\r\n");
-
-        for start in ["=", "+", "-", "@"] {
-            assert_eq!(
-                row(&format!("{start}SUM(A1)")),
-                format!("'{start}SUM(A1),7\r\n")
-            );
-        }
-
-        assert_eq!(row("\t=1"), "'\t=1,7\r\n");
-        assert_eq!(row("\r=1"), "\"'\r=1\",7\r\n");
-    }
-
-    #[test]
-    fn a_header_comes_first_and_objects_come_by_line() {
-        let header = TableFormat::Csv.header::<Texts>();
-        assert_eq!(header, "text,number\r\n");
-        assert!(TableFormat::Ndjson.header::<Texts>().is_empty());
-
-        let rows = [Texts("a\n".to_owned(), 1), Texts("b".to_owned(), 2)];
-        assert_eq!(TableFormat::Ndjson.rows(&rows), "[\"a\\n\",1]\n[\"b\",2]\n");
     }
 }

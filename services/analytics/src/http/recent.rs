@@ -8,14 +8,14 @@ use events::{Timestamp, WindowCount};
 use futures::{Stream, stream};
 use serde::Deserialize;
 
-use super::format::{Cell, Format, Row, document, table};
+use super::format::{Cell, Column, Format, Kind, Row, document, table};
 use super::{Analytics, Shown, UserId, page, starts};
 use crate::store::{Position, Starts, StoreError};
 
 /// Number of counts that a table reads at a time.
 const TABLE_PAGE: usize = 500;
 
-/// The query: of windows that start from `from` on and before `to`.
+/// The query, for windows that start at or after `from` and before `to`.
 #[derive(Debug, Deserialize)]
 pub(super) struct RecentQuery {
     from: Option<Timestamp>,
@@ -106,15 +106,15 @@ impl Analytics {
 }
 
 impl Row for Shown<WindowCount> {
-    const COLUMNS: &'static [&'static str] = &[
-        "id",
-        "user_id",
-        "window_start",
-        "window_end",
-        "order_count",
-        "total_cents",
-        "totals",
-        "revision",
+    const COLUMNS: &'static [Column] = &[
+        Column("id", Kind::Text),
+        Column("user_id", Kind::Number),
+        Column("window_start", Kind::Instant),
+        Column("window_end", Kind::Instant),
+        Column("order_count", Kind::Number),
+        Column("total_cents", Kind::OptionalNumber),
+        Column("totals", Kind::Amounts),
+        Column("revision", Kind::Number),
     ];
 
     fn cells(&self) -> Vec<Cell> {
@@ -122,11 +122,11 @@ impl Row for Shown<WindowCount> {
         vec![
             Cell::Text(self.id.clone()),
             Cell::Number(count.user_id),
-            Cell::instant(count.window_start),
-            Cell::instant(count.window_end),
+            Cell::Instant(count.window_start),
+            Cell::Instant(count.window_end),
             Cell::Number(count.order_count),
-            Cell::maybe(count.amounts.total_cents()),
-            Cell::amounts(count.amounts.as_slice()),
+            Cell::OptionalNumber(count.amounts.total_cents()),
+            Cell::Amounts(count.amounts.as_slice().to_vec()),
             Cell::Number(count.revision.into()),
         ]
     }

@@ -10,13 +10,13 @@ use events::Timestamp;
 use futures::stream;
 use serde::{Deserialize, Serialize};
 
-use super::format::{Cell, Format, Row, document, table};
+use super::format::{Cell, Column, Format, Kind, Row, document, table};
 use super::{Analytics, Freshness, UserId};
 use crate::audit::StoredMinute;
 use crate::series::{NoSeries, Point, Series, Step, Steps};
 use crate::store::{Starts, StoreError};
 
-/// The time limit for reading the orders of minutes that are not counted yet.
+/// The time limit for reading the stored orders of minutes that are not counted yet.
 const STORED_PATIENCE: Duration = Duration::from_secs(1);
 
 /// The query.
@@ -47,13 +47,14 @@ pub(super) async fn series(
     let now = Timestamp::now();
     let steps = Steps::touched_by(query.from, query.to, query.step, now)?;
 
-    // A series of 31 days reads every window of them, so few are computed at a time.
+    // A series reads every window of its range, up to 31 days, so only few are computed at the same time.
     let turn = analytics.turns.acquire().await;
-    let points = match query.user {
+    let series = match query.user {
         None => analytics.series_of_all(steps, now).await?,
         Some(UserId(user_id)) => analytics.series_of_user(user_id, steps).await?,
     };
     drop(turn);
+    let points = series.summed?.into_points(series.counted_until);
 
     match format {
         Format::Json => Ok(document(Points {
@@ -65,14 +66,20 @@ pub(super) async fn series(
     }
 }
 
+/// A series, and the instant until which the stream job has counted.
+struct Counted {
+    summed: std::result::Result<Series, NoSeries>,
+    counted_until: Option<Timestamp>,
+}
+
 impl Analytics {
-    /// Returns the orders of all users, with the ones that are stored and not counted yet.
+    /// Returns the series of all users, including orders that are stored but not counted yet.
     async fn series_of_all(
         &self,
         steps: Steps,
         now: Timestamp,
-    ) -> std::result::Result<Vec<Point>, StoreError> {
-        // Read first: a window that is counted in between is left out rather than added twice.
+    ) -> std::result::Result<Counted, StoreError> {
+        // This is read first, so that a window that is counted meanwhile is left out, and not added twice.
         let counted_until = self.store.newest_summary_end().await?;
         let uncounted = match steps.uncounted(counted_until, now) {
             None => Vec::new(),
@@ -85,19 +92,23 @@ impl Analytics {
         self.store
             .for_each_summary(steps.from(), steps.to(), |window| {
                 if is_counted(window.window_end) {
-                    series.add(window.window_start, window.order_count, &window.amounts);
+                    series.add_window(&window);
                 }
             })
             .await?;
 
-        Ok(series.into_points(counted_until))
+        // The sum of sessions is of a day that is not over yet.
+        Ok(Counted {
+            summed: series.by_steps(),
+            counted_until: counted_until.map(|until| until.min(now)),
+        })
     }
 
     async fn series_of_user(
         &self,
         user_id: u64,
         steps: Steps,
-    ) -> std::result::Result<Vec<Point>, StoreError> {
+    ) -> std::result::Result<Counted, StoreError> {
         let counted_until = self.store.newest_window_end().await?;
         let starts = Starts {
             from: steps.from(),
@@ -109,7 +120,10 @@ impl Analytics {
             series.add(window.window_start, window.order_count, &window.amounts);
         }
 
-        Ok(series.into_points(counted_until))
+        Ok(Counted {
+            summed: Ok(series),
+            counted_until,
+        })
     }
 
     /// Returns the stored orders by minute, or none if the orders service does not reply in time.
@@ -118,7 +132,7 @@ impl Analytics {
         match asked.await {
             Ok(Ok(minutes)) => Some(minutes),
             Ok(Err(error)) => {
-                tracing::debug!(%error, "the minutes that are not counted yet are not shown");
+                tracing::debug!(%error, "the orders service did not return the minutes that are not counted yet");
                 None
             }
             Err(_) => None,
@@ -128,35 +142,36 @@ impl Analytics {
 
 impl From<NoSeries> for Problem {
     fn from(error: NoSeries) -> Self {
-        let field = match error {
-            NoSeries::Empty => "to",
-            NoSeries::TooManyPoints { .. } => "step",
-            NoSeries::TooLong => "from",
-        };
-        Self::bad_request(error.to_string()).field(field)
+        let detail = error.to_string();
+        match error {
+            NoSeries::Empty => Self::bad_request(detail).field("to"),
+            NoSeries::TooManyPoints { .. } => Self::bad_request(detail).field("step"),
+            NoSeries::TooLong => Self::bad_request(detail).field("from"),
+            NoSeries::NotBySteps { .. } => Self::conflict(detail).field("step"),
+        }
     }
 }
 
 impl Row for Point {
-    const COLUMNS: &'static [&'static str] = &[
-        "id",
-        "start",
-        "end",
-        "orders",
-        "total_cents",
-        "totals",
-        "is_provisional",
+    const COLUMNS: &'static [Column] = &[
+        Column("id", Kind::Number),
+        Column("start", Kind::Instant),
+        Column("end", Kind::Instant),
+        Column("orders", Kind::Number),
+        Column("total_cents", Kind::OptionalNumber),
+        Column("totals", Kind::Amounts),
+        Column("is_provisional", Kind::Flag),
     ];
 
     fn cells(&self) -> Vec<Cell> {
         vec![
             Cell::Number(self.id),
-            Cell::instant(self.start),
-            Cell::instant(self.end),
+            Cell::Instant(self.start),
+            Cell::Instant(self.end),
             Cell::Number(self.orders),
-            Cell::maybe(self.amounts.total_cents()),
-            Cell::amounts(self.amounts.as_slice()),
-            Cell::Text(self.is_provisional.to_string()),
+            Cell::OptionalNumber(self.amounts.total_cents()),
+            Cell::Amounts(self.amounts.as_slice().to_vec()),
+            Cell::Flag(self.is_provisional),
         ]
     }
 }

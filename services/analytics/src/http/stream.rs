@@ -1,11 +1,10 @@
 //! `GET /analytics/stream`: the feed as server-sent events.
 //!
-//! The first event comes at once: `ready`, or `reset`, which means that events were missed and that
-//! the lists must be read again. Its id is where the stream begins. The event `count` is a new or
-//! corrected count, and `window` is the summary of a window. The stream ends at a
-//! shutdown, when the listener is too slow, or when the token of its request expires. Browsers
-//! reconnect by themselves, with the last id they received; so does any client that sends that id as
-//! `Last-Event-ID`.
+//! The first event is sent at once: `ready`, or `reset`, which means that events were missed and that the lists must
+//! be read again. Its id is the position at which the stream begins. The event `count` contains a new or corrected
+//! count, and `window` the summary of a window. The stream ends at a shutdown, when the listener is too slow, or when
+//! the token of its request expires. A client reconnects by sending the last id that it received as `Last-Event-ID`;
+//! browsers do so by themselves.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -24,9 +23,9 @@ use tokio::sync::broadcast;
 use super::Analytics;
 use crate::feed::{Event, FeedTopic};
 
-/// Interval of keep-alive comments on a silent stream: shorter than the timeouts of proxies.
+/// Interval of keep-alive comments on a stream without events: shorter than the timeouts of proxies.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
-/// Proxies like nginx pass events on as they come, and do not collect them.
+/// The header that makes proxies such as nginx forward each event at once.
 const UNBUFFERED: [(&str, &str); 1] = [("x-accel-buffering", "no")];
 
 /// The query of the stream.
@@ -81,7 +80,7 @@ fn live(receiver: broadcast::Receiver<Arc<Event>>) -> impl Stream<Item = Arc<Eve
     })
 }
 
-/// Returns the event that opens a stream at the cut `id`.
+/// Returns the first event of a stream that begins at the position `id`.
 fn first(is_reset: bool, id: &str) -> Sent {
     let name = if is_reset { "reset" } else { "ready" };
     let event = Sent::default().event(name).data("{}");

@@ -10,7 +10,7 @@ use events::{Timestamp, WindowSummary};
 use futures::stream;
 use serde::{Deserialize, Serialize};
 
-use super::format::{Cell, Format, Row, document, table};
+use super::format::{Cell, Column, Format, Kind, Row, document, table};
 use super::{Analytics, Freshness, UserId, starts};
 use crate::audit::Sum;
 use crate::store::{Starts, StoreError};
@@ -18,11 +18,12 @@ use crate::summary::{DAY_MS, HOUR_MS, Range, Span, Summary, TOP, of_one};
 
 /// The time for which a summary is reused. Computing one reads every window of a day.
 pub(super) const SUMMARY_AGE: Duration = Duration::from_secs(1);
-/// Number of counts of a user that one query reads.
+/// Number of counts of a user that are read by one query.
 const COUNTS_PAGE: usize = 500;
 const MINUTE_MS: u64 = 60_000;
 
-/// The query. Without a range there is none in the reply; the default of `to` is now.
+/// The query. If it has neither `from` nor `to`, the reply has no range. The default of `to` is now, and that of `from`
+/// a day before `to`.
 #[derive(Debug, Deserialize)]
 pub(super) struct SummaryQuery {
     from: Option<Timestamp>,
@@ -36,7 +37,7 @@ pub(super) struct SummaryQuery {
 pub struct Summarized {
     #[serde(flatten)]
     summary: Summary,
-    /// The minute that is not over yet; `None` for one user, or if the orders service is away.
+    /// The minute that is not over yet; `None` for one user, or if the orders service is unavailable.
     current: Option<Current>,
     freshness: Freshness,
 }
@@ -70,7 +71,7 @@ pub(super) async fn summary(
 ) -> Result<Response> {
     let limit = query.limit.unwrap_or(TOP);
     if !(1..=TOP).contains(&limit) {
-        let reason = format!("a summary names 1 to {TOP} users, and not {limit}");
+        let reason = format!("a summary names 1 to {TOP} users, not {limit}");
         return Err(Problem::bad_request(reason).field("limit"));
     }
 
@@ -122,8 +123,8 @@ fn before(instant: Timestamp) -> Timestamp {
 }
 
 impl Analytics {
-    /// Returns the summary of all users' windows. The request that finds the last one too old
-    /// computes a new one while the others wait for it.
+    /// Returns the summary of all users' windows. The first request that finds the latest summary too old computes a
+    /// new one; the others wait for it.
     async fn of_all(&self, now: Timestamp) -> std::result::Result<Summarized, StoreError> {
         let mut latest = self.summary.lock().await;
         if let Some((_, summarized)) = latest
@@ -198,7 +199,7 @@ impl Analytics {
             let oldest = counts.last().map(|count| count.window_start);
             let is_last = counts.len() < COUNTS_PAGE;
 
-            // A session that has become part of another has no orders any more.
+            // A session window that was merged into another one has no orders any more.
             let counted = counts.into_iter().filter(|count| count.order_count > 0);
             windows.extend(counted.map(of_one));
 
@@ -230,27 +231,27 @@ impl Summary {
 }
 
 impl Row for SpanRow {
-    const COLUMNS: &'static [&'static str] = &[
-        "span",
-        "from",
-        "to",
-        "orders",
-        "users",
-        "users_is_exact",
-        "revenue_cents",
-        "revenue",
+    const COLUMNS: &'static [Column] = &[
+        Column("span", Kind::Text),
+        Column("from", Kind::Instant),
+        Column("to", Kind::Instant),
+        Column("orders", Kind::Number),
+        Column("users", Kind::Number),
+        Column("users_is_exact", Kind::Flag),
+        Column("revenue_cents", Kind::OptionalNumber),
+        Column("revenue", Kind::Amounts),
     ];
 
     fn cells(&self) -> Vec<Cell> {
         vec![
             Cell::Text(self.span.to_owned()),
-            Cell::instant(self.from),
-            Cell::instant(self.to),
+            Cell::Instant(self.from),
+            Cell::Instant(self.to),
             Cell::Number(self.of.orders),
             Cell::Number(self.of.users),
-            Cell::Text(self.of.users_is_exact.to_string()),
-            Cell::maybe(self.of.revenue_cents),
-            Cell::amounts(&self.of.revenue),
+            Cell::Flag(self.of.users_is_exact),
+            Cell::OptionalNumber(self.of.revenue_cents),
+            Cell::Amounts(self.of.revenue.clone()),
         ]
     }
 }

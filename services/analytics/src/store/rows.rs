@@ -1,4 +1,4 @@
-//! Counts and windows as DynamoDB items. Times are stored in milliseconds, expiry in seconds, as
+//! Windows as DynamoDB items, and counts as earlier versions wrote them. Times are stored in milliseconds, expiry in seconds, as
 //! DynamoDB requires.
 
 use std::time::Duration;
@@ -6,8 +6,8 @@ use std::time::Duration;
 use events::{Amount, Amounts, Timestamp, TopUser, WindowCount, WindowSummary};
 use serde::{Deserialize, Serialize};
 
-/// A count as an item.
-#[derive(Debug, Deserialize, Serialize)]
+/// A count as an item of an earlier version.
+#[derive(Debug, Deserialize)]
 pub(super) struct CountRow {
     user_id: u64,
     #[serde(with = "as_ms")]
@@ -18,8 +18,6 @@ pub(super) struct CountRow {
     #[serde(flatten)]
     amounts: Amounts,
     revision: u32,
-    shelf: String,
-    expires_at: u64,
 }
 
 /// The summary of a window: the attributes of its item other than the key.
@@ -36,13 +34,23 @@ pub(super) struct SummaryRow {
     expires_at: u64,
 }
 
-/// The item of a window: its shelves once it has counts, and its summary once that has arrived.
+/// The item of a window: the levels of its chunks once it has counts, and its summary once that has arrived.
 #[derive(Debug, Deserialize)]
 pub(super) struct WindowRow {
     #[serde(with = "as_ms")]
     pub(super) window_start: Timestamp,
     #[serde(with = "as_ms")]
     pub(super) window_end: Timestamp,
+    /// The levels of the chunks with counts of this minute.
+    #[serde(default)]
+    pub(super) levels: Vec<u8>,
+    /// The levels of the chunks with late counts of this minute.
+    #[serde(default)]
+    pub(super) late_levels: Vec<u8>,
+    /// Whether some of these windows start within the minute, not only with it.
+    #[serde(default)]
+    pub(super) has_inner: bool,
+    /// The shards of the counts that an earlier version has written.
     #[serde(default)]
     pub(super) shards: Vec<u64>,
     order_count: Option<u64>,
@@ -54,19 +62,6 @@ pub(super) struct WindowRow {
 }
 
 impl CountRow {
-    pub(super) fn new(count: WindowCount, shelf: String, retention: Duration) -> Self {
-        Self {
-            user_id: count.user_id,
-            window_start: count.window_start,
-            window_end: count.window_end,
-            order_count: count.order_count,
-            amounts: count.amounts,
-            revision: count.revision,
-            shelf,
-            expires_at: expires_at(count.window_end, retention),
-        }
-    }
-
     pub(super) fn into_count(self) -> WindowCount {
         WindowCount {
             user_id: self.user_id,

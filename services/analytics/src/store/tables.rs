@@ -3,7 +3,9 @@
 use aws_sdk_dynamodb::Client;
 use chassis::dynamodb::{Index, Key, KeyKind, Projected, Table, TableError, ensure_table};
 
-/// The table of counts, keyed by user and window start.
+/// The table of counts, packed in chunks, keyed by bucket of users and time.
+pub const COUNTS: &str = "analytics-counts";
+/// The table in which earlier versions have counts, keyed by user and window start. It is only read.
 pub const RESULTS: &str = "analytics-results";
 /// The table of windows, keyed by start.
 pub const WINDOWS: &str = "analytics-windows";
@@ -16,7 +18,16 @@ const USER_ID: (&str, KeyKind) = ("user_id", KeyKind::Number);
 const WINDOW_START: (&str, KeyKind) = ("window_start", KeyKind::Number);
 const EXPIRES_AT: Option<&str> = Some("expires_at");
 
-const TABLES: [Table; 2] = [
+const TABLES: [Table; 3] = [
+    Table {
+        name: COUNTS,
+        key: Key {
+            partition: ("user_bucket", KeyKind::Text),
+            sort: Some(("chunk", KeyKind::Text)),
+        },
+        indexes: &[],
+        expires_at: EXPIRES_AT,
+    },
     Table {
         name: RESULTS,
         key: Key {

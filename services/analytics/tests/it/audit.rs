@@ -1,4 +1,4 @@
-//! The audit, with an orders service that answers as the test wants.
+//! The audit, with an orders service whose replies the test sets.
 
 use std::sync::{Arc, Mutex};
 
@@ -10,7 +10,6 @@ use axum::routing::get;
 use axum::{Json, Router};
 use events::{Timestamp, WindowSummary};
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
 
 use crate::{Running, log, publish_summaries, summary};
 
@@ -18,12 +17,12 @@ testbed::on_both_dynamodbs!(
     books_balance_when_every_closed_minute_was_counted_whole,
     a_lost_order_shows_in_its_minute_until_it_is_counted,
     a_minute_whose_window_is_not_known_is_open,
-    a_minute_without_a_window_is_held_against_the_books_when_patience_is_over,
+    a_minute_without_a_window_is_a_difference_after_the_wait,
     orders_that_cannot_be_asked_are_a_503,
     ranges_that_cannot_be_audited_are_refused,
 );
 
-/// An orders service: its answers, and its requests.
+/// An orders service: its replies, and the requests that it received.
 #[derive(Clone)]
 pub struct Orders {
     this_minute_ms: u64,
@@ -38,14 +37,12 @@ impl Orders {
         }
     }
 
-    /// A running analytics service that reads from this one.
+    /// Starts an analytics service that reads the orders from this service.
     pub async fn audited_by(&self, dynamodb: &Client) -> Running {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let orders_url = format!("http://{}/", listener.local_addr().unwrap());
         let router = Router::new()
             .route("/orders/minutes", get(minutes))
             .with_state(self.clone());
-        tokio::spawn(async move { axum::serve(listener, router).await });
+        let orders_url = format!("{}/", testbed::serve(router).await);
 
         let log = log();
         Running::start_with(
@@ -64,7 +61,7 @@ impl Orders {
         Timestamp::from_ms(self.this_minute_ms - minutes_ago * 60_000).unwrap()
     }
 
-    /// Stores orders of a dollar each in the minute that began so many minutes before this one.
+    /// Stores orders of a dollar each in the minute that began this number of minutes before the current one.
     pub fn store(&self, minutes_ago: u64, orders: u64) {
         let minute = self.minute(minutes_ago);
         let stored = json!({"id": minute.as_ms(), "minute": minute, "orders": orders,
@@ -72,7 +69,7 @@ impl Orders {
         self.state.lock().unwrap().0.push(stored);
     }
 
-    /// The window of that minute with orders of a dollar each.
+    /// Returns the window of that minute, with orders of a dollar each.
     pub fn window(&self, minutes_ago: u64, orders: u64, revision: u32) -> WindowSummary {
         let window_start = self.minute(minutes_ago);
         let window_end = self.minute(minutes_ago - 1);
@@ -185,9 +182,7 @@ async fn a_minute_whose_window_is_not_known_is_open(dynamodb: Client) {
     running.stop().await;
 }
 
-async fn a_minute_without_a_window_is_held_against_the_books_when_patience_is_over(
-    dynamodb: Client,
-) {
+async fn a_minute_without_a_window_is_a_difference_after_the_wait(dynamodb: Client) {
     let orders = Orders::none();
     let running = orders.audited_by(&dynamodb).await;
     orders.store(7, 1);
@@ -227,13 +222,9 @@ async fn orders_that_cannot_be_asked_are_a_503(dynamodb: Client) {
     }
 }
 
-/// An orders service that fails.
+/// Serves an orders service that fails, and returns its address.
 async fn failing() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    let router = Router::new().fallback(async || StatusCode::INTERNAL_SERVER_ERROR);
-    tokio::spawn(async move { axum::serve(listener, router).await });
-    url
+    testbed::serve(Router::new().fallback(async || StatusCode::INTERNAL_SERVER_ERROR)).await
 }
 
 async fn ranges_that_cannot_be_audited_are_refused(dynamodb: Client) {

@@ -1,8 +1,6 @@
 //! Nothing is missed and no revision goes backwards after any failure.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-
-use analytics::RESULTS;
+use analytics::COUNTS;
 use aws_sdk_dynamodb::Client;
 use events::ANALYTICS_RESULTS;
 use record_log::simulated::{Call, Fault};
@@ -101,12 +99,7 @@ async fn a_log_that_fails_now_and_then_loses_nothing(dynamodb: Client) {
             .collect::<Vec<_>>(),
     );
 
-    let calls = AtomicUsize::new(0);
-    let flaky = log.process(move |_| match calls.fetch_add(1, Ordering::SeqCst) {
-        // The Thue–Morse sequence: no loop of calls meets its failures at the same place for ever.
-        number if number < 16 && number.count_ones() % 2 == 1 => Fault::Unavailable,
-        _ => Fault::None,
-    });
+    let flaky = testbed::failing_now_and_then(&log);
     let running = Running::start_process(&dynamodb, &log, flaky).await;
     running.caught_up().await;
 
@@ -131,7 +124,7 @@ async fn a_table_that_is_away_holds_results_up_and_loses_none(dynamodb: Client) 
     let running = Running::start(&dynamodb, &log()).await;
     dynamodb
         .delete_table()
-        .table_name(RESULTS)
+        .table_name(COUNTS)
         .send()
         .await
         .unwrap();
@@ -157,7 +150,7 @@ async fn items_expire_with_their_retention(dynamodb: Client) {
 
     let items = dynamodb
         .scan()
-        .table_name(RESULTS)
+        .table_name(COUNTS)
         .send()
         .await
         .unwrap()
@@ -172,7 +165,7 @@ async fn items_expire_with_their_retention(dynamodb: Client) {
 
     let expiry = dynamodb
         .describe_time_to_live()
-        .table_name(RESULTS)
+        .table_name(COUNTS)
         .send()
         .await
         .unwrap();

@@ -1,4 +1,4 @@
-//! The rights of callers, where they must authenticate.
+//! The rights of callers if they must authenticate.
 
 use std::sync::Arc;
 
@@ -11,7 +11,6 @@ use chassis::auth::Auth;
 use chassis::{Metrics, Shutdown};
 use testbed::description::{assert_guarded, description};
 use testbed::{Identities, TestClient};
-use tokio::net::TcpListener;
 
 use crate::log;
 
@@ -87,11 +86,7 @@ async fn the_orders_service_is_shown_who_asks_for_its_books() {
         },
     );
 
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let orders_url = format!("http://{}", listener.local_addr().unwrap());
-    tokio::spawn(async move {
-        axum::serve(listener, Router::new().route("/orders/minutes", books)).await
-    });
+    let orders_url = testbed::serve(Router::new().route("/orders/minutes", books)).await;
 
     let service = TestClient::new(
         router(
@@ -116,7 +111,7 @@ async fn the_orders_service_is_shown_who_asks_for_its_books() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_described_as_secured_asks_who_calls_and_nothing_else_does() {
+async fn only_routes_described_as_secured_need_credentials() {
     let orders_url = "http://127.0.0.1:1".to_owned();
     let router = router(
         testbed::embedded().await,

@@ -21,16 +21,16 @@ use crate::{EPOCH_MS, Ending, Running, count};
 
 testbed::on_both_dynamodbs!(
     the_orders_behind_a_count_are_listed_with_those_left_out,
-    a_window_that_is_none_is_refused_and_a_count_that_is_not_there_is_a_404,
+    an_instant_without_a_window_is_a_422_and_no_count_is_a_404,
     what_the_log_no_longer_holds_is_named,
 );
 
-/// The longest wait for a count, also on a Kafka that others use.
+/// The longest wait for a count, even on a Kafka that other tests use.
 const PATIENCE: Duration = Duration::from_secs(60);
 const WINDOW: &str = "2026-11-22T10:01:00.000Z";
 const PATH: &str = "/analytics/explain?user=7&window=2026-11-22T10:01:00Z";
 
-/// A log with the topics of orders, of results and of what is left out.
+/// A log with the topics of orders, of results, and of late and rejected orders.
 struct Shop {
     log: Arc<dyn RecordLog>,
     topics: OwnTopics,
@@ -39,7 +39,7 @@ struct Shop {
 }
 
 impl Shop {
-    /// Starts a service on a log that others may use as well.
+    /// Starts a service on a log that other tests may use, too.
     async fn open(log: Arc<dyn RecordLog>, dynamodb: &Client) -> Self {
         let topics = OwnTopics::new(Arc::clone(&log), &format!("-{}", Uuid::new_v4().simple()));
         let specs = [
@@ -96,7 +96,7 @@ impl Shop {
         publisher.commit(&[]).unwrap();
     }
 
-    /// Publishes an order of one dollar, or of other cents.
+    /// Publishes an order.
     fn order(&self, partition: u32, order: &Value) {
         self.publish(ORDERS, partition, order.to_string().as_bytes(), &[]);
     }
@@ -116,7 +116,7 @@ impl Shop {
         self.publish(ANALYTICS_RESULTS, 0, &value, &[]);
     }
 
-    /// Returns the explanation once there is a count.
+    /// Returns the explanation, after waiting for the count.
     async fn explained(&self) -> Value {
         let explained = tokio::time::timeout(PATIENCE, async {
             loop {
@@ -132,7 +132,7 @@ impl Shop {
     }
 }
 
-/// An order of the user so many milliseconds after the begin of the window.
+/// Returns an order of the user at this number of milliseconds after the start of the window.
 fn order(number: u64, user: u64, after_ms: i64) -> Value {
     let ms = (EPOCH_MS + 60_000).checked_add_signed(after_ms).unwrap();
     json!({
@@ -147,7 +147,7 @@ fn order(number: u64, user: u64, after_ms: i64) -> Value {
     })
 }
 
-/// (partition, offset, order, decision) of each order.
+/// Returns (partition, offset, order, decision) of each order.
 fn essence(explanation: &Value) -> Vec<(u64, u64, u64, &str)> {
     let items = explanation["items"].as_array().unwrap();
     let essence = |item: &'_ Value| {
@@ -187,16 +187,16 @@ async fn a_count_is_explained_by_kafka() {
 
 async fn explain_a_count(log: Arc<dyn RecordLog>, dynamodb: &Client) {
     let shop = Shop::open(log, dynamodb).await;
-    // Each of the window, from its first instant to its last; once more; too late; rejected.
+    // Orders of the window, from its first instant to its last; then a duplicate, a late and a rejected one.
     shop.order(1, &order(1, 7, 0));
     shop.order(1, &order(2, 7, 59_999));
     shop.order(1, &order(1, 7, 0));
     shop.order(1, &order(3, 7, 10));
     shop.order(1, &order(4, 7, 20));
-    // The same event in another partition is another order to the job.
+    // The same event in another partition is another order for the stream job.
     shop.order(2, &order(1, 7, 0));
 
-    // Of another user or window, no order, or a later event of one.
+    // An order of another user, orders of other windows, a record that is no order, and a later event of an order.
     shop.order(1, &order(5, 8, 0));
     shop.order(1, &order(6, 7, -1));
     shop.order(1, &order(7, 7, 60_000));
@@ -206,7 +206,7 @@ async fn explain_a_count(log: Arc<dyn RecordLog>, dynamodb: &Client) {
     shop.order(1, &paid);
 
     shop.aside(ORDERS_LATE, ("1", "3"), "late", &order(3, 7, 10));
-    // Another record of the same offset.
+    // A record of another place with the same offset.
     shop.aside(ORDERS_LATE, ("2", "1"), "late", &order(9, 7, 10));
     shop.aside(
         ORDERS_DEAD_LETTER,
@@ -236,7 +236,7 @@ async fn explain_a_count(log: Arc<dyn RecordLog>, dynamodb: &Client) {
     assert_eq!(explained["items"][4]["reason"], "the clock is wrong");
     assert_eq!(explained["items"][0]["event_id"], json!(Uuid::from_u128(1)));
 
-    // An order that the job has not counted yet.
+    // An order that the stream job has not counted yet.
     shop.order(0, &order(10, 7, 5));
     let explained = shop.explained().await;
     assert_eq!(explained["agrees"], false);
@@ -257,7 +257,7 @@ async fn equal_numbers_of_other_totals_do_not_agree() {
     assert_eq!(explained["agrees"], false);
 }
 
-async fn a_window_that_is_none_is_refused_and_a_count_that_is_not_there_is_a_404(dynamodb: Client) {
+async fn an_instant_without_a_window_is_a_422_and_no_count_is_a_404(dynamodb: Client) {
     let running = Running::start(&dynamodb, &crate::log()).await;
     let summary = crate::summary(60_000, &[(1, 1)], 0);
     crate::publish_summaries(&running.log, std::slice::from_ref(&summary));
@@ -278,7 +278,7 @@ async fn a_window_that_is_none_is_refused_and_a_count_that_is_not_there_is_a_404
         ),
         (format!("user={}&window={WINDOW}", i64::MAX), 404, None),
         (format!("user=0&window={WINDOW}"), 404, None),
-        // The first and the last instant there are, and others beyond them.
+        // The first and the last valid instant, and instants beyond them.
         ("user=1&window=1970-01-01T00:00:00Z".to_owned(), 404, None),
         ("user=1&window=9999-12-30T22:00:00Z".to_owned(), 404, None),
         (
@@ -356,7 +356,7 @@ async fn a_topic_that_is_not_there_is_a_gap() {
     running.stop().await;
 }
 
-/// The records before the window and those behind it are found by bisection.
+/// The records from the window on are found by bisection.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn only_what_was_appended_since_the_window_is_read() {
     let clock = Arc::new(AtomicU64::new(EPOCH_MS - 24 * 3_600_000));

@@ -1,17 +1,22 @@
-//! The contract of the analytics service, on the embedded DynamoDB and on DynamoDB Local; results come from the simulated
-//! record log.
+//! Tests of the contract of the analytics service, on the embedded DynamoDB and on DynamoDB Local. The results come
+//! from the simulated record log.
 
 #![allow(clippy::unwrap_used)]
 
 mod audit;
 mod consuming;
+mod earlier;
 mod enforced;
 mod explaining;
+mod hours;
 mod openapi;
+mod packing;
 mod reading;
+mod session_sums;
 mod sharing;
 mod streaming;
 mod tables;
+mod throttled;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,7 +46,7 @@ struct Running {
     work: JoinHandle<()>,
 }
 
-/// Stops the service when a test ends, also by a failed assertion: the runtime waits for its consumers.
+/// Stops the service when a test ends, even by a failed assertion, because the runtime waits for the consumers.
 struct Ending(Shutdown);
 
 impl Drop for Ending {
@@ -95,7 +100,7 @@ impl Running {
     async fn caught_up(&self) {
         for topic in [ANALYTICS_RESULTS, ANALYTICS_SUMMARIES] {
             let caught_up = tokio::time::timeout(Duration::from_secs(30), async {
-                while !is_consumed(&self.log, topic) {
+                while !testbed::is_consumed(&self.log, "analytics", topic) {
                     tokio::time::sleep(Duration::from_millis(5)).await;
                 }
             });
@@ -112,7 +117,7 @@ impl Running {
         reply.body
     }
 
-    /// All pages of a list.
+    /// Returns the items on all pages of a list.
     async fn all(&self, path: &str, limit: usize) -> Vec<Value> {
         let mut items = Vec::new();
         let mut cursor = String::new();
@@ -130,26 +135,12 @@ impl Running {
     }
 }
 
-fn is_consumed(log: &SimulatedLog, topic: &str) -> bool {
-    let committed = log.committed("analytics", topic).unwrap();
-    let next = |partition: u32| {
-        committed
-            .iter()
-            .find(|(number, _)| *number == partition)
-            .map_or(0, |(_, next)| *next)
-    };
-
-    (0..)
-        .zip(log.offsets(topic).unwrap())
-        .all(|(partition, range)| next(partition) >= range.end)
-}
-
-/// A log with the topics of the stream job.
+/// Returns a log with the topics of the stream job.
 fn log() -> SimulatedLog {
     log_of(SimulatedLog::default())
 }
 
-/// The log, with the topics of the stream job.
+/// Creates the topics of the stream job in the log, and returns it.
 fn log_of(log: SimulatedLog) -> SimulatedLog {
     let spec = |name: &str, partitions| TopicSpec {
         name: name.to_owned(),
@@ -203,7 +194,7 @@ fn publish_summaries(log: &SimulatedLog, summaries: &[WindowSummary]) {
     publish(log, &summaries.iter().map(record).collect::<Vec<_>>());
 }
 
-/// Minute number `minute` of the tests.
+/// Returns the start of this minute after [`EPOCH_MS`].
 fn minute(minute: u64) -> Timestamp {
     Timestamp::from_ms(EPOCH_MS + minute * 60_000).unwrap()
 }
@@ -216,7 +207,7 @@ fn amounts(of: &[(&str, u64)]) -> Amounts {
     of.iter().map(amount).collect()
 }
 
-/// A count of one dollar an order.
+/// Returns a count of orders of one dollar each.
 fn count(user_id: u64, window: u64, order_count: u64, revision: u32) -> WindowCount {
     WindowCount {
         user_id,
@@ -228,7 +219,7 @@ fn count(user_id: u64, window: u64, order_count: u64, revision: u32) -> WindowCo
     }
 }
 
-/// The summary of a window that ended so long ago.
+/// Returns the summary of a window that ended this long ago.
 fn summary(ended_ms_ago: u64, users: &[(u64, u64)], revision: u32) -> WindowSummary {
     let end = (Timestamp::now().as_ms() - ended_ms_ago) / 60_000 * 60_000;
     let order_count = users.iter().map(|(_, orders)| orders).sum();
@@ -249,7 +240,7 @@ fn summary(ended_ms_ago: u64, users: &[(u64, u64)], revision: u32) -> WindowSumm
     }
 }
 
-/// (user, window start, orders, revision) of each item.
+/// Returns (user, window start, orders, revision) of each item.
 fn essence(items: &[Value]) -> Vec<(u64, String, u64, u64)> {
     let number = |item: &Value, field: &str| item[field].as_u64().unwrap();
     items

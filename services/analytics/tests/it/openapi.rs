@@ -1,4 +1,4 @@
-//! The service conforms to its description.
+//! Tests that the service conforms to its OpenAPI description.
 
 use std::sync::Arc;
 

@@ -7,6 +7,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use events::WindowCount;
 use serde_json::{Value, json};
 
+use crate::earlier;
 use crate::{
     Running, amounts, count, essence, log, minute, publish_counts, publish_summaries, summary,
 };
@@ -190,10 +191,10 @@ async fn money_of_several_currencies_is_never_one_number(dynamodb: Client) {
     running.stop().await;
 }
 
-/// The program before this one wrote a number without its currency.
+/// An earlier version wrote a number without its currency.
 async fn items_from_before_there_were_totals_are_read(dynamodb: Client) {
     let running = Running::start(&dynamodb, &log()).await;
-    publish_counts(&running.log, &[count(5, 0, 2, 0)]);
+    earlier::write(&dynamodb, &[count(5, 0, 2, 0)]).await;
     publish_summaries(&running.log, &[summary(60_000, &[(5, 2)], 0)]);
     running.caught_up().await;
     for table in [analytics::RESULTS, analytics::WINDOWS] {

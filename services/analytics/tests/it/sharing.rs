@@ -2,10 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use analytics::RESULTS;
 use aws_sdk_dynamodb::Client;
 use record_log::simulated::{Call, Fault};
-use testbed::{OwnTopics, Writes};
+use testbed::OwnTopics;
 use uuid::Uuid;
 
 use super::*;
@@ -25,10 +24,10 @@ struct Shared {
     partitions: u32,
 }
 
-/// A replica with a count of its writes.
+/// A replica.
 struct Replica {
     log: OwnTopics,
-    writes: Writes,
+    service: Arc<Service>,
     client: TestClient,
     shutdown: Ending,
     work: JoinHandle<()>,
@@ -128,32 +127,33 @@ impl Shared {
 impl Replica {
     async fn start(dynamodb: &Client, log: OwnTopics) -> Self {
         let shutdown = Shutdown::new();
-        let counted = Writes::of(dynamodb, RESULTS, "user_id");
         let parts = Parts {
-            dynamodb: counted.0,
+            dynamodb: dynamodb.clone(),
             log: Arc::new(log.clone()),
             auth: Auth::open(),
         };
         let metrics = Metrics::new("analytics");
         let service = Service::new(&Config::default(), parts, &metrics, shutdown.clone()).unwrap();
+        let service = Arc::new(service);
         service.prepare().await;
 
         let client = TestClient::new(service.router());
-        let work = tokio::spawn(async move { service.consume().await });
+        let consuming = Arc::clone(&service);
+        let work = tokio::spawn(async move { consuming.consume().await });
         Self {
             log,
-            writes: counted.1,
+            service,
             client,
             shutdown: Ending(shutdown),
             work,
         }
     }
 
-    /// Returns the users whose rows it has written.
-    async fn stop(self) -> BTreeSet<String> {
+    /// Returns the number of rows that it has written.
+    async fn stop(self) -> u64 {
         self.shutdown.0.request();
         self.work.await.unwrap();
-        self.writes.put()
+        self.service.written()
     }
 
     /// Returns the users with a row.
@@ -228,11 +228,10 @@ async fn write_by_three(shared: &Shared, dynamodb: &Client) {
     shared.publish(0..120);
     shared.written().await;
     let users = first.users().await;
-    let writes = [first.stop().await, second.stop().await, third.stop().await];
+    let counts = [first.stop().await, second.stop().await, third.stop().await];
 
     assert_eq!(users, (0..120).collect());
-    let counts = writes.map(|users| users.len());
-    assert_eq!(counts.iter().sum::<usize>(), 120, "each by one: {counts:?}");
+    assert_eq!(counts.iter().sum::<u64>(), 120, "each by one: {counts:?}");
     assert!(counts.iter().all(|count| *count > 0), "{counts:?}");
 }
 
@@ -254,14 +253,14 @@ async fn join_and_leave(shared: &Shared, dynamodb: &Client) {
     shared.is_shared(&[&first]).await;
     shared.publish(0..60);
     shared.written().await;
-    assert_eq!(first.writes.put().len(), 60);
+    assert_eq!(first.service.written(), 60);
 
     let second = shared.start(dynamodb).await;
     shared.is_shared(&[&first, &second]).await;
     shared.publish(60..120);
     shared.written().await;
-    let by_second = second.writes.put().len();
-    assert_eq!(first.writes.put().len() + by_second, 120, "each by one");
+    let by_second = second.service.written();
+    assert_eq!(first.service.written() + by_second, 120, "each by one");
     assert!(by_second > 0, "it takes its share");
 
     let by_first = first.stop().await;
@@ -269,11 +268,7 @@ async fn join_and_leave(shared: &Shared, dynamodb: &Client) {
     shared.publish(120..180);
     shared.written().await;
     assert_eq!(second.users().await, (0..180).collect());
-    assert_eq!(
-        by_first.len() + second.stop().await.len(),
-        180,
-        "each by one"
-    );
+    assert_eq!(by_first + second.stop().await, 180, "each by one");
 }
 
 async fn what_a_killed_replica_owned_is_written_by_another(dynamodb: Client) {
@@ -303,7 +298,7 @@ async fn what_a_killed_replica_owned_is_written_by_another(dynamodb: Client) {
     shared.written().await;
 
     assert_eq!(other.users().await, (0..180).collect());
-    let twice = killed.writes.put().len() + other.stop().await.len() - 180;
+    let twice = killed.service.written() + other.stop().await - 180;
     assert!(
         twice <= 60,
         "{twice}: at most the batch that was not stored"

@@ -27,14 +27,14 @@ async fn listen(running: &Running, query: &str, last_id: Option<&str>) -> Events
     running.client.listen(&path, &headers).await
 }
 
-/// Listens from now on: past the event that opens the stream.
+/// Listens from now on, and skips the first event of the stream.
 async fn listen_on(running: &Running, query: &str) -> Events {
     let mut events = listen(running, query, None).await;
     assert_eq!(heard(&mut events).await.name, "ready");
     events
 }
 
-/// Waits until every record was written and sent to listeners: the stream begins at the ends of the topics.
+/// Waits until every record was written and sent to listeners, so that the stream begins at the ends of the topics.
 async fn caught_up(running: &Running) {
     running.caught_up().await;
     let ends = |letter: &str, topic: &str| {
@@ -144,7 +144,7 @@ async fn a_stream_begins_at_once_with_an_id_to_resume_from(dynamodb: Client) {
     publish_counts(&log, &[count(1, 0, 1, 0)]);
     caught_up(&running).await;
 
-    // Only the opening event comes; events missed after it come next time.
+    // Only the first event is received; the events after it are received by the next stream.
     let mut events = listen(&running, "", None).await;
     let ready = heard(&mut events).await;
     assert_eq!((ready.name.as_str(), ready.data.as_str()), ("ready", "{}"));
@@ -156,7 +156,7 @@ async fn a_stream_begins_at_once_with_an_id_to_resume_from(dynamodb: Client) {
     assert_eq!(heard(&mut events).await.id, ready.id);
     assert_eq!(body(&heard(&mut events).await)["order_count"], 2);
 
-    // A client that had to read the lists again resumes after them.
+    // A client that had to read the lists again then receives the later events.
     let mut events = listen(&running, "", Some("nonsense")).await;
     let reset = heard(&mut events).await;
     assert_eq!(reset.name, "reset");

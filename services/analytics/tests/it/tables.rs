@@ -1,7 +1,9 @@
-//! Series, and the same numbers as tables for spreadsheets and scripts.
+//! Series, and replies as tables for spreadsheets and scripts.
 
 use aws_sdk_dynamodb::Client;
 use events::Timestamp;
+use parquet::file::reader::{FileReader, SerializedFileReader};
+use parquet::record::{Row, RowAccessor};
 use serde_json::{Value, json};
 use testbed::Reply;
 
@@ -10,6 +12,7 @@ use crate::{Running, amounts, count, log, minute, publish_counts, publish_summar
 
 testbed::on_both_dynamodbs!(
     a_table_has_every_count_of_its_range_once_and_a_name,
+    every_table_is_a_parquet_file_on_request,
     a_series_adds_up_the_windows_by_step,
     the_minute_that_runs_is_there_and_provisional,
     a_summary_is_a_table_of_its_spans,
@@ -18,6 +21,7 @@ testbed::on_both_dynamodbs!(
 
 const CSV: &str = "text/csv";
 const NDJSON: &str = "application/x-ndjson";
+const PARQUET: &str = "application/vnd.apache.parquet";
 
 impl Running {
     async fn table(&self, path: &str, accept: &str) -> Reply {
@@ -29,10 +33,10 @@ impl Running {
         reply
     }
 
-    /// The lines of a table; they end with `end`.
+    /// Returns the lines of a table, each of which must end with `end`.
     async fn lines(&self, path: &str, accept: &str, end: &str) -> Vec<String> {
         let reply = self.table(path, accept).await;
-        // The client shows a single line of JSON as JSON.
+        // The client parses a body of a single line of JSON.
         let text = match reply.body {
             Value::String(text) => text,
             object => format!("{object}\n"),
@@ -40,11 +44,23 @@ impl Running {
         let text = text.strip_suffix(end).unwrap();
         text.split(end).map(str::to_owned).collect()
     }
+
+    /// Returns the rows of a table as a Parquet file.
+    async fn typed(&self, path: &str) -> Vec<Row> {
+        let reply = self.table(path, PARQUET).await;
+        assert_eq!(reply.headers["content-type"], PARQUET);
+        let named = reply.headers["content-disposition"].to_str().unwrap();
+        assert!(named.ends_with(".parquet\""), "{named}");
+
+        let file = SerializedFileReader::new(reply.bytes).unwrap();
+        let rows = file.get_row_iter(None).unwrap();
+        rows.map(Result::unwrap).collect()
+    }
 }
 
 async fn a_table_has_every_count_of_its_range_once_and_a_name(dynamodb: Client) {
     let running = Running::start(&dynamodb, &log()).await;
-    // More than one page of a table: the second begins within a window.
+    // The table has more than one page, and the second page begins within a window.
     let mut counts: Vec<_> = (0..3)
         .flat_map(|window| (1..=210).map(move |user| count(user, window, user, 0)))
         .collect();
@@ -105,6 +121,52 @@ async fn a_table_has_every_count_of_its_range_once_and_a_name(dynamodb: Client) 
         (header("content-type"), header("vary")),
         ("text/csv; charset=utf-8; header=present", "accept")
     );
+    running.stop().await;
+}
+
+async fn every_table_is_a_parquet_file_on_request(dynamodb: Client) {
+    let running = Running::start(&dynamodb, &log()).await;
+    let mut counts: Vec<_> = (1..=700).map(|user| count(user, 0, user, 0)).collect();
+    counts[6].amounts = amounts(&[("EUR", 5), ("JPY", 70)]);
+    publish_counts(&running.log, &counts);
+    let newest = summary(60_000, &[(1, 2), (2, 1)], 0);
+    let earlier = events::WindowSummary {
+        window_start: minute(1),
+        window_end: minute(2),
+        ..newest.clone()
+    };
+    publish_summaries(&running.log, &[earlier, newest]);
+    running.caught_up().await;
+
+    let mut rows = running.typed("/analytics/recent").await;
+    rows.sort_by_key(|row| row.get_ulong(1).unwrap());
+    assert_eq!(rows.len(), counts.len());
+    for (row, count) in rows.iter().zip(&counts) {
+        let start = count.window_start.as_ms();
+        assert_eq!(
+            *row.get_string(0).unwrap(),
+            format!("{}-{start}", count.user_id)
+        );
+        assert_eq!(row.get_timestamp_millis(2).unwrap().cast_unsigned(), start);
+        assert_eq!(row.get_ulong(4).unwrap(), count.order_count);
+        assert_eq!(row.get_ulong(5).ok(), count.amounts.total_cents());
+        let amounts = row.get_list(6).unwrap().elements();
+        assert_eq!(amounts.len(), count.amounts.as_slice().len());
+    }
+
+    let range = format!("from={}&to={}", minute(0), minute(120));
+    let hours = running
+        .typed(&format!("/analytics/series?step=1h&{range}"))
+        .await;
+    let orders: Vec<_> = hours.iter().map(|row| row.get_ulong(3).unwrap()).collect();
+    assert_eq!(orders, [3, 0]);
+
+    let spans = running.typed("/analytics/summary").await;
+    let names: Vec<_> = spans
+        .iter()
+        .map(|row| row.get_string(0).unwrap().clone())
+        .collect();
+    assert_eq!(names, ["now", "last_hour", "last_day"]);
     running.stop().await;
 }
 

@@ -1,4 +1,5 @@
-//! The keys as the users service publishes them, over HTTP within the platform's own network.
+//! Reads the keys and epochs that the users service publishes, over HTTP within the platform's own
+//! network.
 
 use std::error::Error;
 use std::time::Duration;
@@ -12,14 +13,15 @@ use hyper_util::rt::TokioExecutor;
 
 use serde::de::DeserializeOwned;
 
-use super::epochs::Epochs;
+use super::epochs::{Epochs, Signing};
 use super::{EpochOf, JwksUrl, KeySource, Published};
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(1);
 const MOST_BYTES: usize = 64 << 10;
 const MOST_EPOCHS_BYTES: usize = 4 << 20;
 
-/// Reads the keys from an address: one request for each read, no redirects, at most 64 KiB.
+/// Reads the keys and the epochs: one request for each read, without redirects, of at most 64 KiB
+/// (keys) or 4 MiB (epochs).
 pub struct HttpKeys {
     client: Client<HttpConnector, Empty<Bytes>>,
     address: Uri,
@@ -27,21 +29,21 @@ pub struct HttpKeys {
     epochs: Epochs,
 }
 
-/// The reason why the keys could not be read.
+/// The reason why the keys or the epochs could not be read.
 #[derive(Debug, thiserror::Error)]
 enum HttpKeysError {
     #[error("the users service cannot be reached: {0}")]
     Away(#[from] legacy::Error),
     #[error("the users service answered {0}")]
     Unexpected(StatusCode),
-    #[error("the answer did not end well: {0}")]
+    #[error("the answer was cut short or is too large: {0}")]
     Broken(#[source] Box<dyn Error + Send + Sync>),
-    #[error("the answer is not a key set: {0}")]
+    #[error("the answer is not the expected JSON: {0}")]
     NoKeys(#[from] serde_json::Error),
 }
 
 impl HttpKeys {
-    /// Returns a reader of the keys at this address.
+    /// Returns a reader of the keys at this address, and of the epochs at the same service.
     pub fn at(url: &JwksUrl) -> Self {
         let mut connector = HttpConnector::new();
         connector.set_connect_timeout(Some(CONNECT_LIMIT));
@@ -82,10 +84,10 @@ impl KeySource for HttpKeys {
         Box::pin(async { Ok(self.ask(&self.address, MOST_BYTES).await?) })
     }
 
-    fn epoch_of(&self, user_id: i64) -> EpochOf<'_> {
+    fn epoch_of(&self, signing: Signing) -> EpochOf<'_> {
         Box::pin(async move {
             let ask = || self.ask(&self.epochs_address, MOST_EPOCHS_BYTES);
-            Ok(self.epochs.of(user_id, ask).await)
+            Ok(self.epochs.of(signing, ask).await)
         })
     }
 }

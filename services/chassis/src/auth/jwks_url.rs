@@ -36,7 +36,7 @@ impl JwksUrl {
     pub(super) fn epochs_uri(&self) -> Uri {
         let mut parts = self.0.clone().into_parts();
         parts.path_and_query = Some(PathAndQuery::from_static(EPOCHS_PATH));
-        Uri::from_parts(parts).expect("a valid address with another path is one")
+        Uri::from_parts(parts).expect("a valid address stays valid with another path")
     }
 }
 

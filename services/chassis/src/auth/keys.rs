@@ -1,8 +1,8 @@
 //! The published keys: read when a token needs them, kept for a while, and read at a limited rate.
 //!
-//! An unknown key may be new, so its name causes a read. Anybody can invent names, so there is a
-//! pause between two reads. While the source is unavailable, the known keys stay in use for a
-//! while.
+//! The name of an unknown key causes a read, because the key may be new. Anybody can invent names,
+//! so there is a pause between two reads. While the source is unavailable, the known keys stay in
+//! use for an hour.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use jsonwebtoken::DecodingKey;
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet};
 
+use super::epochs::Signing;
 use super::token::TokenError;
 
 /// The time for which keys are used without another read. A new key is published for longer than this before
@@ -23,7 +24,7 @@ const FRESH_FOR: Duration = Duration::from_secs(300);
 const KEPT_FOR: Duration = Duration::from_secs(3600);
 const PAUSE: Duration = Duration::from_secs(10);
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
-/// Time limit for an answer of the source.
+/// Time limit for a read.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Largest number of keys kept.
 const MOST_KEYS: usize = 64;
@@ -41,9 +42,10 @@ pub trait KeySource: Send + Sync + 'static {
     /// Returns the keys that are published now.
     fn published(&self) -> Published<'_>;
 
-    /// Returns the epoch of this account; access tokens of earlier epochs are revoked.
-    fn epoch_of(&self, user_id: i64) -> EpochOf<'_> {
-        let _ = user_id;
+    /// Returns the first epoch that is valid for tokens which were signed like this; tokens of earlier epochs are
+    /// revoked.
+    fn epoch_of(&self, signing: Signing) -> EpochOf<'_> {
+        let _ = signing;
         Box::pin(std::future::ready(Ok(0)))
     }
 }
@@ -97,13 +99,17 @@ impl Keys {
     }
 
     /// Returns whether an access token of this epoch is revoked.
-    pub(super) async fn is_revoked(&self, user_id: i64, epoch: u64) -> Result<bool, TokenError> {
-        match self.source.epoch_of(user_id).await {
+    pub(super) async fn is_revoked(
+        &self,
+        signing: Signing,
+        epoch: u64,
+    ) -> Result<bool, TokenError> {
+        match self.source.epoch_of(signing).await {
             Ok(current) => Ok(epoch < current),
             Err(error) => {
                 tracing::warn!(
                     error,
-                    "whether an access token was taken back cannot be read"
+                    "the epoch of an account cannot be read, so its token is rejected"
                 );
                 Err(TokenError::KeysAway)
             }
@@ -139,7 +145,10 @@ impl Keys {
         let answer = tokio::time::timeout(PATIENCE, self.source.published()).await;
         let answer = answer.unwrap_or_else(|late| Err(late.into()));
         if let Err(error) = &answer {
-            tracing::warn!(error, "the keys that verify access tokens cannot be had");
+            tracing::warn!(
+                error,
+                "the keys that verify access tokens cannot be fetched"
+            );
         }
 
         self.known
@@ -244,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_renewed_when_they_are_no_longer_fresh_and_a_withdrawn_one_is_gone() {
+    fn old_keys_are_read_again_and_a_withdrawn_key_is_removed() {
         let mut known = Known::default();
         let start = Instant::now();
         known.hear(Some(&set(&["a"])), start);

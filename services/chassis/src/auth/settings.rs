@@ -4,7 +4,7 @@ use clap::{Args, ValueEnum};
 
 use super::{Auth, HttpKeys, JwksUrl, Secret};
 
-/// The length of the digest that the secret keys.
+/// Smallest secret: as long as the output of the hash function that it is the key of (SHA-256).
 const SECRET_BYTES: usize = 32;
 
 /// The settings of authentication.
@@ -31,8 +31,8 @@ pub struct AuthSettings {
         value_name = "URL"
     )]
     pub jwks_url: JwksUrl,
-    /// Secret of at least 32 bytes with which services authenticate to each other; all of them need
-    /// the same.
+    /// Secret of at least 32 bytes with which services authenticate to each other; it is the same for
+    /// all of them.
     #[arg(
         long,
         env = "TIDEMARK_SERVICE_SECRET",
@@ -54,7 +54,7 @@ pub enum AuthMode {
 /// An error in the authentication settings.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum AuthSettingsError {
-    /// A service has no secret to authenticate itself to other services with.
+    /// A service has no secret with which to authenticate to other services.
     #[error(
         "with --auth enforced a service needs the --service-secret (TIDEMARK_SERVICE_SECRET) that all of them share"
     )]

@@ -1,5 +1,5 @@
-//! The claims of the platform's tokens and their verification. Pure, apart from the clock that
-//! validity times are compared with.
+//! The claims of the platform's tokens and their verification. Pure, except that validity times are
+//! compared with the clock.
 
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::epochs::Signing;
 use super::{Caller, Secret};
 
 /// The issuer of access tokens.
@@ -26,7 +27,7 @@ const SERVICES: &str = "tidemark-services";
 const SERVICE_TOKEN_LIFE: Duration = Duration::from_secs(60);
 /// Largest accepted difference between the clocks of two machines.
 const LEEWAY: Duration = Duration::from_secs(10);
-/// Largest token that is parsed; the platform issues no longer ones.
+/// Largest token that is parsed; all tokens of the platform are shorter.
 const MOST_BYTES: usize = 4096;
 const ADMIN: &str = "admin";
 
@@ -78,17 +79,17 @@ pub(super) struct ServiceKey {
 /// The reason why a token is rejected.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum TokenError {
-    #[error("it is none of the platform's tokens")]
+    #[error("it is not a token of the platform")]
     OtherKind,
     #[error("{0}")]
     Invalid(#[source] jsonwebtoken::errors::Error),
-    #[error("it was taken back")]
+    #[error("it was revoked")]
     Revoked,
-    #[error("its subject is no user")]
+    #[error("its subject is not a user")]
     NoUser,
-    #[error("no key is published under the name of the one that signed it")]
+    #[error("its key id names no published key")]
     UnknownKey,
-    #[error("the published keys cannot be had")]
+    #[error("the published keys cannot be fetched")]
     KeysAway,
 }
 
@@ -127,9 +128,16 @@ pub(super) fn kind(token: &str) -> Result<Kind, TokenError> {
     }
 }
 
-/// Verifies an access token against this key. Returns the caller, the user's id, and the epoch of
-/// the account.
-pub(super) fn user(token: &str, key: &DecodingKey) -> Result<(Caller, i64, u64), TokenError> {
+/// An access token whose signature and times are valid.
+pub(super) struct Verified {
+    pub(super) caller: Caller,
+    pub(super) signing: Signing,
+    /// The epoch of the account at the time of signing.
+    pub(super) epoch: u64,
+}
+
+/// Verifies an access token against this key.
+pub(super) fn user(token: &str, key: &DecodingKey) -> Result<Verified, TokenError> {
     let claims: AccessClaims = verify(token, key, Algorithm::EdDSA, ISSUER)?;
     let id = claims
         .sub
@@ -142,7 +150,14 @@ pub(super) fn user(token: &str, key: &DecodingKey) -> Result<(Caller, i64, u64),
         id,
         is_admin: claims.roles.iter().any(|role| role == ADMIN),
     };
-    Ok((caller, id, claims.epoch))
+    Ok(Verified {
+        caller,
+        signing: Signing {
+            user_id: id,
+            at: claims.iat,
+        },
+        epoch: claims.epoch,
+    })
 }
 
 /// Returns a token's time of expiry, in seconds since 1970. It does not verify the token: the
@@ -180,7 +195,7 @@ impl ServiceKey {
             exp,
         };
         jsonwebtoken::encode(&header, &claims, &self.encoding)
-            .expect("a digest can be keyed with any bytes")
+            .expect("HMAC accepts a key of any bytes")
     }
 
     pub(super) fn verify(&self, token: &str) -> Result<(), TokenError> {

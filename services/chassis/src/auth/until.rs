@@ -1,4 +1,4 @@
-//! The time limit of endless replies: a caller may read one until the token of its request expires.
+//! The time limit of endless replies: a reply ends when the token of its request expires.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

@@ -1,10 +1,13 @@
 //! Accounts of the database, one for each service: each may read and write the tables of its
-//! service and no others.
+//! service, and read those columns of others' tables that its rights name. Rights in this schema that are no
+//! longer named are revoked, one by one, so that running processes keep the others.
 //!
-//! The migrations, which run as the database's administrator, make them. A new password does not
-//! cut off processes that still use the old one: MySQL accepts both until the next change (its
-//! "dual passwords"). MariaDB has one password only, so there the old one stops working at once.
+//! The migrations, which run as the database's administrator, create the accounts. A new password
+//! does not cut off processes that still use the old one: MySQL accepts both until the next change
+//! (its "dual passwords"). On MariaDB an account has one password, so the old one stops working at
+//! once.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
@@ -28,8 +31,27 @@ pub enum Right {
     },
 }
 
-/// The password of an account. It is written into a statement, so it has no character that would
-/// have to be escaped.
+/// The rights that an account has in the schema: `information_schema` has a view for each kind.
+const RIGHTS_OF_COLUMNS: &str = "SELECT CAST(privilege_type AS CHAR), CAST(table_name AS CHAR), CAST(column_name AS CHAR) \
+     FROM information_schema.column_privileges WHERE grantee = ? AND table_schema = ?";
+const RIGHTS_OF_TABLES: &str = "SELECT CAST(privilege_type AS CHAR), CAST(table_name AS CHAR), '' \
+     FROM information_schema.table_privileges WHERE grantee = ? AND table_schema = ?";
+const RIGHTS_OF_SCHEMA: &str = "SELECT CAST(privilege_type AS CHAR), '', '' \
+     FROM information_schema.schema_privileges WHERE grantee = ? AND table_schema = ?";
+/// The entry of a table of which only columns may be used.
+const NO_RIGHT: &str = "USAGE";
+
+/// A right as the database lists it.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+struct Granted {
+    right: String,
+    /// Empty for a right to all tables of the schema.
+    table: String,
+    /// Empty for a right to all columns.
+    column: String,
+}
+
+/// The password of an account. It becomes part of a statement, so its characters need no escapes.
 #[derive(Clone, Eq, PartialEq)]
 pub struct Password(String);
 
@@ -49,14 +71,14 @@ pub struct Account {
 #[error("a password of a database account has 24 to 64 letters, digits and dashes")]
 pub struct NotAPassword;
 
-/// The reason why an account could not be made.
+/// The reason why an account could not be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum AccountError {
     /// SQLite has no accounts.
     #[error("database account {0:?} needs MySQL: SQLite has no accounts (--mysql)")]
     NoAccounts(&'static str),
-    /// The database refused or was away.
-    #[error("database account {name:?} cannot be made: {source}")]
+    /// The database refused a statement or was unavailable.
+    #[error("database account {name:?} cannot be set up: {source}")]
     Sql {
         /// The name of the account.
         name: &'static str,
@@ -94,8 +116,45 @@ impl fmt::Debug for Password {
     }
 }
 
+impl Granted {
+    fn revoke(&self, schema: &str, name: &str) -> String {
+        let Self {
+            right,
+            table,
+            column,
+        } = self;
+        let columns = if column.is_empty() {
+            String::new()
+        } else {
+            format!(" (`{column}`)")
+        };
+        let table = if table.is_empty() {
+            "*".to_owned()
+        } else {
+            format!("`{table}`")
+        };
+        format!("REVOKE {right}{columns} ON `{schema}`.{table} FROM '{name}'@'%'")
+    }
+}
+
 impl Right {
-    /// The statement that gives this right on the current schema to the account `name`.
+    /// Returns the entries that the database lists for this right.
+    fn entries(self) -> Vec<Granted> {
+        let entry = |right: &str, table: &str, column: &str| Granted {
+            right: right.to_owned(),
+            table: table.to_owned(),
+            column: column.to_owned(),
+        };
+        match self {
+            Self::Rows(table) => ["SELECT", "INSERT", "UPDATE", "DELETE"]
+                .map(|right| entry(right, table, ""))
+                .into(),
+            Self::Reads(table) => vec![entry("SELECT", table, "")],
+            Self::ReadsColumn { table, column } => vec![entry("SELECT", table, column)],
+        }
+    }
+
+    /// Returns the statement that grants this right on `schema` to the account `name`.
     fn grant(self, schema: &str, name: &str) -> String {
         let (rights, table) = match self {
             Self::Rows(table) => ("SELECT, INSERT, UPDATE, DELETE".to_owned(), table),
@@ -106,8 +165,8 @@ impl Right {
     }
 }
 
-/// Makes the account, gives it its rights, and its password where it has another one. `url` is the
-/// administrator's.
+/// Creates the account if it is missing, grants its rights, revokes others, and changes its password if it has
+/// another one. `url` is the administrator's.
 ///
 /// # Errors
 /// [`AccountError`].
@@ -157,7 +216,55 @@ async fn create(connection: &mut AnyConnection, account: &Account) -> Result<(),
             .await?;
     }
 
+    let named: BTreeSet<_> = account
+        .rights
+        .iter()
+        .flat_map(|right| right.entries())
+        .collect();
+    for granted in granted(connection, &schema, name).await? {
+        if !named.contains(&granted) {
+            connection
+                .execute(trusted(granted.revoke(&schema, name)))
+                .await?;
+        }
+    }
     Ok(())
+}
+
+/// Returns the rights of the account in the schema. A name of the database becomes part of a statement, so one that is not
+/// plain is an error.
+async fn granted(
+    connection: &mut AnyConnection,
+    schema: &str,
+    name: &str,
+) -> Result<BTreeSet<Granted>, sqlx::Error> {
+    let mut all = BTreeSet::new();
+    for list in [RIGHTS_OF_COLUMNS, RIGHTS_OF_TABLES, RIGHTS_OF_SCHEMA] {
+        let listed = sqlx::query(list)
+            .bind(format!("'{name}'@'%'"))
+            .bind(schema)
+            .fetch_all(&mut *connection)
+            .await?;
+        for row in listed {
+            let granted = Granted {
+                right: row.try_get(0)?,
+                table: row.try_get(1)?,
+                column: row.try_get(2)?,
+            };
+            if [&granted.table, &granted.column]
+                .iter()
+                .any(|name| name.contains('`'))
+            {
+                return Err(sqlx::Error::Decode(
+                    format!("{granted:?} has a quote").into(),
+                ));
+            }
+            if granted.right != NO_RIGHT {
+                all.insert(granted);
+            }
+        }
+    }
+    Ok(all)
 }
 
 /// Opens a connection as the account, and closes it.

@@ -5,8 +5,8 @@
 //! again from its start: write migrations so that a second run does no harm (`IF NOT EXISTS`). One
 //! replica migrates at a time, by an advisory lock on MySQL and by the writer's lock on SQLite.
 //!
-//! If nothing is left to apply, a migration run only reads: a service whose account may not change
-//! tables starts on tables that the migrations have brought up to date.
+//! If nothing is left to apply, a migration run only reads. A service whose account may not change
+//! tables can therefore start on tables that are up to date.
 
 use sqlx::AnyConnection;
 use sqlx::{Executor, Row};
@@ -33,7 +33,7 @@ pub struct Migration {
 #[derive(Debug, thiserror::Error)]
 pub enum MigrateError {
     /// The database refused a statement or was unavailable.
-    #[error("the tables of {service} cannot be made: {source}")]
+    #[error("the tables of {service} cannot be brought up to date: {source}")]
     Sql {
         /// The service.
         service: String,
@@ -74,8 +74,7 @@ pub(super) async fn run(
             transaction.commit().await.map_err(sql)
         }
         Dialect::MySql => {
-            // Closed rather than returned to the pool: the lock ends with its connection in any
-            // case.
+            // Closed rather than returned to the pool, because the lock ends with its connection.
             let mut connection = database.pool().acquire().await.map_err(sql)?;
             connection.close_on_drop();
             if !lock(&mut connection).await.map_err(sql)? {
@@ -104,7 +103,7 @@ async fn is_up_to_date(database: &Database, service: &str, migrations: &[Migrati
         .all(|migration| names.iter().any(|name| name == migration.name))
 }
 
-/// Takes the lock of this database (schema), because several share a server.
+/// Takes the migration lock. Its name contains the schema, because several schemas share a server.
 async fn lock(connection: &mut AnyConnection) -> Result<bool, sqlx::Error> {
     let row = sqlx::query("SELECT GET_LOCK(CONCAT('tidemark.', DATABASE()), ?)")
         .bind(LOCK_LIMIT_SECONDS)

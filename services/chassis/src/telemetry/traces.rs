@@ -100,7 +100,7 @@ impl Traces {
         Ok(Self(Some(provider.build())))
     }
 
-    /// Returns the layer that records spans: those of the chassis, and warnings within them.
+    /// Returns the layer that records the chassis's spans, and the warnings and errors within them.
     pub(super) fn layer<S: Subscriber + for<'a> LookupSpan<'a>>(
         &self,
     ) -> Option<impl Layer<S> + use<S>> {
@@ -119,8 +119,8 @@ impl Traces {
 }
 
 impl Traces {
-    /// Sends the queued spans. This blocks while the runtime sends them, so a runtime with one
-    /// thread alone would make no progress.
+    /// Sends the queued spans. It blocks while the runtime sends them, so it makes no progress on a
+    /// runtime with a single thread.
     fn finish(&mut self, limit: Duration) {
         if let Some(Err(error)) = self
             .0
@@ -162,10 +162,10 @@ impl Collector {
     fn note(&self, failure: Option<String>) {
         match failure {
             Some(reason) if !self.is_away.swap(true, Ordering::Relaxed) => {
-                tracing::warn!(%reason, "the collector does not take traces; they are dropped");
+                tracing::warn!(%reason, "the collector does not accept traces; they are dropped");
             }
             None if self.is_away.swap(false, Ordering::Relaxed) => {
-                tracing::info!("the collector takes traces again");
+                tracing::info!("the collector accepts traces again");
             }
             _ => {}
         }
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn a_collector_that_is_away_or_refuses_is_complained_of_once_until_it_is_back() {
+    async fn a_failing_collector_is_logged_once_until_it_works_again() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}{PATH}", listener.local_addr().unwrap());
         let collector = Collector::new().unwrap();

@@ -1,17 +1,20 @@
-//! Which tokens are believed, and which are not.
+//! Tokens that are accepted, and tokens that are rejected.
 
 use axum::Router;
+use axum::body::Body;
+use axum::http::Request;
 use axum::routing::get;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chassis::auth::{AccessClaims, Admin, Auth, Caller, Secret, Trusted};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode, get_current_timestamp};
 use testbed::{PublishedKeys, Reply, Signer, TestClient, claims};
+use tower::ServiceExt;
 
-/// Longer than clocks may be apart.
+/// Seconds; more than the accepted difference between two clocks.
 const LONG: u64 = 3600;
 
-/// A service that enforces, and whom it believes.
+/// A service that enforces authentication, and the key that signs its users' tokens.
 struct Guarded {
     keys: PublishedKeys,
     signer: Signer,
@@ -38,7 +41,7 @@ impl Guarded {
         self.service.showing(token).get("/caller").await
     }
 
-    /// That a token of these claims is not believed.
+    /// Asserts that a token with changed claims is rejected.
     async fn assert_refused(&self, change: impl FnOnce(&mut AccessClaims)) {
         let mut claims = claims(7, true);
         change(&mut claims);
@@ -47,12 +50,15 @@ impl Guarded {
 }
 
 fn service(auth: &Auth) -> TestClient {
-    let routes = Router::new()
+    TestClient::new(auth.protect(routes()))
+}
+
+fn routes() -> Router {
+    Router::new()
         .route("/caller", get(async |caller: Caller| format!("{caller:?}")))
         .route("/admin", get(async |_: Admin| "welcome"))
         .route("/service", get(async |_: Trusted| "welcome"))
-        .route("/anybody", get("welcome"));
-    TestClient::new(auth.protect(routes))
+        .route("/anybody", get("welcome"))
 }
 
 fn assert_refused(reply: &Reply) {
@@ -75,7 +81,7 @@ async fn a_user_is_known_by_its_token_and_an_admin_by_its_role() {
 }
 
 #[tokio::test]
-async fn whoever_shows_nothing_is_told_how_to_and_what_is_open_stays_open() {
+async fn without_credentials_a_route_is_a_401_unless_it_is_open() {
     let guarded = Guarded::new();
     let reply = guarded.service.get("/caller").await;
     assert_eq!(
@@ -166,7 +172,7 @@ async fn a_token_that_was_changed_is_refused() {
 }
 
 #[tokio::test]
-async fn a_token_of_another_issuer_for_another_audience_or_of_another_type_is_refused() {
+async fn a_token_of_another_issuer_audience_or_type_is_refused() {
     let guarded = Guarded::new();
     guarded
         .assert_refused(|claims| claims.iss = "somebody".to_owned())
@@ -253,7 +259,7 @@ async fn a_new_key_is_taken_up_and_a_withdrawn_one_forgotten() {
 }
 
 #[tokio::test]
-async fn without_keys_nobody_is_believed_and_nobody_is_blamed() {
+async fn without_keys_no_token_is_accepted_or_blamed() {
     let auth = Auth::enforced(Away, None);
     let reply = service(&auth)
         .showing(Signer::new("first", 1).sign(&claims(7, true)))
@@ -276,7 +282,7 @@ impl chassis::auth::KeySource for Away {
 }
 
 #[tokio::test]
-async fn services_know_each_other_by_their_secret_and_customers_are_none() {
+async fn services_authenticate_by_a_secret_and_customers_cannot() {
     let guarded = Guarded::new();
     let service_token = guarded.auth.service_token().unwrap();
     let admin_token = guarded.signer.sign(&claims(7, true));
@@ -362,4 +368,20 @@ fn a_list_shows_a_user_its_own_and_an_admin_what_was_asked_for() {
 
     assert_eq!(Caller::Anonymous.whose(Some(9)), Ok(Some(9)));
     assert!(Caller::Service.whose::<i64>(None).is_err() && Caller::Service.whose(Some(7)).is_err());
+}
+
+#[tokio::test]
+async fn two_tokens_in_one_request_are_no_token() {
+    let guarded = Guarded::new();
+    let token = guarded.signer.sign(&claims(7, true));
+    for second in [token.as_str(), "x", ""] {
+        let request = Request::get("/caller")
+            .header("authorization", format!("Bearer {token}"))
+            .header("authorization", format!("Bearer {second}"))
+            .body(Body::empty())
+            .unwrap();
+        let router = guarded.auth.protect(routes());
+        let reply = router.oneshot(request).await.unwrap();
+        assert_eq!(reply.status(), 401, "{second}");
+    }
 }

@@ -1,5 +1,5 @@
 //! Databases for tests: an empty SQLite file each, and an empty schema each on the server that `TIDEMARK_TEST_MYSQL`
-//! names. Without it the second half is skipped, with a line that says so.
+//! names. If it is not set, MySQL is skipped, and a line on standard error reports it.
 
 use std::fs;
 use std::io::Write;
@@ -9,7 +9,7 @@ use chassis::sql::{Database, connect};
 use sqlx::{AssertSqlSafe, Executor};
 use uuid::Uuid;
 
-/// Runs the test on every database there is.
+/// Runs the test on SQLite and, if there is a server, on MySQL.
 pub async fn on_each_database(test: impl AsyncFn(Database)) {
     let sqlite = SqliteFile::new();
     test(sqlite.open()).await;
@@ -36,7 +36,7 @@ pub async fn on_each_database(test: impl AsyncFn(Database)) {
     run(format!("DROP DATABASE {name}")).await;
 }
 
-/// A SQLite file that may be opened more than once; removed in the end.
+/// A SQLite file that may be opened more than once; it is removed when this is dropped.
 pub struct SqliteFile(PathBuf);
 
 impl SqliteFile {
@@ -47,7 +47,7 @@ impl SqliteFile {
         Self(folder)
     }
 
-    /// The folder it is in.
+    /// Returns the folder of the file.
     pub fn folder(&self) -> &Path {
         &self.0
     }

@@ -1,4 +1,4 @@
-//! Reading keys over HTTP, and answers without keys.
+//! Keys that are read over HTTP, and answers that contain none.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,15 +10,12 @@ use axum::response::Redirect;
 use axum::routing::get;
 use chassis::auth::{Auth, Caller, HttpKeys};
 use testbed::{Signer, TestClient, claims};
-use tokio::net::TcpListener;
 
 type Asked = Arc<AtomicUsize>;
 
-/// A users service: its address, and the number of requests for its keys.
+/// Starts a users service. Returns its address, and the number of requests for its keys.
 async fn users() -> (String, Asked) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let asked = Asked::default();
-    let address = format!("http://{}", listener.local_addr().unwrap());
     let published = serde_json::json!({"keys": [Signer::new("first", 1).jwk()]}).to_string();
     let padded = format!("{published}{}", " ".repeat(64 << 10));
 
@@ -34,12 +31,11 @@ async fn users() -> (String, Asked) {
         .route("/endless", get(async move || padded))
         .route("/broken", get(StatusCode::INTERNAL_SERVER_ERROR))
         .with_state(Arc::clone(&asked));
-    tokio::spawn(async move { axum::serve(listener, routes).await });
 
-    (address, asked)
+    (testbed::serve(routes).await, asked)
 }
 
-/// Returns the answer for a caller with a good token, where the keys are read from here.
+/// Returns the status for a caller with a valid token; the service reads its keys at `keys`.
 async fn answered(keys: &str) -> u16 {
     let auth = Auth::enforced(HttpKeys::at(&keys.parse().unwrap()), None);
     let routes = Router::new().route("/caller", get(async |_: Caller| "welcome"));
@@ -61,7 +57,7 @@ async fn keys_are_read_where_the_settings_say() {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_no_set_of_keys_lets_nobody_in_and_leads_nowhere() {
+async fn replies_without_keys_and_redirects_let_nobody_in() {
     let (users, asked) = users().await;
     for path in ["moved", "garbage", "endless", "broken", "nothing"] {
         assert_eq!(answered(&format!("{users}/{path}")).await, 503, "{path}");

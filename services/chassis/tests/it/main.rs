@@ -1,4 +1,4 @@
-//! The chassis as its services meet it: requests by `oneshot`, connections over loopback, tables in a SQLite file.
+//! The chassis as its services use it: requests by `oneshot`, connections over loopback, tables in a SQLite file.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -10,3 +10,4 @@ mod page;
 mod requests;
 mod serving;
 mod sql;
+mod until;

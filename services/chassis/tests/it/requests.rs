@@ -1,4 +1,4 @@
-//! The answers that every service gives beside its own routes.
+//! The shared layer: replies that all services give for errors, limits, health and metrics.
 
 use std::time::Duration;
 
@@ -80,6 +80,7 @@ fn counted(health: &Health, metrics: &Metrics) -> Router {
             "/filter",
             get(|Query(filter): Query<Filter>| async move { filter.user_id.to_string() }),
         )
+        .route("/json", get(async || Json(7)).post(async || Json(7)))
         .route("/panic", get(async || -> String { panic!("as planned") }))
         .route(
             "/stuck",
@@ -118,6 +119,37 @@ pub async fn assert_problem(response: Response, status: StatusCode, field: Optio
     let body = body(response).await;
     assert_eq!(body["status"], status.as_u16());
     assert_eq!(body.get("field").and_then(Value::as_str), field, "{body}");
+}
+
+#[tokio::test]
+async fn json_is_not_sent_to_a_reader_that_accepts_none() {
+    let ask = async |method: &str, path: &str, accept: &str| {
+        let request = Request::builder().method(method).uri(path);
+        send(
+            request
+                .header("accept", accept)
+                .body(Body::empty())
+                .unwrap(),
+        )
+        .await
+    };
+    for accept in ["text/csv", "application/vnd.apache.parquet"] {
+        let refused = ask("GET", "/json", accept).await;
+        assert_problem(refused, StatusCode::NOT_ACCEPTABLE, None).await;
+        let missing = ask("GET", "/nothing", accept).await;
+        assert_problem(missing, StatusCode::NOT_FOUND, None).await;
+
+        // Its effect has happened, so its reply is sent.
+        assert_eq!(ask("POST", "/json", accept).await.status(), StatusCode::OK);
+    }
+
+    for (path, accept) in [
+        ("/json", "application/json"),
+        ("/json", "text/html,*/*;q=0.8"),
+        ("/filter", "text/csv"),
+    ] {
+        assert_eq!(ask("GET", path, accept).await.status(), StatusCode::OK);
+    }
 }
 
 #[tokio::test]
@@ -317,5 +349,13 @@ async fn a_query_parameter_that_is_not_described_is_refused() {
         } else {
             assert_problem(answer, StatusCode::BAD_REQUEST, Some(field)).await;
         }
+    }
+}
+
+#[tokio::test]
+async fn a_query_that_is_not_utf_8_is_refused() {
+    for query in ["user_id=%F0%28", "user_id=%ff", "user_id=%C0%AF"] {
+        let answer = get_path(&format!("/filter?{query}")).await;
+        assert_problem(answer, StatusCode::BAD_REQUEST, None).await;
     }
 }

@@ -24,12 +24,12 @@ struct Running {
     reached: Arc<Notify>,
     /// Notified when the body of `/large` was dropped.
     released: Arc<Notify>,
-    /// Lets the requests at `/slow` go.
+    /// Notified to let the requests at `/slow` finish.
     release: Arc<Notify>,
     server: JoinHandle<Result<(), ServeError>>,
 }
 
-/// More than the buffers between the two sides hold.
+/// Larger than the buffers between client and server.
 const LARGE_BYTES: usize = 64 << 20;
 
 /// Notifies when it is dropped.
@@ -41,7 +41,7 @@ impl Drop for Dropped {
     }
 }
 
-/// Pieces that make [`LARGE_BYTES`].
+/// Returns a body of [`LARGE_BYTES`], in pieces.
 fn endless(dropped: Dropped) -> impl Stream<Item = Result<Vec<u8>, Infallible>> {
     let pieces = LARGE_BYTES >> 16;
     stream::iter(0..pieces).map(move |_| {
@@ -125,7 +125,7 @@ async fn rest(mut stream: TcpStream) -> String {
 }
 
 #[tokio::test]
-async fn a_request_under_way_is_finished_after_the_shutdown_and_idle_connections_are_closed() {
+async fn a_shutdown_finishes_requests_and_closes_idle_connections() {
     let running = start(Limits::default()).await;
     let idle = send(running.address, "").await;
     let slow = send(running.address, "GET /slow HTTP/1.1\r\nhost: x\r\n\r\n").await;
@@ -347,7 +347,7 @@ async fn a_client_that_takes_nothing_of_its_answer_is_dropped() {
 }
 
 #[tokio::test]
-async fn a_client_that_is_refused_before_its_body_is_read_gets_the_answer_and_may_go_on() {
+async fn a_refusal_before_the_body_is_read_reaches_the_client() {
     let running = start(Limits::default()).await;
     let body = vec![b' '; 2 << 20];
     let head = format!(

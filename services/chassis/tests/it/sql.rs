@@ -5,7 +5,7 @@ use std::time::Duration;
 use chassis::sql::{self, Database, Migration};
 use sqlx::{AssertSqlSafe, Row};
 
-use crate::databases::on_each_database;
+use crate::databases::{SqliteFile, on_each_database};
 
 const CREATE: &str = "CREATE TABLE counts (id BIGINT PRIMARY KEY, n BIGINT NOT NULL); INSERT INTO counts VALUES (1, 0)";
 const MIGRATIONS: &[Migration] = &[Migration {
@@ -100,6 +100,24 @@ fn an_address_that_is_none_is_refused_at_once() {
     assert!(sql::connect("not a url").is_err());
 }
 
+#[tokio::test]
+async fn a_process_has_as_many_connections_as_its_setting_allows() {
+    let file = SqliteFile::new();
+    let url = format!("sqlite://{}", file.folder().join("test.db").display());
+    for most in [2, 5] {
+        let database = sql::connect_with(&url, most).unwrap();
+        let mut held = Vec::new();
+        for _ in 0..most {
+            held.push(database.pool().acquire().await.unwrap());
+        }
+
+        let options = database.pool().options();
+        assert_eq!(options.get_max_connections(), u32::from(most));
+        assert_eq!(database.pool().size(), u32::from(most));
+        drop(held);
+    }
+}
+
 /// Callers hang up at every moment of their queries: while a statement is prepared, while it runs,
 /// and in a transaction.
 async fn hang_up_often(database: &Database) {
@@ -124,7 +142,7 @@ async fn hang_up_often(database: &Database) {
 }
 
 #[tokio::test]
-async fn callers_that_hang_up_cost_no_connection_and_leave_no_answer_to_others() {
+async fn a_caller_that_disconnects_leaves_the_connections_intact() {
     on_each_database(async |database| {
         hang_up_often(&database).await;
 

@@ -29,7 +29,18 @@ fn amounts(of: &[(&str, u64)]) -> Amounts {
 
 #[test]
 fn order_created_is_as_its_consumers_know_it() {
-    let order = OrderCreated {
+    let named = order(Some("Desk Lamp"));
+    assert_golden(include_str!("../golden/order-created.json"), &named);
+
+    // Orders of earlier versions, which the topic keeps.
+    let unnamed = order(None);
+    let file = include_str!("../golden/order-created-before-names.json");
+    assert_golden(file, &unnamed);
+}
+
+/// Returns an order of one line, with this name of its product.
+fn order(name: Option<&str>) -> OrderCreated {
+    OrderCreated {
         event_id: "01980a4c-5b00-7000-8000-000000000001".parse().unwrap(),
         event_type: ORDER_CREATED.to_owned(),
         order_id: 7,
@@ -40,10 +51,10 @@ fn order_created_is_as_its_consumers_know_it() {
             product_id: "6f1c2f3e-7d55-4d38-9c07-5f2b8f6a1b11".parse().unwrap(),
             quantity: 2,
             unit_price_cents: 1999,
+            name: name.map(str::to_owned),
         }],
         created_at: instant("2026-11-22T10:00:00.123Z"),
-    };
-    assert_golden(include_str!("../golden/order-created.json"), &order);
+    }
 }
 
 /// The golden files of the changes, in the order of [`ORDER_CHANGES`].

@@ -1,4 +1,4 @@
-//! The wire contract, held to the letter.
+//! Tests of the wire contract.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 

@@ -1,4 +1,4 @@
-//! Instants survive the wire, and nothing else passes for one.
+//! Instants keep their value in the form of the wire, and other texts are rejected.
 
 use events::{InvalidTimestamp, Timestamp};
 use proptest::prelude::{any, proptest};
@@ -17,7 +17,8 @@ proptest! {
 
     #[test]
     fn text_sorts_as_the_instants_do(a in 0..=LAST_MS, b in 0..=LAST_MS) {
-        let (a, b) = (Timestamp::from_ms(a).unwrap(), Timestamp::from_ms(b).unwrap());
+        let a = Timestamp::from_ms(a).unwrap();
+        let b = Timestamp::from_ms(b).unwrap();
         assert_eq!(a.to_string().cmp(&b.to_string()), a.cmp(&b));
     }
 
@@ -35,7 +36,7 @@ proptest! {
     }
 }
 
-/// The text that jiff makes of an instant: an implementation that is not ours.
+/// Returns the text of an instant by jiff, an independent implementation.
 fn text_by_jiff(ms: u64) -> String {
     let instant = jiff::Timestamp::from_millisecond(ms.try_into().unwrap()).unwrap();
     format!("{instant:.3}")
@@ -50,8 +51,8 @@ proptest! {
     }
 }
 
-/// The calendar repeats after 400 years, so these are all the days that there can be, with the first and the last
-/// millisecond of each.
+/// The calendar repeats after 400 years, so these days cover all dates. The first and the last millisecond of each
+/// day are written.
 #[test]
 fn every_day_of_the_calendar_is_written_as_jiff_writes_it() {
     const DAY_MS: u64 = 86_400_000;
@@ -67,7 +68,7 @@ fn every_day_of_the_calendar_is_written_as_jiff_writes_it() {
     );
 }
 
-/// The instant that jiff makes of a text: an implementation that is not ours.
+/// Returns the instant of a text by jiff, an independent implementation.
 fn by_jiff(text: &str) -> Option<u64> {
     let instant: jiff::Timestamp = text.parse().ok()?;
     u64::try_from(instant.as_millisecond()).ok()

@@ -33,8 +33,8 @@ fn rows_become_products_and_rows_that_make_no_sense_are_bad() {
         ]
     );
 
-    assert_eq!(products.found[1].raw.row, 4);
-    assert_eq!(products.found[1].raw.line, 5);
+    assert_eq!(products.found[1].rows[0].row, 4);
+    assert_eq!(products.found[1].rows[0].line, 5);
     assert_eq!(
         (&summary["rows"], &summary["bad_rows"]),
         (&json!(4), &json!(2))
@@ -149,7 +149,7 @@ fn a_number_that_may_be_thousands_is_a_bad_row() {
 }
 
 #[test]
-fn a_product_is_the_same_from_every_program_and_shows_what_identifies_it() {
+fn a_products_key_is_equal_in_every_form_of_unicode() {
     let (products, _) =
         import("sku,name,price_cents\nÄ1,Lamp,1\nA\u{308}1,Lamp,2\n,Käse,3\n,Ka\u{308}se,4\n")
             .unwrap();
@@ -242,7 +242,64 @@ fn the_last_row_of_a_product_holds_and_it_is_brought_once() {
         ]
     );
 
-    assert_eq!((products.repeated_rows, products.found[0].raw.row), (3, 4));
+    let rows: Vec<u64> = products.found[0].rows.iter().map(|row| row.row).collect();
+    assert_eq!((products.repeated_rows, rows), (3, vec![1, 3, 4]));
+}
+
+#[test]
+fn a_refused_product_is_blamed_on_the_row_that_set_the_field() {
+    let text =
+        "sku,name,price_cents,currency,category\nA,Lamp,1,usd,\nA,Lamp,2,,home\nA,Lamp II,,,\n";
+    let (products, _) = import(text).unwrap();
+
+    for (column, row) in [
+        (Some("currency"), 1),
+        (Some("category"), 2),
+        (Some("name"), 3),
+        (None, 1),
+    ] {
+        let complaint = Complaint {
+            column: column.map(str::to_owned),
+            problem: "is wrong".to_owned(),
+        };
+        let refused = products.found[0].refused(complaint.clone());
+        assert_eq!((refused.row.row, refused.row.line), (row, row + 1));
+
+        let bad: Vec<(RawRow, Complaint)> = refused.bad_rows().collect();
+        assert_eq!((bad.len(), &bad[0].1), (3, &complaint), "{column:?}");
+        let problem = format!("belongs to the product of row {row}");
+        assert!(
+            bad[1..].iter().all(|(_, other)| other.problem == problem),
+            "{bad:?}"
+        );
+    }
+}
+
+#[test]
+fn a_point_is_dropped_from_skus_if_all_of_them_have_one() {
+    let skus = |text: &str| {
+        let mut products = import(text).unwrap().0;
+        let changed = products.drop_points();
+        let found = products.found.into_iter();
+        let found = found.map(|product| (product.id, product.body.get(SKU).cloned()));
+        (changed, found.collect::<Vec<_>>())
+    };
+
+    let plain = skus("sku,name,price_cents\n1001,Pan,1\n0,Pin,2\n,Pen,3\n");
+    let floats = skus("sku,name,price_cents\n1001.0,Pan,1\n0.0,Pin,2\n,Pen,3\n");
+    assert_eq!((plain.0, floats.0), (0, 2));
+    assert_eq!(plain.1, floats.1);
+
+    for other in ["A1", "7", "1.5", "1.00", ".0", "-1.0", "1.0.0"] {
+        for text in [
+            format!("sku,name,price_cents\n1001.0,Pan,1\n{other},Pin,2\n"),
+            format!("sku,name,price_cents\n{other},Pin,free\n1001.0,Pan,1\n"),
+        ] {
+            let kept = skus(&text);
+            let has_point = kept.1.iter().any(|(_, sku)| *sku == Some("1001.0".into()));
+            assert!(kept.0 == 0 && has_point, "{other}: {kept:?}");
+        }
+    }
 }
 
 #[test]

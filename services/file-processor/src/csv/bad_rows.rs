@@ -19,9 +19,9 @@ const BYTE_ORDER_MARK: &str = "\u{feff}";
 /// The reason why a row is bad.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Complaint {
-    /// The column with the problem, if it is in one.
+    /// The column with the problem, unless the problem concerns the whole row.
     pub column: Option<String>,
-    /// The problem, worded to follow the row.
+    /// The problem, as a predicate: `has 2 fields where the header has 3`.
     pub problem: String,
 }
 
@@ -129,8 +129,8 @@ impl BadRows {
         })
     }
 
-    /// Returns the kept rows in the order of the file. Rows that the products service rejected are
-    /// noted after all others.
+    /// Returns the kept rows in the order of the file. Sorting is needed because rows that the
+    /// products service rejected are added after all others.
     fn in_order(&self) -> Vec<&(RawRow, Complaint)> {
         let mut kept: Vec<_> = self.kept.iter().collect();
         kept.sort_by_key(|(raw, _)| raw.row);

@@ -1,9 +1,9 @@
 //! The dialect of a CSV: its separator and the start of its header. Pure.
 //!
-//! Spreadsheets use different separators, so the separator is inferred from the rows: the beginning
-//! of the file is parsed with each candidate. The candidate wins whose rows agree best with the
-//! header and whose fields look whole. A line `sep=;`, which Excel writes and reads, and the
-//! extension `.tsv` take precedence over inference.
+//! Spreadsheets use different separators, so the separator is inferred: the beginning of the file is
+//! parsed with each candidate. The best candidate is the one with which the most rows have as many
+//! fields as the header, and the most fields look whole. A line `sep=;`, which Excel writes and
+//! reads, and the extension `.tsv` take precedence over inference.
 
 use csv_core::{ReadRecordResult, ReaderBuilder};
 
@@ -15,11 +15,11 @@ const DELIMITERS: [u8; 4] = [b',', b';', b'\t', b'|'];
 /// Number of rows that suffice for the inference.
 const ROWS_TRIED: usize = 100;
 
-/// Added to the share of rows that agree with the header. A delimiter with which no row agrees thus
-/// still has a score, which depends on the look of its fields.
+/// A constant that is added to the share of rows that agree with the header. A delimiter with which
+/// no row agrees then still has a score, by the share of its fields that look whole.
 const NONE_AGREES: f64 = 0.01;
 
-/// The share of agreeing rows at which a text whose name does not decide counts as a table.
+/// The share of agreeing rows from which a text counts as a table if its name implies no kind.
 const MOST_AGREE: f64 = 0.5;
 
 /// The dialect of a CSV.
@@ -40,7 +40,7 @@ pub struct Dialect {
 pub struct Head<'a> {
     /// Its bytes, as UTF-8.
     pub text: &'a [u8],
-    /// Set if this is the whole text.
+    /// Whether this is the whole text.
     pub is_whole: bool,
 }
 
@@ -99,7 +99,7 @@ impl Dialect {
     }
 }
 
-/// Returns `true` if a text without any other sign of its kind looks like a CSV.
+/// Returns `true` if the text looks like a CSV. Used if its name implies no kind.
 pub fn is_likely(head: Head<'_>) -> bool {
     let from = blank_lines(head.text);
     let text = &head.text[from..];
@@ -180,8 +180,8 @@ fn named_separator(line: &[u8]) -> Option<&[u8]> {
     match named {
         [first, rest @ ..] if rest.iter().all(|byte| byte == first) => Some(&named[..1]),
         b"\\t" => Some(named),
-        // A multi-byte character is returned and refused later. A longer text is a header that
-        // begins like this.
+        // A character of several bytes is returned here and refused later. A longer text means
+        // that the line is a header that happens to begin with `sep=`.
         named if std::str::from_utf8(named).is_ok_and(|text| text.chars().count() <= 1) => {
             Some(named)
         }

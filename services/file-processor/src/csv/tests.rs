@@ -1,4 +1,4 @@
-//! The reader, with input cut at every possible place.
+//! Tests of the reader, with input cut at every possible place.
 
 use super::*;
 
@@ -86,7 +86,7 @@ fn more_columns_than_the_limit_are_refused_in_the_header_and_in_a_row() {
 }
 
 #[test]
-fn a_quotation_mark_that_is_never_closed_is_refused_before_it_fills_the_memory() {
+fn an_unclosed_quotation_mark_does_not_fill_the_memory() {
     let mut text = b"a,b\n1,\"".to_vec();
     text.resize(3 << 20, b'x');
     assert!(refusal(&text).detail.starts_with("row 1 is longer"));

@@ -151,7 +151,7 @@ fn a_text_in_two_encodings_or_one_of_dos_is_refused() {
     ] {
         let bytes = parts.concat();
         let read = of(&bytes).and_then(|encoding| match encoding {
-            // The reader of the table finds bytes that are not UTF-8 behind a letter that is.
+            // The reader of the table refuses bytes that are not UTF-8 after a letter that is.
             Encoding::Utf8 => Err(Refusal::malformed("save it as UTF-8")),
             _ => read(&bytes, bytes.len()),
         });
@@ -160,14 +160,14 @@ fn a_text_in_two_encodings_or_one_of_dos_is_refused() {
 }
 
 #[test]
-fn a_sign_within_a_word_is_a_letter_of_dos_and_at_its_end_is_none() {
+fn a_sign_within_a_word_is_a_dos_letter_but_not_at_its_end() {
     // In DOS é, ä, ç, ê, ë and ö; in Windows-1252 quotation marks, daggers and the like.
     for byte in [0x82, 0x84, 0x87, 0x88, 0x89, 0x94] {
         let word = [b"caf" as &[u8], &[byte], b"s"].concat();
         assert!(check_windows_1252(&word).is_err(), "{byte:x}");
     }
 
-    // The last text has what would be UTF-8 of no letter: `Ã` and a space or a quotation mark.
+    // The last text has `Ã` before a space or a quotation mark, whose bytes are no letter in UTF-8.
     for text in [
         "rock“n”roll „gut“ it’s,1\nMAÇÃ ”,2\n",
         "Lamp‡,1\nPen‡ red,2\nsaid‚So,3\n",
@@ -188,7 +188,7 @@ fn three_late_signs_are_windows_1252_and_four_are_judged() {
     assert!(read("Лам,1\n").is_ok());
     assert!(read("Ламп,1\n").is_err());
 
-    // The signs may stand far from each other.
+    // The signs may be far apart.
     let first = format!("Л{}", ",1\n".repeat(100));
     assert!(read(&first).is_ok());
     assert!(read(&format!("{first}Лампа настольная\n")).is_err());
@@ -213,7 +213,7 @@ fn a_late_text_is_passed_on_before_its_end() {
     assert!(most_held <= 2 * EVIDENCE_BYTES, "{most_held}");
 }
 
-/// Reads a text that counts as UTF-8 by its beginning.
+/// Reads a text whose beginning counts as UTF-8.
 fn late(bytes: &[u8], length: usize) -> Result<Vec<u8>, Refusal> {
     let pieces = bytes
         .chunks(length)

@@ -1,15 +1,15 @@
 //! A stream of JSON that ends before one token fills the memory.
 //!
 //! `serde_json` buffers a whole string or number before it passes it on. The guard reads the bytes
-//! first and counts the length of the current token. It only distinguishes strings from the bytes
-//! between them and needs no further knowledge of JSON.
+//! first and counts the length of the current token. It distinguishes only strings from the bytes
+//! between them.
 
 use std::io::{self, Read};
 
 /// The guarded stream.
 pub(super) struct Guard<R> {
     pub(super) inner: R,
-    /// Set when a token exceeded its limit.
+    /// Whether a token has exceeded the limit.
     pub(super) is_tripped: bool,
     max_token_bytes: usize,
     token_bytes: usize,

@@ -1,7 +1,7 @@
 //! The shape of a document: its depth, the names in its rows, and the number of its values. Pure.
 //!
-//! A name that an object has twice is listed: two readers of the object may see different values. A
-//! request with such an object is refused, but a file is only described here.
+//! A name that an object has twice is listed, because two readers of the object may see different
+//! values. A request with such an object is refused; a file is only described.
 
 use std::collections::HashSet;
 use std::collections::hash_map::RandomState;
@@ -17,8 +17,8 @@ use crate::finding::shortened;
 const KEYS_SHOWN: usize = 64;
 /// Number of characters kept of each name.
 const KEY_CHARS_SHOWN: usize = 64;
-/// Largest number of names in an object and the objects around it that are compared: their hashes
-/// are held in memory.
+/// Largest number of names that are compared in an object and the objects around it. It is limited
+/// because their hashes are held in memory.
 const MAX_OPEN_NAMES: usize = 1_000_000;
 /// Largest number of repeated names that are listed.
 const REPEATED_SHOWN: usize = 20;
@@ -42,7 +42,7 @@ pub(super) struct Shape {
     repeated: Vec<String>,
     /// Number of names in the objects that are being walked.
     open_names: usize,
-    /// Hashes the names. Its seed is drawn, so that no file can be made whose names collide.
+    /// Hashes the names, with a random seed, so that no file can be made whose names collide.
     hash: RandomState,
 }
 
@@ -87,7 +87,7 @@ impl Shape {
         }
     }
 
-    /// Adds a name of an object to those that it has already.
+    /// Adds a name to those that the object has already; lists it if it is one of them.
     fn note_name(&mut self, names: &mut HashSet<u64>, name: &str) {
         if self.open_names == MAX_OPEN_NAMES {
             return;
@@ -110,13 +110,13 @@ pub(super) struct Walk<'a> {
     shape: &'a mut Shape,
     /// Number of arrays and objects around the value.
     depth: usize,
-    /// Set if the names of an object here belong to a row.
+    /// Whether the names of an object here are those of a row.
     is_row: bool,
 }
 
 impl<'a> Walk<'a> {
     pub(super) fn new(shape: &'a mut Shape) -> Self {
-        // A line that is not JSON leaves its objects open.
+        // The line before may have ended within an object, whose names were then not subtracted.
         shape.open_names = 0;
         Self {
             shape,
@@ -228,7 +228,7 @@ impl<'de> Visitor<'de> for Walk<'_> {
     }
 }
 
-/// Reads the name of a field.
+/// Adds the name of a field.
 struct Key<'a> {
     shape: &'a mut Shape,
     /// The hashes of the names that its object has already.

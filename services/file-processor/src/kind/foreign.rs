@@ -1,7 +1,7 @@
-//! Unsupported files: their names and a remedy for their owners. Pure.
+//! Unsupported formats: their names, and a remedy for the sender. Pure.
 //!
-//! They are recognised by their content and not by their name: a spreadsheet called `.csv` is still
-//! a spreadsheet.
+//! A format is recognised by the content and not by the name: a spreadsheet called `.csv` is still a
+//! spreadsheet.
 
 use crate::finding::{Reason, Refusal};
 

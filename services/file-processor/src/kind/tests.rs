@@ -1,4 +1,4 @@
-//! Beginnings of files, under matching and other names.
+//! Beginnings of files, with names that match and names that do not.
 
 use super::*;
 
@@ -104,7 +104,7 @@ fn ndjson_is_told_from_json_whatever_its_name() {
     );
 }
 
-/// Unsupported files, each with the word that its owner looks for.
+/// Returns unsupported files, each with a word that the refusal must contain.
 fn foreign() -> Vec<(&'static str, Vec<u8>)> {
     let ftyp = |brands: &str| {
         let length = u32::try_from(8 + brands.len()).unwrap().to_be_bytes();

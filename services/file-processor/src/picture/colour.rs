@@ -70,8 +70,8 @@ pub(super) fn in_srgb(picture: DynamicImage, profile: Option<ColorProfile>) -> D
     }
 }
 
-/// Returns the profile that a PNG identifies by numbers. Returns `None` for profiles of brighter
-/// displays, whose white is beyond that of sRGB.
+/// Returns the profile that a PNG identifies by numbers. Returns `None` for the profiles of HDR (PQ
+/// and HLG), whose white is brighter than that of sRGB.
 fn cicp(bytes: &[u8]) -> Option<ColorProfile> {
     let [primaries, transfer, _, _] = *png_chunk(bytes, b"cICP")?.first_chunk()?;
     let transfer = TransferCharacteristics::try_from(transfer).ok()?;
@@ -90,6 +90,6 @@ fn cicp(bytes: &[u8]) -> Option<ColorProfile> {
         full_range: true,
     });
 
-    // The profile itself shows if the numbers were known.
+    // The profile keeps the numbers only if it supports them.
     profile.cicp.is_some().then_some(profile)
 }

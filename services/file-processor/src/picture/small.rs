@@ -14,8 +14,9 @@ pub(super) fn of(picture: DynamicImage, side: u32) -> DynamicImage {
     averaged(&picture.into_rgba8(), side).into()
 }
 
-/// Averages the pixels behind each pixel of the result, weighted by their opacity. A transparent
-/// pixel has a colour too, usually black, which must not darken the edges beside it.
+/// Averages the pixels that each pixel of the result represents, weighted by their opacity. A
+/// transparent pixel also has a colour, usually black, which must not darken the visible pixels beside
+/// it.
 fn averaged(picture: &RgbaImage, side: u32) -> RgbaImage {
     let (width, height) = picture.dimensions();
     let longest = u64::from(width.max(height));

@@ -54,7 +54,7 @@ fn what_shines_through_stays_so_and_small_pictures_stay_small() {
     );
 }
 
-/// An EXIF segment with a rotation by a right angle and the camera name `SecretCamera`.
+/// Returns an EXIF segment with a rotation by a right angle and the camera name `SecretCamera`.
 fn exif() -> Vec<u8> {
     let mut tiff = b"II*\0\x08\0\0\0\x02\0".to_vec();
     tiff.extend(b"\x0f\x01\x02\0\x0d\0\0\0\x26\0\0\0"); // Make, 13 bytes of text at 38
@@ -70,7 +70,7 @@ fn exif() -> Vec<u8> {
 }
 
 #[test]
-fn a_thumbnail_is_turned_as_the_camera_was_held_and_keeps_nothing_of_what_it_said() {
+fn a_thumbnail_is_turned_upright_and_has_no_metadata() {
     let plain = picture(640, 480, Format::Jpeg);
     let bytes = [&plain[..2], &exif(), &plain[2..]].concat();
     let seen = read(&bytes, Format::Jpeg).unwrap();
@@ -94,7 +94,7 @@ fn a_picture_that_is_cut_off_is_refused_wherever_it_was_cut() {
 }
 
 #[test]
-fn something_else_behind_a_picture_is_refused_and_zeros_are_not() {
+fn something_else_behind_a_picture_is_refused_and_padding_is_not() {
     for format in FORMATS {
         let whole = picture(64, 48, format);
         for zeros in [1, 2, 512, 4096] {
@@ -104,7 +104,14 @@ fn something_else_behind_a_picture_is_refused_and_zeros_are_not() {
             );
         }
 
-        let others: [&[u8]; 6] = [
+        for line_end in [&b"\n"[..], b"\r\n", b"\n\n", b"\0\0\n"] {
+            let ended = [&whole, line_end].concat();
+            assert!(read(&ended, format).is_ok(), "{format:?}, {line_end:?}");
+        }
+
+        let others: [&[u8]; 8] = [
+            b" ",
+            b"\nhidden",
             b"PK\x03\x04 an archive",
             b"<script>",
             b";",
@@ -124,14 +131,14 @@ fn something_else_behind_a_picture_is_refused_and_zeros_are_not() {
     }
 }
 
-/// A JPEG that announces further pictures behind it.
+/// Returns a JPEG that announces further pictures after it.
 fn with_pictures() -> Vec<u8> {
     let plain = picture(64, 48, Format::Jpeg);
     [&plain[..2], b"\xff\xe2\0\x0aMPF\0MM\0*", &plain[2..]].concat()
 }
 
-/// The trailer that Samsung's phones write behind a JPEG: one note, the list of notes, and the end
-/// marker.
+/// Returns the trailer that Samsung's phones write after a JPEG: one note, the list of notes, and the
+/// end marker.
 fn samsung_notes() -> Vec<u8> {
     let note = [
         &b"\0\0\x01\x0a"[..],
@@ -187,6 +194,66 @@ fn what_a_camera_announces_behind_a_jpeg_is_accepted() {
         [plain, b"SEFHSEFT".to_vec()].concat(),
     ];
 
+    for (at, bytes) in refused.iter().enumerate() {
+        assert_eq!(reason(bytes, Format::Jpeg), Reason::Malformed, "{at}");
+    }
+}
+
+/// Returns a JPEG whose XMP announces a video, as the cameras of phones write it.
+fn with_motion(mark: &str) -> Vec<u8> {
+    let plain = picture(64, 48, Format::Jpeg);
+    let xmp = format!("http://ns.adobe.com/xap/1.0/\0<rdf:Description {mark}/>");
+    let length = u16::try_from(xmp.len() + 2).unwrap().to_be_bytes();
+    [
+        &plain[..2],
+        b"\xff\xe1",
+        &length,
+        xmp.as_bytes(),
+        &plain[2..],
+    ]
+    .concat()
+}
+
+/// Returns a video of three boxes, the last with a length of 64 bits.
+fn video() -> Vec<u8> {
+    let start = b"\0\0\0\x18ftypmp42\0\0\0\0isommp42";
+    let moov = b"\0\0\0\x0cmoovabcd";
+    let mdat = b"\0\0\0\x01mdat\0\0\0\0\0\0\0\x14wxyz";
+    [&start[..], moov, mdat].concat()
+}
+
+#[test]
+fn the_video_of_a_motion_photo_is_left_out_if_it_is_announced() {
+    let announced = with_motion("GCamera:MotionPhoto=\"1\" GCamera:MotionPhotoVersion=\"1\"");
+    let earlier = with_motion("GCamera:MicroVideo=\"1\" GCamera:MicroVideoOffset=\"56\"");
+    let accepted = [
+        [announced.clone(), video()].concat(),
+        [earlier, video(), vec![0; 40]].concat(),
+        [announced.clone(), vec![0; 9], video(), samsung_notes()].concat(),
+    ];
+    for (at, bytes) in accepted.iter().enumerate() {
+        let found = read(bytes, Format::Jpeg).map(|seen| seen.finding.summary["width"].clone());
+        assert_eq!(found.unwrap(), 64, "{at}");
+    }
+
+    let plain = picture(64, 48, Format::Jpeg);
+    let never = with_motion("GCamera:MotionPhoto=\"0\"");
+    for bytes in [
+        [plain, video()].concat(),
+        [never.clone(), vec![0; 5], video()].concat(),
+    ] {
+        let refusal = read(&bytes, Format::Jpeg).unwrap_err();
+        assert!(refusal.detail.contains("a video follows"), "{refusal}");
+    }
+
+    let archive = b"PK\x03\x04 an archive".to_vec();
+    let refused = [
+        [announced.clone(), archive.clone()].concat(),
+        [announced.clone(), video(), archive.clone()].concat(),
+        [announced.clone(), archive, video()].concat(),
+        [announced.clone(), video()[..40].to_vec()].concat(),
+        [announced, video()[24..].to_vec()].concat(),
+    ];
     for (at, bytes) in refused.iter().enumerate() {
         assert_eq!(reason(bytes, Format::Jpeg), Reason::Malformed, "{at}");
     }
@@ -260,7 +327,7 @@ fn an_odd_shape_with_transparency_keeps_its_shape() {
     }
 }
 
-/// A picture of one colour with this profile.
+/// Returns the picture in this format, with this profile.
 fn profiled(picture: &DynamicImage, format: Format, profile: Vec<u8>) -> Vec<u8> {
     let mut bytes = Vec::new();
     let target = Cursor::new(&mut bytes);
@@ -306,7 +373,7 @@ fn assert_near(bytes: &[u8], format: Format, expected: [u8; 3], what: &str) {
 fn colours_are_those_of_the_profile() {
     use moxcms::ColorProfile;
 
-    // Computed elsewhere from the primaries and curves of each profile.
+    // The expected colours were computed independently, from the primaries and curves of each profile.
     let profiles = [
         ("Display P3", ColorProfile::new_display_p3(), [0, 203, 11]),
         ("Adobe RGB", ColorProfile::new_adobe_rgb(), [0, 201, 37]),
@@ -350,7 +417,7 @@ fn a_profile_that_cannot_be_used_changes_nothing() {
     }
 }
 
-/// A PNG whose colours are identified by numbers.
+/// Returns a PNG whose colours are identified by these numbers.
 fn numbered(numbers: [u8; 4]) -> Vec<u8> {
     let green = DynamicImage::from(RgbImage::from_pixel(400, 400, Rgb([60, 200, 60])));
     let mut plain = Vec::new();
@@ -387,7 +454,7 @@ fn colours_that_a_png_names_by_numbers_are_converted() {
     );
 }
 
-/// A PNG that claims `side` × `side` pixels in a few bytes.
+/// Returns a PNG of a few bytes that claims `side` × `side` pixels.
 fn bomb(side: u32) -> Vec<u8> {
     let mut bytes = picture(1, 1, Format::Png);
     bytes[16..20].copy_from_slice(&side.to_be_bytes());

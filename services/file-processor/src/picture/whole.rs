@@ -1,10 +1,11 @@
 //! Checks that a picture's file is complete and contains nothing but the picture. Pure.
 //!
 //! Decoders stop at the end of the picture, and some fill missing parts with grey. A file with
-//! further content behind its picture is a picture to one program and an archive or a script to
-//! another, so it is refused. Zero bytes are padding, which encoders and file systems write. Behind
-//! a JPEG, two kinds of announced content are accepted: further pictures (the CIPA's Multi-Picture
-//! Format, also used for gain maps), and the notes of Samsung's phones.
+//! further content after its picture is refused: one program sees a picture in it, another an archive
+//! or a script. Zeros and line ends are accepted as padding, which encoders, file systems and transfers
+//! as text add. After a JPEG, three kinds of content are accepted: further pictures that the file
+//! announces (the CIPA's Multi-Picture Format, also used for gain maps), the video of a motion photo that the
+//! file announces, and the notes of Samsung's phones. Only the picture is used.
 
 mod trailer;
 
@@ -14,7 +15,7 @@ use crate::kind::Format;
 /// Checks that the file ends where its picture does.
 ///
 /// # Errors
-/// [`Refusal`] when the file is cut off or continues.
+/// [`Refusal`] when the file is cut off, or continues after the picture.
 pub(super) fn check(bytes: &[u8], format: Format) -> Result<(), Refusal> {
     let end = match format {
         Format::Png => end_of_png(bytes),
@@ -35,6 +36,12 @@ pub(super) fn check(bytes: &[u8], format: Format) -> Result<(), Refusal> {
         return Ok(());
     }
 
+    if trailer::is_video(more) {
+        return Err(Refusal::malformed(
+            "a video follows the picture, which does not announce one as a motion photo does; export the still picture and upload that",
+        ));
+    }
+
     let length = more.len();
     Err(Refusal::malformed(format!(
         "{length} bytes of something else follow the picture; open it in a picture program and save it anew"
@@ -42,7 +49,7 @@ pub(super) fn check(bytes: &[u8], format: Format) -> Result<(), Refusal> {
 }
 
 fn is_padding(bytes: &[u8]) -> bool {
-    bytes.iter().all(|byte| *byte == 0)
+    bytes.iter().all(|byte| matches!(byte, 0 | b'\n' | b'\r'))
 }
 
 /// Returns the offset behind the chunk IEND, or `None` if there is none.

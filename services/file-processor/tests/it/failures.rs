@@ -1,4 +1,5 @@
-//! A failure outside a file is an error to Lambda, which calls again; finished steps are not repeated.
+//! A failure of a store or service is an error, after which Lambda calls again. A finished version is not processed
+//! again.
 
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ async fn a_service_that_is_away_is_an_error_and_the_file_waits() {
         error["errorMessage"]
             .as_str()
             .unwrap()
-            .contains("products service is away"),
+            .contains("products service is unavailable"),
         "{error}"
     );
 }
@@ -44,7 +45,7 @@ async fn the_same_version_is_processed_once_and_another_version_again() {
 }
 
 #[tokio::test]
-async fn an_object_that_is_gone_and_an_event_that_is_none_of_ours_are_nothing_to_do() {
+async fn a_missing_object_and_a_foreign_event_are_ignored() {
     let mut function = Function::start("http://127.0.0.1:1").await;
     let nothing = Ok(json!({"files": []}));
     assert_eq!(
@@ -69,7 +70,7 @@ async fn an_object_that_is_gone_and_an_event_that_is_none_of_ours_are_nothing_to
 }
 
 #[tokio::test]
-async fn a_file_that_takes_longer_than_the_function_has_is_refused_before_it_is_killed() {
+async fn a_file_that_takes_too_long_is_refused_before_the_time_limit() {
     let mut function = Function::start("http://127.0.0.1:1").await;
     function.set_timeout(Duration::from_secs(1));
     let outcome = function.upload("uploads/a.csv", b"a,b\n1,2\n").await;

@@ -4,11 +4,10 @@ use chassis::Shutdown;
 use chassis::auth::{Auth, Secret};
 use serde_json::{Value, json};
 use testbed::{PublishedKeys, TestClient};
-use tokio::net::TcpListener;
 
 use crate::runtime_api::Function;
 
-/// A products service without products, as another service of the same secret and as the function reach it.
+/// Starts a products service without products. Returns a client with the same secret, and the address for the function.
 async fn products(secret: &Secret) -> (TestClient, String) {
     let auth = Auth::enforced(PublishedKeys::default(), Some(secret));
     let token = auth.service_token().unwrap();
@@ -27,10 +26,7 @@ async fn products(secret: &Secret) -> (TestClient, String) {
     .await;
 
     let router = products::router(&parts);
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    let served = router.clone();
-    tokio::spawn(async move { axum::serve(listener, served).await.unwrap() });
+    let url = testbed::serve(router.clone()).await;
 
     (TestClient::new(router).showing(token), url)
 }
@@ -48,6 +44,13 @@ async fn names(service: &TestClient) -> Vec<Value> {
     names
 }
 
+/// Uploads a catalogue, and returns the summary of its import.
+async fn imported_by(function: &mut Function, name: &str, text: &str) -> Value {
+    let key = format!("uploads/catalogue/{name}");
+    let outcome = function.upload(&key, text.as_bytes()).await;
+    function.file(&outcome).await["summary"].clone()
+}
+
 #[tokio::test]
 async fn rows_become_products_once_however_often_they_are_imported() {
     let secret = Secret::random();
@@ -58,10 +61,7 @@ async fn rows_become_products_once_however_often_they_are_imported() {
     ];
     let mut function = Function::start_with(&url, &settings).await;
     let text = "sku,name,price_cents,stock,category\nL1,Lamp,1999,3,home\n,Pen,250,,desk\n,Bad,1.5,,\n,Cup,5,,\"\t\u{7}\"\n";
-    let outcome = function
-        .upload("uploads/catalogue/new.csv", text.as_bytes())
-        .await;
-    let summary = function.file(&outcome).await["summary"].clone();
+    let summary = imported_by(&mut function, "new.csv", text).await;
     let imported = &summary["products"];
 
     assert_eq!(
@@ -89,7 +89,7 @@ async fn rows_become_products_once_however_often_they_are_imported() {
     let bad_rows = std::fs::read_to_string(function.path(key)).unwrap();
     assert_eq!(
         bad_rows, "sku,name,price_cents,stock,category\r\n,Bad,1.5,,\r\n,Cup,5,,\t\u{7}\r\n",
-        "what the reader and what the service refused, in the file's order"
+        "rows that the reader or the service refused, in the file's order"
     );
 
     let id = service.get("/products?category=home").await.body["items"][0]["id"].clone();
@@ -103,10 +103,8 @@ async fn rows_become_products_once_however_often_they_are_imported() {
     );
 
     let dearer = text.replace("1999", "2499");
-    let outcome = function
-        .upload("uploads/catalogue/dearer.csv", dearer.as_bytes())
-        .await;
-    let imported = function.file(&outcome).await["summary"]["products"].clone();
+    let summary = imported_by(&mut function, "dearer.csv", &dearer).await;
+    let imported = &summary["products"];
 
     assert_eq!(
         (&imported["added"], &imported["changed"]),
@@ -117,7 +115,7 @@ async fn rows_become_products_once_however_often_they_are_imported() {
     assert_eq!(
         (&lamp["price_cents"], &lamp["stock"]),
         (&json!(2499), &json!(1)),
-        "what was sold stays sold"
+        "an import does not reset the stock"
     );
     assert_eq!(names(&service).await, [json!("Lamp"), json!("Pen")]);
 }
@@ -159,6 +157,58 @@ async fn of_the_rows_of_one_product_the_last_holds() {
         ),
         (&json!("Lamp 8"), &json!(800), &json!(8))
     );
+}
+
+#[tokio::test]
+async fn all_rows_of_a_refused_product_are_offered_for_correction() {
+    let secret = Secret::random();
+    let (service, url) = products(&secret).await;
+    let settings = [
+        ("TIDEMARK_AUTH", "enforced"),
+        ("TIDEMARK_SERVICE_SECRET", secret.expose()),
+    ];
+    let mut function = Function::start_with(&url, &settings).await;
+    let text = "sku,name,price_cents,currency\nS1,Lamp,1,usd\nS2,Pen,2,USD\nS1,Lamp,3,\n";
+    let summary = imported_by(&mut function, "merged.csv", text).await;
+
+    let first = &summary["products"]["first_refused"][0];
+    assert_eq!(
+        (&first["line"], &first["column"]),
+        (&json!(2), &json!("currency"))
+    );
+    let key = summary["bad_rows_csv"]["key"].as_str().unwrap();
+    let bad_rows = std::fs::read_to_string(function.path(key)).unwrap();
+    assert_eq!(
+        bad_rows, "sku,name,price_cents,currency\r\nS1,Lamp,1,usd\r\nS1,Lamp,3,\r\n",
+        "both rows, because none of them was imported"
+    );
+
+    let mended = bad_rows.replace("usd", "EUR");
+    let summary = imported_by(&mut function, "mended.csv", &mended).await;
+    assert_eq!(summary["products"]["added"], 1, "{summary}");
+    assert_eq!(names(&service).await, [json!("Lamp"), json!("Pen")]);
+}
+
+#[tokio::test]
+async fn a_catalogue_that_is_no_csv_is_refused_with_advice() {
+    let (service, url) = products(&Secret::random()).await;
+    let mut function = Function::start(&url).await;
+
+    for (name, text) in [
+        ("new.json", r#"[{"name": "Lamp", "price_cents": 1}]"#),
+        (
+            "new.ndjson",
+            "{\"name\":\"Lamp\",\"price_cents\":1}\n{\"name\":\"Pen\"}\n",
+        ),
+    ] {
+        let key = format!("uploads/catalogue/{name}");
+        let outcome = function.upload(&key, text.as_bytes()).await;
+        let file = function.file(&outcome).await;
+        let detail = file["error"]["detail"].as_str().unwrap_or_default();
+        assert!(detail.contains("a catalogue is a CSV"), "{name}: {file}");
+    }
+
+    assert!(names(&service).await.is_empty());
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! A CSV of any length is read in the same memory. `cargo bench -p file-processor` does it with one of 5 GB.
+//! A CSV of any length is read in bounded memory. `cargo bench -p file-processor` reads one of 5 GB.
 
 use serde_json::{Value, json};
 

@@ -1,5 +1,5 @@
-//! A CSV of any length on a server that speaks as much of S3's protocol as reading it takes. None of it is kept: each
-//! range is made when it is requested.
+//! A CSV of any length, on a server with the part of S3's protocol that reading needs. The file is not stored: each
+//! range is computed when it is requested.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -11,7 +11,6 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use bytes::Bytes;
-use tokio::net::TcpListener;
 
 use crate::runtime_api::Function;
 
@@ -29,28 +28,25 @@ pub struct LongCsv {
 }
 
 impl LongCsv {
-    /// A CSV with as many whole rows as fit into `bytes`.
+    /// Returns a CSV with as many whole rows as fit into `bytes`.
     pub fn of_bytes(bytes: u64) -> Self {
         Self {
             rows: bytes.saturating_sub(HEADER.len() as u64) / ROW_BYTES,
         }
     }
 
-    /// The length of the file.
+    /// Returns the length of the file.
     pub fn bytes(self) -> u64 {
         HEADER.len() as u64 + self.rows * ROW_BYTES
     }
 
-    /// A function that reads from the bucket in which it lies.
+    /// Starts the server, and returns a function that reads from it.
     pub async fn function(self) -> Function {
         let routes = Router::new()
             .route("/uploads/{*key}", get(read))
             .with_state(Arc::new(self));
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let endpoint = format!("http://{}", listener.local_addr().unwrap());
-        tokio::spawn(async move { axum::serve(listener, routes).await.unwrap() });
 
-        Function::start_on_s3(&endpoint).await
+        Function::start_on_s3(&testbed::serve(routes).await).await
     }
 
     fn slice(self, range: Range<u64>) -> Bytes {
@@ -115,7 +111,8 @@ async fn read(State(csv): State<Arc<LongCsv>>, headers: HeaderMap) -> Response {
         .unwrap()
         .split_once('-')
         .unwrap();
-    let (start, end): (u64, u64) = (start.parse().unwrap(), end.parse().unwrap());
+    let start: u64 = start.parse().unwrap();
+    let end: u64 = end.parse().unwrap();
 
     let part = [(
         header::CONTENT_RANGE,

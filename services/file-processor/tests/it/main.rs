@@ -1,4 +1,5 @@
-//! The file processor: the binary that Lambda starts, on a Runtime API of the test's own, and the service over a folder.
+//! Tests of the file processor: the binary that Lambda starts, on a Runtime API of the test's own, and the service over
+//! a folder.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -12,3 +13,4 @@ mod runtime_api;
 mod s3;
 mod samples;
 mod service;
+mod uploads;

@@ -21,7 +21,7 @@ async fn routes_and_replies_are_as_described() {
 }
 
 #[tokio::test]
-async fn what_is_described_as_secured_asks_who_calls_and_nothing_else_does() {
+async fn only_routes_described_as_secured_need_credentials() {
     let running = Running::known_by(Identities::default().auth).await;
     let document = description(&running.router).await;
     assert_guarded(&running.router, &document).await;

@@ -1,7 +1,7 @@
-//! The built binary as Lambda runs it: with events from the Runtime API, one after the other.
+//! Runs the built binary as Lambda does: with events from the Runtime API, one after the other.
 //!
-//! `TIDEMARK_TEST_BOOTSTRAP` names another binary to be tested, such as the one out of the zip that is deployed, and
-//! `TIDEMARK_TEST_EMULATOR` the command that runs it where it is not this machine's.
+//! `TIDEMARK_TEST_BOOTSTRAP` names another binary to be tested, such as the one in the zip that is deployed.
+//! `TIDEMARK_TEST_EMULATOR` is the command that runs it if it is for another architecture.
 //! See <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>.
 
 use std::path::PathBuf;
@@ -36,18 +36,18 @@ pub struct Function {
 pub struct Taken {
     /// User and system time.
     pub cpu: Duration,
-    /// The most memory that it held.
+    /// The peak of its memory.
     pub peak_memory_bytes: u64,
 }
 
 impl Function {
-    /// Starts the binary over an empty folder and table; imports go to this products service, which does not
-    /// authenticate callers.
+    /// Starts the binary over an empty folder and table. Imports go to the products service at this URL, which does
+    /// not authenticate callers.
     pub async fn start(products_url: &str) -> Self {
         Self::start_with(products_url, &[]).await
     }
 
-    /// The same, over the bucket `uploads` of the S3 at this endpoint.
+    /// Starts the binary over the bucket `uploads` of the S3 at this endpoint.
     pub async fn start_on_s3(endpoint: &str) -> Self {
         let settings = [
             ("TIDEMARK_OBJECTS", "s3://uploads"),
@@ -60,7 +60,7 @@ impl Function {
         Self::start_with("http://127.0.0.1:1", &settings).await
     }
 
-    /// The same, with further settings.
+    /// Starts the binary with further settings.
     pub async fn start_with(products_url: &str, settings: &[(&str, &str)]) -> Self {
         let dynamodb = testbed::endpoint().await;
         let api = RuntimeApi::start().await.unwrap();
@@ -111,7 +111,7 @@ impl Function {
         }
     }
 
-    /// The path of an object.
+    /// Returns the path of an object.
     pub fn path(&self, key: &str) -> PathBuf {
         self.folder.path().join(key)
     }
@@ -124,7 +124,7 @@ impl Function {
         self.invoke(created(&json!({"key": key}))).await
     }
 
-    /// From now on the function has so long for an event.
+    /// Sets the time limit of the function for each event from now on.
     pub fn set_timeout(&mut self, timeout: Duration) {
         self.timeout = timeout;
     }
@@ -172,7 +172,7 @@ impl Function {
         self.api.first_asked().map(|asked| asked - self.started)
     }
 
-    /// Returns the table's item of the one file of an answer.
+    /// Returns the item in the table of the first file in an answer.
     pub async fn file(&self, outcome: &Outcome) -> Value {
         let answer = outcome.as_ref().unwrap();
         let id = answer["files"][0]["id"].as_str().unwrap();
@@ -195,7 +195,7 @@ pub fn created(object: &Value) -> Value {
     json!({"Records": [{"eventName": "ObjectCreated:Put", "s3": {"bucket": {"name": "uploads"}, "object": object}}]})
 }
 
-/// The binary that is tested, without settings.
+/// Returns the binary that is tested, without settings.
 pub fn bootstrap() -> Program {
     let named = std::env::var("TIDEMARK_TEST_BOOTSTRAP");
     let binary = named.unwrap_or_else(|_| env!("CARGO_BIN_EXE_bootstrap").to_owned());

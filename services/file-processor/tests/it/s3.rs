@@ -1,4 +1,4 @@
-//! The function reads from S3: from a server of the test's own that speaks the part of its protocol for reading.
+//! The function reads from S3: here a server of the test's own, with the part of S3's protocol that reading needs.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -10,7 +10,6 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde_json::json;
-use tokio::net::TcpListener;
 
 use crate::runtime_api::{Function, created};
 use crate::samples;
@@ -58,7 +57,8 @@ async fn read(
         .unwrap()
         .split_once('-')
         .unwrap();
-    let (start, end): (usize, usize) = (start.parse().unwrap(), end.parse().unwrap());
+    let start: usize = start.parse().unwrap();
+    let end: usize = end.parse().unwrap();
     bucket.ranges.lock().unwrap().push(range.clone());
 
     let content_range = [(
@@ -84,16 +84,13 @@ async fn write(
     [("etag", "\"tag\"")]
 }
 
-/// A function that reads from this bucket.
+/// Starts a function that reads from this bucket.
 async fn function_on(bucket: &Arc<Bucket>) -> Function {
     let routes = Router::new()
         .route("/uploads/{*key}", get(read).put(write))
         .with_state(Arc::clone(bucket));
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let endpoint = format!("http://{}", listener.local_addr().unwrap());
-    tokio::spawn(async move { axum::serve(listener, routes).await.unwrap() });
 
-    Function::start_on_s3(&endpoint).await
+    Function::start_on_s3(&testbed::serve(routes).await).await
 }
 
 #[tokio::test]
@@ -156,13 +153,10 @@ async fn a_thumbnail_is_put_beside_a_picture() {
             &json!({"key": "uploads/shelf.png", "versionId": "v1"}),
         ))
         .await;
-    assert_eq!(function.file(&outcome).await["status"], "processed");
+    let file = function.file(&outcome).await;
+    assert_eq!(file["status"], "processed");
 
     let put = bucket.put.lock().unwrap();
-    assert_eq!(
-        image::load_from_memory(&put["thumbnails/shelf.png.jpg"])
-            .unwrap()
-            .width(),
-        320
-    );
+    let key = file["summary"]["thumbnail"]["key"].as_str().unwrap();
+    assert_eq!(image::load_from_memory(&put[key]).unwrap().width(), 320);
 }

@@ -1,4 +1,4 @@
-//! Files made here: one of each kind, and those that mean no good.
+//! Generated files: some of each kind, and hostile ones.
 
 use std::io::Cursor;
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 /// A file, and its expected metadata.
 pub struct Sample {
-    /// Its kind, for the table.
+    /// A description, for the table.
     pub what: &'static str,
     /// Its name.
     pub name: &'static str,
@@ -36,7 +36,7 @@ fn assert_contains(value: &Value, part: &Value, what: &str) {
     }
 }
 
-/// All of them.
+/// Returns all samples.
 pub fn all() -> Vec<Sample> {
     [good(), odd(), hostile()].into_iter().flatten().collect()
 }
@@ -103,7 +103,7 @@ fn good() -> Vec<Sample> {
     ]
 }
 
-/// Files as programs write them that are not ours.
+/// Returns files in forms that other programs write.
 fn odd() -> Vec<Sample> {
     let table = |delimiter: &str, encoding: &str| json!({"kind": "csv", "summary": {"rows": 1, "bad_rows": 0, "delimiter": delimiter, "encoding": encoding}});
     let utf16 = "\u{feff}sep=;\r\nname;price\r\nLämp;1\r\n".encode_utf16();
@@ -138,8 +138,16 @@ fn odd() -> Vec<Sample> {
 }
 
 fn hostile() -> Vec<Sample> {
-    let png = picture(ImageFormat::Png);
-    let refused = |reason: &str| json!({"status": "refused", "error": {"reason": reason}});
+    let all = [bombs(), misnamed(), incomplete()];
+    all.into_iter().flatten().collect()
+}
+
+fn refused(reason: &str) -> Value {
+    json!({"status": "refused", "error": {"reason": reason}})
+}
+
+/// Returns small files that could take much memory when they are read.
+fn bombs() -> Vec<Sample> {
     vec![
         sample(
             "bomb: PNG of 60,000²",
@@ -160,6 +168,25 @@ fn hostile() -> Vec<Sample> {
             refused("too_large"),
         ),
         sample(
+            "CSV of 10,000 columns",
+            "wide.csv",
+            vec!["x"; 10_000].join(","),
+            refused("too_large"),
+        ),
+        sample(
+            "CSV with an open quote",
+            "open.csv",
+            [&b"a,b\n1,\""[..], &vec![b'x'; 2 << 20]].concat(),
+            refused("too_large"),
+        ),
+    ]
+}
+
+/// Returns files of two kinds, or of another kind than their name implies.
+fn misnamed() -> Vec<Sample> {
+    let png = picture(ImageFormat::Png);
+    vec![
+        sample(
             "polyglot: PNG and ZIP",
             "both.png",
             [&png[..], b"PK\x03\x04 evil"].concat(),
@@ -177,6 +204,20 @@ fn hostile() -> Vec<Sample> {
             &b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"[..],
             refused("unknown_kind"),
         ),
+        sample("PNG called CSV", "really.csv", png, refused("misnamed")),
+        sample(
+            "HTML called JPEG",
+            "page.jpg",
+            "<!doctype html><script>",
+            refused("unknown_kind"),
+        ),
+    ]
+}
+
+/// Returns files that are damaged or incomplete.
+fn incomplete() -> Vec<Sample> {
+    let png = picture(ImageFormat::Png);
+    vec![
         sample(
             "CSV with a name twice",
             "twice.csv",
@@ -184,34 +225,10 @@ fn hostile() -> Vec<Sample> {
             refused("malformed"),
         ),
         sample(
-            "PNG called CSV",
-            "really.csv",
-            png.clone(),
-            refused("misnamed"),
-        ),
-        sample(
-            "HTML called JPEG",
-            "page.jpg",
-            "<!doctype html><script>",
-            refused("unknown_kind"),
-        ),
-        sample(
             "PNG cut in half",
             "half.png",
             &png[..png.len() / 2],
             refused("malformed"),
-        ),
-        sample(
-            "CSV of 10,000 columns",
-            "wide.csv",
-            vec!["x"; 10_000].join(","),
-            refused("too_large"),
-        ),
-        sample(
-            "CSV with an open quote",
-            "open.csv",
-            [&b"a,b\n1,\""[..], &vec![b'x'; 2 << 20]].concat(),
-            refused("too_large"),
         ),
         sample(
             "JSON cut off",
@@ -244,7 +261,7 @@ fn picture(format: ImageFormat) -> Vec<u8> {
     bytes
 }
 
-/// The signature and header of a picture of 60,000 × 60,000 pixels, and its end.
+/// Returns the signature and header of a picture of 60,000 × 60,000 pixels, and its end.
 fn wide_png() -> Vec<u8> {
     const HEADER: &[u8] = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\xea\x60\0\0\xea\x60\x08\x06\0\0\0";
     const CHECKSUM: [u8; 4] = [0x80, 0xd2, 0x75, 0x42];

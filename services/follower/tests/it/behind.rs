@@ -14,7 +14,7 @@ fn store(log: &SimulatedLog, partition: u32, next: Offset) {
     log.commit(GROUP, TOPIC, &[(partition, next)]).unwrap();
 }
 
-/// Waits until the follower has its positions: a record that the group consumed before is none of its own.
+/// Waits until the follower has read the group's positions: it skips records that the group consumed before that.
 async fn is_open(seen: &Seen) {
     until("it is open", || !seen.opened.lock().unwrap().is_empty()).await;
 }

@@ -19,12 +19,12 @@ use tokio::sync::Notify;
 const TOPIC: &str = "orders";
 const GROUP: &str = "test";
 
-/// The consumed records as (partition, offset), each time.
+/// The consumed records as (partition, offset); a record that is consumed twice is listed twice.
 #[derive(Clone, Default)]
 struct Seen {
     records: Arc<Mutex<Vec<(u32, u64)>>>,
     failures_left: Arc<AtomicUsize>,
-    /// The log refuses the consumer's own records.
+    /// Whether the log refuses the consumer's own records.
     is_refused: Arc<AtomicBool>,
     handed_over: Arc<AtomicUsize>,
     /// The partitions that were opened last.
@@ -76,7 +76,8 @@ impl Consumer for Seen {
 }
 
 impl Seen {
-    /// Waits until so many were seen; ends the follower when that takes too long, for the runtime waits for its thread.
+    /// Waits until `count` records were seen. Stops the follower if that takes too long, because the runtime waits for
+    /// its thread.
     async fn wait_for(&self, count: usize, shutdown: &Shutdown) {
         let waited = tokio::time::timeout(Duration::from_secs(20), async {
             while self.distinct().len() < count {
@@ -98,7 +99,7 @@ impl Seen {
     }
 }
 
-/// Stops the follower when a test ends, also by a failed assertion: the runtime waits for its thread.
+/// Stops the follower when a test ends, also by a failed assertion, because the runtime waits for its thread.
 struct Ending(Shutdown);
 
 impl Drop for Ending {
@@ -107,7 +108,7 @@ impl Drop for Ending {
     }
 }
 
-/// Waits until `holds` does.
+/// Waits until `holds` returns true.
 async fn until(what: &str, holds: impl Fn() -> bool) {
     let waited = tokio::time::timeout(Duration::from_secs(20), async {
         while !holds() {
@@ -247,7 +248,7 @@ async fn a_log_that_fails_now_and_then_loses_nothing() {
     let calls = AtomicUsize::new(0);
 
     let flaky = log.process(move |_| match calls.fetch_add(1, Ordering::SeqCst) {
-        // The Thue–Morse sequence: no loop of calls meets its failures at the same place for ever.
+        // The Thue–Morse sequence is not periodic, so a loop of calls does not always fail at the same call.
         number if number < 16 && number.count_ones() % 2 == 1 => Fault::Unavailable,
         _ => Fault::None,
     });
@@ -326,7 +327,7 @@ async fn records_that_expired_unread_are_passed_over() {
     assert_eq!(seen.distinct().first(), Some(&(0, 6)));
 }
 
-/// Waits until the follower reports its obstacle.
+/// Waits until the follower reports a refusal, and returns its sentence.
 async fn sentence(refused: &Refused, shutdown: &Shutdown) -> String {
     let told = tokio::time::timeout(Duration::from_secs(20), async {
         loop {
@@ -344,7 +345,7 @@ async fn sentence(refused: &Refused, shutdown: &Shutdown) -> String {
     panic!("a refusal is not shown");
 }
 
-/// Waits until the follower reports no obstacle.
+/// Waits until the follower reports no refusal.
 async fn until_mended(refused: &Refused, shutdown: &Shutdown) {
     let mended = tokio::time::timeout(Duration::from_secs(20), async {
         while refused.sentence().is_some() {
@@ -359,7 +360,7 @@ async fn until_mended(refused: &Refused, shutdown: &Shutdown) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_topic_that_may_not_be_read_is_named_and_not_tried_on_and_on() {
+async fn a_forbidden_topic_is_named_and_tried_again_after_a_long_wait() {
     for wait in [Duration::from_secs(3600), Duration::from_millis(5)] {
         let log = log(1);
         publish(&log, 0, 3);
@@ -387,7 +388,7 @@ async fn a_topic_that_may_not_be_read_is_named_and_not_tried_on_and_on() {
         let told = sentence(&refused, &shutdown).await;
         let checked = refused.check();
         if wait > Duration::from_secs(1) {
-            // New records wake it, and still it does not try again.
+            // New records wake the follower, but it must not retry before the wait is over.
             publish(&log, 0, 3);
             tokio::time::sleep(Duration::from_millis(200)).await;
         } else {
@@ -396,7 +397,7 @@ async fn a_topic_that_may_not_be_read_is_named_and_not_tried_on_and_on() {
             until_mended(&refused, &shutdown).await;
         }
 
-        // A failing assertion would wait for the follower's thread for ever.
+        // Before the assertions: the runtime of a failed test would wait for the follower's thread for ever.
         shutdown.request();
         task.await.unwrap();
         assert_eq!(

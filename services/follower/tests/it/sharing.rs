@@ -21,8 +21,8 @@ impl Replica {
         Self::of(log.process(|_| Fault::None), Seen::default())
     }
 
-    /// Starts a replica and waits until it owns its share. The simulated log shares partitions in the order of joining,
-    /// and replicas that are only started join in any order.
+    /// Starts a replica and waits until it owns its share. The simulated log shares the partitions in the order in
+    /// which replicas join; without the wait, that order would be random.
     async fn join(log: &SimulatedLog) -> Self {
         let replica = Self::start(log);
         until("it has joined", || !replica.owned().is_empty()).await;
@@ -199,12 +199,12 @@ async fn what_a_killed_member_owned_is_read_on_from_its_positions() {
     assert_eq!(distinct_of_all(&[&killed.seen, &other]).len(), 40);
 }
 
-/// A place at which a thread waits until a test lets it go on.
+/// A point at which a thread waits while a test pauses it.
 #[derive(Clone, Default)]
 struct Pause(Arc<(Mutex<(bool, bool)>, Condvar)>);
 
 impl Pause {
-    /// Waits until the pause is over, if it has begun.
+    /// Waits until the pause ends, if one has begun.
     fn pass(&self) {
         let (state, changed) = &*self.0;
         let mut held = state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -296,7 +296,7 @@ async fn a_member_without_a_partition_shows_what_waits() {
     })
     .await;
 
-    // It goes on to show them: its own share, which is none, is always at the end.
+    // It must keep showing them, although it owns no partition and so is always at the end.
     let enough = looks.load(Ordering::SeqCst) + 3;
     until("it looks again", || {
         assert_eq!(idle.lag.records(), Some(10));

@@ -25,7 +25,7 @@ pub(crate) struct Limits {
 /// Reads the body of a request.
 ///
 /// # Errors
-/// 413 when it is larger than allowed, 408 when it takes too long, 400 when it breaks off.
+/// 413 when it is larger than allowed, 408 when it takes too long, 400 when it ends early.
 pub(super) async fn read(body: Body, limits: Limits) -> Result<Bytes, Problem> {
     if body.is_end_stream() {
         return Ok(Bytes::new());
@@ -37,7 +37,7 @@ pub(super) async fn read(body: Body, limits: Limits) -> Result<Bytes, Problem> {
     match timeout(limits.time, Limited::new(body, limits.bytes).collect()).await {
         Ok(Ok(whole)) => Ok(whole.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large(limits)),
-        Ok(Err(_)) => Err(Problem::bad_request("the body broke off")),
+        Ok(Err(_)) => Err(Problem::bad_request("the body ended early")),
         Err(_) => Err(Problem::new(
             StatusCode::REQUEST_TIMEOUT,
             "the body took too long to arrive",
@@ -71,9 +71,9 @@ enum End {
     Shutdown(Pin<Box<dyn Future<Output = ()> + Send>>),
 }
 
-/// The upstream sent nothing for too long within the body of its answer.
+/// The error if the upstream sends nothing for too long within the body of its answer.
 #[derive(Debug, thiserror::Error)]
-#[error("the upstream fell silent within its answer")]
+#[error("the upstream stopped sending in the middle of its answer")]
 struct Silent;
 
 impl Relay {

@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_of_the_hop_go_and_those_that_connection_names_go_with_them() {
+    fn headers_of_the_hop_and_those_in_connection_are_removed() {
         let mut map = headers(&[
             ("connection", "close, x-secret"),
             ("x-secret", "1"),

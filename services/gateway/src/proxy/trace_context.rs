@@ -36,8 +36,8 @@ fn fresh() -> HeaderValue {
     HeaderValue::try_from(text).expect("hexadecimal digits and dashes are a header value")
 }
 
-/// `version-trace-parent-flags` in lower-case hexadecimal; neither id is zero, and version `ff`
-/// does not exist. A later version may have more fields after a dash.
+/// Returns whether a value is `version-trace-parent-flags` in lower-case hexadecimal, with ids that
+/// are not zero and another version than `ff`. A later version may have more fields after a dash.
 fn is_valid(parent: &[u8]) -> bool {
     let (known, rest) = parent.split_at(parent.len().min(55));
     let dashes_stand = known.len() == 55 && [2, 35, 52].iter().all(|&at| known[at] == b'-');

@@ -93,6 +93,7 @@ pub(super) const FILES: &[File] = files! {
     "/assets/docs.js" => "assets/docs.js",
     "/assets/dom.js" => "assets/dom.js",
     "/assets/drawings.js" => "assets/drawings.js",
+    "/assets/factor.js" => "assets/factor.js",
     "/assets/file.js" => "assets/file.js",
     "/assets/files.js" => "assets/files.js",
     "/assets/form.js" => "assets/form.js",

@@ -1,7 +1,8 @@
 //! A page: its own part, set into the frame that all pages share.
 //!
 //! A page's file begins with its values, one a line (`title: my orders`), up to an empty line; the
-//! rest is its `<main>` element. `frame.html` has `{{title}}` where a value goes, and `{{main}}`.
+//! rest is its `<main>` element. `frame.html` has placeholders such as `{{title}}` for the values, and
+//! `{{main}}`.
 
 const FRAME: &str = include_str!("../../storefront/frame.html");
 

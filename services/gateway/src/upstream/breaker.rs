@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_straggler_that_fails_while_it_is_open_does_not_prolong_the_pause() {
+    fn a_late_failure_does_not_prolong_the_pause() {
         let now = Instant::now();
         let mut breaker = opened(now);
         breaker.failed(now + SHORTEST_PAUSE / 2);

@@ -17,7 +17,7 @@ impl Counts {
     pub(crate) fn register(metrics: &Metrics) -> Self {
         let failures = Opts::new(
             "gateway_upstream_failures_total",
-            "Calls to an upstream that found no answer, by kind.",
+            "Calls to an upstream that got no answer, by kind.",
         );
 
         let retries = Opts::new(

@@ -6,8 +6,8 @@ use std::time::Instant;
 
 use super::breaker::Breaker;
 
-/// Reports to its breaker. If it is dropped without a verdict, because the client disconnected, it
-/// reports an abandoned call.
+/// The permission. If it is dropped without a report, because the client disconnected, it reports
+/// an abandoned call.
 pub(super) struct Pass<'a> {
     breaker: Option<&'a Mutex<Breaker>>,
 }

@@ -1,10 +1,11 @@
-// The customer: log in, sign up, or, while the platform is open to all, choose a customer. And the customer's
-// account: details, password, log out.
+// The dialog to log in or sign up, or to choose a customer if the platform does not authenticate callers. For a customer, the
+// dialog of the account: details, password, log out.
 
 import { BY_COOKIE, call, isOpen, list, save } from "./api.js";
 import { bearer, choose, customer, keepSession, leave, session } from "./customer.js";
 import { dialog, say } from "./dialog.js";
 import { button, deliberate, element, notice } from "./dom.js";
+import { secondFactor } from "./factor.js";
 import { field, form, passwordField } from "./form.js";
 
 const PASSWORD_RULE = "8 to 128 characters.";
@@ -15,7 +16,7 @@ const PHONE = { type: "tel", autocomplete: "tel", maxlength: "24" };
 
 let opened;
 
-/** Opens the dialog; the promise gives the customer, or null if none was chosen. */
+/** Opens the dialog. The promise resolves with the customer, or null if none was chosen. */
 export function askWho() {
   opened ??= dialog("account");
   return new Promise((resolve) => {
@@ -43,7 +44,7 @@ function welcome(user) {
   say(`Welcome aboard, ${user.name}.`);
 }
 
-// A new customer is likelier where no password is needed.
+// If no password is needed, sign-up comes first, because the customer is probably new.
 async function entry(trouble = "") {
   const open = await isOpen();
   return open ? signUp(open) : logIn(open, trouble);
@@ -57,9 +58,19 @@ function turnTo(parts, open) {
 function logIn(open, trouble = "") {
   const email = field("email", "E-mail", { ...EMAIL, autocomplete: "username" });
   const password = passwordField("password", "Password", { autocomplete: "current-password", required: true });
-  const submit = async (given) => welcome(await beginSession(given));
+  const code = field("code", "Code", { autocomplete: "one-time-code", maxlength: "64", hint: "Of your authenticator app, or a recovery code." });
+  code.node.hidden = true;
+  const submit = async (given) => {
+    try {
+      welcome(await beginSession(given));
+    } catch (problem) {
+      // The password was right, and the account has a second factor.
+      if (problem.field === "code") code.node.hidden = false;
+      throw problem;
+    }
+  };
   return [
-    form("Log in", [email, password], submit, trouble),
+    form("Log in", [email, password, code], submit, trouble),
     aside("Forgot your password?", element("a", { class: "button quiet", href: "/forgot" }, "Set another one")),
     aside("New here?", button("Sign up instead", () => turnTo(signUp, open), "quiet")),
   ];
@@ -105,7 +116,7 @@ async function fill(part) {
   const select = element("select", { id: "someone" }, options);
   const pick = () => welcome(users.find(({ id }) => String(id) === select.value));
   part.append(
-    element("div", { class: "field" }, element("label", { for: "someone" }, "Shop as somebody who has"), select),
+    element("div", { class: "field" }, element("label", { for: "someone" }, "Shop with an existing account"), select),
     button("Continue", pick, "quiet"),
   );
   part.hidden = false;
@@ -125,10 +136,11 @@ async function account() {
     ),
     user.verified_email !== user.email && unconfirmed(user),
     bearer()?.isAdmin && aside("You run this shop.", element("a", { class: "button quiet", href: "/admin" }, "Its orders")),
-    bearer()?.isAdmin && aside("And what comes into it.", element("a", { class: "button quiet", href: "/files" }, "Files")),
+    bearer()?.isAdmin && aside("Its uploaded files and catalogues.", element("a", { class: "button quiet", href: "/files" }, "Files")),
     details(user),
     disclosure("Change the password", password(user)),
-    aside("What the shop has of you, as JSON.", button("Download my data", () => downloadData(user).catch(({ message }) => say(message)), "quiet")),
+    session() && disclosure("Second factor", await secondFactor(user, leave)),
+    aside("Your data in the shop, as JSON.", button("Download my data", () => downloadData(user).catch(({ message }) => say(message)), "quiet")),
     disclosure("Delete the account", remove(user)),
   ];
 }
@@ -139,7 +151,7 @@ function unconfirmed({ id, email }) {
   const sendAgain = async () => {
     try {
       await call(`/users/${id}/verification-mail`, { method: "POST" });
-      say("It is sent, unless one was sent just now.");
+      say("The mail is sent, unless one was sent a moment ago.");
     } catch (problem) {
       trouble.textContent = problem.message;
     }
@@ -175,7 +187,7 @@ function password({ id, email }) {
   ];
   return form("Change it", fields, async (body) => {
     await call(`/users/${id}/password`, { method: "PUT", body });
-    // Every session of the account has ended by this, here and elsewhere.
+    // This has ended all sessions of the account, here and elsewhere.
     await beginSession({ email, password: body.new_password });
     await show("Your account", account);
     say("The password is changed. Other devices are logged out.");
@@ -196,8 +208,10 @@ async function downloadData({ id }) {
 }
 
 function remove({ id }) {
+  const hint = session() ? "" : "Leave it empty if you have none yet.";
+  const password = passwordField("current_password", "Your password", { id: "remove-password", autocomplete: "current-password", hint });
   const act = async () => {
-    await call(`/users/${id}`, { method: "DELETE" });
+    await call(`/users/${id}`, { method: "DELETE", body: { current_password: password.value() } });
     leave();
     opened.close();
     say("Your account is deleted.");
@@ -205,7 +219,8 @@ function remove({ id }) {
   return element(
     "div",
     { class: "stack" },
-    element("p", { class: "soft small" }, "Your details go for good. Your orders stay in the shop’s books, without your name."),
+    element("p", { class: "soft small" }, "Your details are deleted for good. Your orders stay in the shop’s books, without your name."),
+    password.node,
     deliberate("Delete my account", "Yes, delete it for good", act),
   );
 }
@@ -219,7 +234,7 @@ async function logOut() {
   try {
     await call("/users/logout", { method: "POST", headers: BY_COOKIE, isAnonymous: true });
   } catch {
-    say("The shop could not be told. Log in and out again when it answers, if others use this browser.");
+    say("The shop did not answer. If others use this browser, log in and out again later.");
   }
 }
 

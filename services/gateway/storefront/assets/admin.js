@@ -6,7 +6,7 @@ import { call, isOpen } from "./api.js";
 import { bearer, changes } from "./customer.js";
 import { say } from "./dialog.js";
 import { button, deliberate, element, notice } from "./dom.js";
-import { date, minute, money } from "./format.js";
+import { date, minute, money, onOneLine } from "./format.js";
 
 const place = document.querySelector("#orders");
 const states = document.querySelector("#states");
@@ -20,7 +20,7 @@ const STEPS = {
     ["cancelled", "Cancel"],
   ],
   shipped: [
-    ["delivered", "Note that it arrived"],
+    ["delivered", "Mark as delivered"],
     ["refunded", "Refund"],
   ],
   delivered: [["refunded", "Refund"]],
@@ -65,7 +65,7 @@ async function page(cursor, orders, mine) {
   place.replaceChildren(orders, ...(older ? [older] : []));
 }
 
-// Where there is no mail server, links to confirm an address or to set a password are shown here.
+// If there is no mail server, links to confirm an address or to set a password are shown here.
 async function showMail() {
   const { items } = await call("/notifications/account-mail");
   document.querySelector("#mail").hidden = items.length === 0;
@@ -92,7 +92,7 @@ function card(order) {
       { class: "order", "aria-labelledby": title },
       element("div", { class: "order-head" }, element("h2", { id: title, tabindex: "-1" }, `Order ${order.id}`), element("span", { class: "status", "data-status": order.status }, order.status)),
       element("p", { class: "soft small figure" }, `${date(at)}, ${minute(at)}, customer ${order.user_id}`),
-      element("p", { class: "small" }, delivery ? `To ${delivery.name}, ${delivery.street}, ${delivery.postcode} ${delivery.city}, ${delivery.country}` : "Is collected at the quay"),
+      element("p", { class: "small" }, delivery ? `To ${onOneLine(delivery)}` : "To be collected at the quay"),
       element("p", { class: "sum" }, element("span", {}, "Total"), element("strong", { class: "figure" }, money(order.total_cents, order.currency))),
       steps(order, (changed) => {
         item.replaceWith(card(changed));
@@ -118,7 +118,7 @@ function steps(order, show) {
 }
 
 function stranger() {
-  return notice("This is for who runs the shop", "Log in as an admin to see all orders.", button("Log in", askWho, "quiet"));
+  return notice("This page is for admins", "Log in as an admin to see all orders.", button("Log in", askWho, "quiet"));
 }
 
 changes.addEventListener("customer", load);

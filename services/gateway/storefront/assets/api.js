@@ -1,8 +1,9 @@
-// Speaks to the platform: JSON or a file in, JSON or a picture out, problem documents (RFC 9457) as one kind of error.
+// Calls the platform. Sends JSON or a file, returns JSON or a picture, and throws problem documents (RFC 9457) as one kind of
+// error.
 //
-// Every call sends the access token, if a customer is logged in. A token about to run out is renewed before a call, one that
-// was refused after it, once. The refresh token is in a cookie that no script reads, sent along with `BY_COOKIE` alone. It is
-// good for one use, and two uses end the session: tabs take turns by a lock.
+// Every call sends the access token, if a customer is logged in. A token that is about to expire is renewed before the call. A
+// token that is refused is renewed once, and the call repeated. The refresh token is in a cookie that no script can read; it is
+// used only by calls with `BY_COOKIE`. Its second use would end the session, so tabs take turns by a lock.
 
 import { observe } from "./clock.js";
 import { keepSession, leave, session } from "./customer.js";
@@ -13,7 +14,7 @@ export const BY_COOKIE = { "tidemark-session": "cookie" };
 const PATIENCE_MS = 15_000;
 /** The time for a browser to save a download. */
 const SAVING_MS = 60_000;
-/** A token with less to live is renewed: it might run out on its way. */
+/** A token that expires within this time is renewed, because it could expire on its way. */
 const MARGIN_MS = 30_000;
 const MODE = "tidemark.mode";
 const TURN = "tidemark.session";
@@ -44,18 +45,18 @@ export async function call(path, { isAnonymous = false, ...request } = {}) {
   throw new Problem(401, "You are not logged in any more. Log in and try again.");
 }
 
-/** A picture below /api as the address of an <img>, which by itself could show no token. It is the caller's to revoke. */
+/** Returns the address of a picture below /api for an <img>, which cannot send a token itself. The caller revokes the address. */
 export async function picture(path) {
   const answer = await send(path, {}, await accessToken());
   return answer.ok ? URL.createObjectURL(await answer.blob()) : read(answer);
 }
 
-/** Saves a file below /api under this name: a plain link could show no token. */
+/** Saves a file below /api under this name. A plain link would not do, because it cannot send a token. */
 export async function download(path, name) {
   saveFrom(await picture(path), name);
 }
 
-/** Saves a file that the page made under this name. */
+/** Saves a file that the page has made, under this name. */
 export function save(blob, name) {
   saveFrom(URL.createObjectURL(blob), name);
 }
@@ -83,8 +84,8 @@ export async function list(path, most = 500) {
 }
 
 /**
- * Returns whether the platform does not authenticate callers. A list for admins shows it: a caller that may see it
- * without a token may do everything. It is read once for each tab; any 401 shows it as well.
+ * Returns whether the platform is open: callers need not authenticate. It is if it answers a request without a token for a
+ * list that only admins may read. The list is requested once for each tab; any 401 also means that the platform is not open.
  */
 export async function isOpen() {
   if (!sessionStorage.getItem(MODE)) {
@@ -99,16 +100,16 @@ export async function isOpen() {
 export async function accessToken() {
   const kept = session();
   if (!kept || kept.expires_at_ms - Date.now() > MARGIN_MS) return kept?.access_token ?? null;
-  // Where it cannot be renewed now, the call itself finds out whether the old one will do.
+  // If it cannot be renewed now, the call is tried with the old token.
   return renew(kept.access_token).catch(() => kept.access_token);
 }
 
-/** The token that takes the place of this one; null when the session is over. */
+/** Returns the token that replaces `stale`; null when the session is over. */
 function renew(stale) {
   return exclusively(async () => {
     const kept = session();
-    // Another call or another tab was faster. Other tabs may not see a new token yet: then they renew once more, with
-    // the cookie that came of it.
+    // Another call or tab has renewed the token already. A tab that does not see the new token yet renews once more, with
+    // the new cookie.
     if (kept?.access_token !== stale) return kept?.access_token ?? null;
     try {
       keepSession(await call("/users/refresh", { method: "POST", headers: BY_COOKIE, isAnonymous: true }));
@@ -120,7 +121,7 @@ function renew(stale) {
   });
 }
 
-// Browsers have locks on https and localhost only; elsewhere the calls of one page take turns, but not its tabs.
+// Browsers have locks on https and localhost only. Elsewhere the calls of one page take turns, but tabs do not.
 function exclusively(work) {
   if (navigator.locks) return navigator.locks.request(TURN, work);
   const done = turn.then(work);

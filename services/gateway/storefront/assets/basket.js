@@ -72,7 +72,7 @@ function checkout(lines, trouble) {
       element("span", {}, "Total"),
       element("strong", { class: "figure" }, sums.map(([currency, cents]) => money(cents, currency)).join(" + ")),
     ),
-    isMixed && element("p", { class: "complaint" }, "An order has one currency: take out what is in another, and order it by itself."),
+    isMixed && element("p", { class: "complaint" }, "An order has one currency. Take out the products in other currencies, and order them separately."),
     way.node,
     element("p", { class: "complaint", role: "alert" }, trouble),
     place,
@@ -85,7 +85,7 @@ async function order(place, way) {
   place.textContent = "Placing the order…";
   const destination = way.value();
   const user = customer() ?? (await askWho());
-  if (!user) return show("Say who you are first, so that the order has an owner.");
+  if (!user) return show("Log in or choose a customer first, and place the order again.");
   const lines = basket();
   const items = lines.map(({ product, quantity }) => ({ product_id: product.id, quantity }));
   try {
@@ -106,7 +106,7 @@ function again(place) {
   place.textContent = "Place the order";
 }
 
-// A price or the stock has changed: the basket shows the present state, and waits to be ordered again.
+// A price has changed: the basket shows the current prices and stock, and the customer must place the order again.
 async function askAgain() {
   const before = basket();
   const ids = before.map(({ product }) => product.id).join(",");
@@ -124,10 +124,12 @@ async function explain({ field = "", message }) {
   if (field === "total_cents") return askAgain();
   if (field === "user_id") {
     leave();
-    return "The shop does not know you any more. Place the order again to say who you are.";
+    return "Your account no longer exists. Place the order again to log in or sign up.";
   }
   const at = field.match(/^items\[(\d+)\]/)?.[1];
-  return at ? `${basket()[at].product.name}: ${message}` : message;
+  if (!at) return message;
+  const { id, name } = basket()[at].product;
+  return message.includes(id) ? message.replace(id, `“${name}”`) : `${name}: ${message}`;
 }
 
 function succeed(placed) {

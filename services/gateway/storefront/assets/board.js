@@ -6,7 +6,7 @@ import { minute, plural, sums } from "./format.js";
 
 const ROWS_AT_FIRST = 60;
 
-/** The table in `node`; it speaks of new windows through `news`. */
+/** Shows the table in `node`, and announces new windows in `news`. */
 export function board(node, news) {
   const names = new Map();
   let isReady = null;
@@ -45,7 +45,7 @@ export function board(node, news) {
 
   return {
     draw,
-    /** Learns the customers' names. */
+    /** Adds the names of customers. */
     meet(users) {
       for (const { id, name } of users) names.set(id, name);
     },
@@ -75,13 +75,13 @@ function group(window, counts, names) {
   );
 }
 
-// Most often for an order that came late; or the stream job began anew from an older checkpoint, and counted again.
+// Usually a late order has corrected the count. The stream job may also have recovered from an older checkpoint.
 function corrected({ revision }) {
   return revision > 0 && element("span", { class: "corrected", title: `Counted again after its minute had closed: revision ${revision}` }, "counted again");
 }
 
-function announce({ start, orders, counts }) {
-  return `${minute(start)} was counted: ${plural(orders, "order")} from ${plural(counts.length, "customer")}.`;
+function announce({ start, orders, customers }) {
+  return `${minute(start)} was counted: ${plural(orders, "order")} from ${plural(customers, "customer")}.`;
 }
 
 function empty(isReady) {

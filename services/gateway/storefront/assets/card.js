@@ -37,7 +37,7 @@ export function price(product) {
   return element("p", {}, element("strong", { class: "figure" }, money(product.price_cents, product.currency)), stock(product));
 }
 
-/** Its picture: a drawing by its name, the text itself if there is none of that name, or the initial. */
+/** The product's picture: the drawing that `art` names, or the text of `art`, or the initial of the name. */
 export function plate(product) {
   const art = drawing(product.art) || text(product.art) || element("span", { class: "initial" }, product.name[0]);
   return element("div", { class: "plate", "aria-hidden": "true", style: { "--tint": tint(product) } }, element("span", { class: "art" }, art));

@@ -1,5 +1,5 @@
-// The catalogue: the products that fit the search and the category. Both are in the address, so that back,
-// reload and a shared link show the same.
+// The catalogue: the products that match the search and the category. Both are in the address, so that the back button, a
+// reload and a shared link show the same products.
 
 import { call } from "./api.js";
 import { card } from "./card.js";
@@ -12,13 +12,13 @@ const search = document.querySelector("#search");
 const found = document.querySelector("#found");
 const SKELETONS = 8;
 const PAGE = 40;
-// While the customer types, not every letter starts a search.
+// Pause in typing after which a search starts.
 const TYPING_MS = 80;
 
 let shown = 0;
 let typing;
 
-/** Fills the shelf and keeps it up with the search and the address. */
+/** Fills the shelf, and updates it when the search or the address changes. */
 export async function catalogue() {
   search.addEventListener("input", () => {
     clearTimeout(typing);
@@ -35,7 +35,7 @@ function wanted() {
   return { q: query.get("q") ?? "", category: query.get("category") ?? "" };
 }
 
-/** Changes the address, and shows its search. A category is a step to go back from, a letter is not. */
+/** Changes the address and shows its search. A category is a step in the browser's history; a typed letter is not. */
 function go(change, how = "pushState") {
   const query = new URLSearchParams(Object.entries({ ...wanted(), ...change }).filter(([, value]) => value));
   history[how](null, "", query.size > 0 ? `/?${query}` : "/");

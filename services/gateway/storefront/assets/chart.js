@@ -5,7 +5,7 @@ import { element } from "./dom.js";
 import { minute, plural } from "./format.js";
 
 const MINUTES = 15;
-// Up to so many orders each is a mark of its own; above, marks would be thinner than a line.
+// Largest number of orders that are drawn as separate marks; more marks would be thinner than a line.
 const MARKS = 20;
 
 /** Returns a function that draws the chart into `node` and its sum into `sum`. The table has the same numbers. */
@@ -15,14 +15,14 @@ export function chart(node, sum) {
     const orders = starts.map((start) => windows.orders(start));
     const most = top(Math.max(...orders));
     const total = orders.reduce((all, some) => all + some, 0);
-    sum.textContent = `${plural(total, "order")} counted`;
+    sum.textContent = windows.inWords?.() ?? `${plural(total, "order")} counted`;
     node.setAttribute("role", "img");
     node.setAttribute("aria-label", `Orders counted in each of the last ${MINUTES} minutes: ${orders.slice(0, -1).join(", ")}.`);
     node.replaceChildren(scale(most), ...starts.map((start, at) => staff({ start, orders: orders[at], most, isOpen: start === current })));
   };
 }
 
-// A round number not below: 4, 10, 20, 40, 100, 200, 400, …
+// Returns the next round number from `most` upwards: 4, 10, 20, 40, 100, 200, 400, …
 function top(most) {
   const steps = [4, 10, 20];
   for (let power = 1; ; power *= 10) {

@@ -8,7 +8,7 @@ const GRAIN_MS = 1_500;
 
 let ahead = 0;
 
-/** Takes note of an answer's Date header. */
+/** Corrects the clock by an answer's Date header. */
 export function observe(date) {
   const lag = Date.parse(date ?? "") - Date.now();
   if (Number.isFinite(lag)) ahead = Math.abs(lag) < GRAIN_MS ? 0 : lag;

@@ -1,5 +1,5 @@
-// The live counts: the stored ones, then new ones by server-sent events; where these fail, by polling.
-// A browser's EventSource cannot send a token, so where callers must authenticate, the counts are polled.
+// The live counts: the stored ones, then new ones by server-sent events, or by polling if those fail.
+// A browser's EventSource cannot send a token, so the counts are polled if callers must authenticate.
 
 import { call, isOpen } from "./api.js";
 
@@ -9,8 +9,8 @@ const TRY_STREAM_AGAIN_MS = 30_000;
 const PAST = 100;
 
 /**
- * Follows the counts, all or one user's, until the function it returns is called. `onCount` gets each record, a later
- * revision after an earlier one; `onState` gets "live", "asking" or "away".
+ * Follows the counts, all or one user's, until the function that it returns is called. `onCount` receives each count, a later
+ * revision after an earlier one; `onState` receives "live", "asking" or "away".
  */
 export function follow({ user, onCount, onState = () => {} }) {
   const past = user ? `/analytics/users/${user}?limit=${PAST}` : `/analytics/recent?limit=${PAST}`;

@@ -10,7 +10,7 @@ const ORDER = "tidemark.order";
 const ADDRESS = "tidemark.address";
 const MOST = 99;
 
-/** Fires "customer" and "basket" when either changed, here or in another tab. */
+/** Fires "customer" and "basket" when they change, here or in another tab. */
 export const changes = new EventTarget();
 
 /** {id, name, email} or null. */
@@ -46,13 +46,13 @@ export function address() {
   return read(ADDRESS, null);
 }
 
-/** Keeps an address and gives it back; nothing for null. */
+/** Stores an address and returns it; undefined for null. */
 export function keepAddress(address) {
   write(ADDRESS, address);
   return address ?? undefined;
 }
 
-/** Forgets the customer; the basket stays. */
+/** Forgets the customer, the session and the address; the basket stays. */
 export function leave() {
   write(SESSION, null);
   write(ADDRESS, null);
@@ -89,8 +89,8 @@ export function empty() {
 }
 
 /**
- * The key under which this customer orders the basket as it stands. It is kept until the basket changes, through a reload and
- * in all tabs: a customer who presses the button again, after an answer was lost, orders once.
+ * The idempotency key of this customer's order of the current basket. It is kept until the basket changes, through a reload and
+ * in all tabs. A customer who presses the button again after an answer was lost therefore orders once.
  */
 export function orderKey(userId) {
   const lines = JSON.stringify([address(), basket().map(({ product, quantity }) => [product.id, product.price_cents, quantity])]);
@@ -101,12 +101,12 @@ export function orderKey(userId) {
   return key;
 }
 
-/** The order is placed: the same basket is another order from now on. */
+/** Forgets the key of an order that was placed: the same basket is another order from now on. */
 export function forgetOrderKey() {
   localStorage.removeItem(ORDER);
 }
 
-/** Gives the products in the basket the prices that they have now. */
+/** Replaces products in the basket by these, which have the current prices. */
 export function reprice(products) {
   const now = new Map(products.map((product) => [product.id, product]));
   write(BASKET, basket().map(({ product, quantity }) => ({ product: now.get(product.id) ?? product, quantity })));

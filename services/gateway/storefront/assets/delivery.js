@@ -1,4 +1,4 @@
-// Where an order goes: it is collected, or sent to an address, which this browser keeps for the next time.
+// The delivery of an order: it is collected, or sent to an address, which this browser keeps for the next order.
 
 import { address, customer, keepAddress } from "./customer.js";
 import { element } from "./dom.js";
@@ -10,11 +10,11 @@ const LINE = { maxlength: "100", required: true };
 export function delivery() {
   const kept = address();
   const fields = [
-    field("delivery-name", "Name of who receives it", { ...LINE, autocomplete: "name", value: kept?.name ?? customer()?.name }),
+    field("delivery-name", "Name of the recipient", { ...LINE, autocomplete: "name", value: kept?.name ?? customer()?.name }),
     field("delivery-street", "Street and number", { ...LINE, autocomplete: "street-address", value: kept?.street }),
-    field("delivery-postcode", "Postal code", { ...LINE, autocomplete: "postal-code", value: kept?.postcode }),
+    field("delivery-postcode", "Postal code, if there is one", { ...LINE, required: false, autocomplete: "postal-code", value: kept?.postcode }),
     field("delivery-city", "Town", { ...LINE, autocomplete: "address-level2", value: kept?.city }),
-    field("delivery-country", "Country, by its two letters", { ...LINE, maxlength: "2", autocomplete: "country", value: kept?.country }),
+    field("delivery-country", "Country, as a code of two letters", { ...LINE, maxlength: "2", autocomplete: "country", value: kept?.country }),
   ];
   const lines = element("div", { class: "stack address", hidden: !kept }, fields.map(({ node }) => node));
   const choice = (value, text, checked) =>
@@ -39,7 +39,8 @@ function value(lines, fields) {
   for (const { clear } of fields) clear();
   if (lines.hidden) return keepAddress(null);
   const given = Object.fromEntries(fields.map(({ name, value }) => [name.replace("delivery-", ""), value() ?? ""]));
-  return keepAddress({ ...given, country: given.country.toUpperCase() });
+  const { postcode, ...address } = { ...given, country: given.country.toUpperCase() };
+  return keepAddress(postcode ? { ...address, postcode } : address);
 }
 
 /** Shows a complaint at a line of the address; returns false if there is no such line. */

@@ -1,4 +1,4 @@
-// Dialogs with a title, a way out and a body that changes. The browser's own <dialog> keeps the focus and hears Escape.
+// Dialogs with a title, a button to close them, and a body that changes. The browser's <dialog> handles focus and Escape.
 
 import { element } from "./dom.js";
 
@@ -34,7 +34,7 @@ export function say(text) {
     toast = element("p", { class: "toast", role: "status" });
     document.body.append(toast);
   }
-  // A modal dialog makes everything outside it inert; the line speaks from within.
+  // A modal dialog makes everything outside it inert, so the message is moved into it.
   const home = document.querySelector("dialog[open]") ?? document.body;
   if (toast.parentElement !== home) home.append(toast);
   toast.textContent = text;

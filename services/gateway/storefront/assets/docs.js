@@ -1,4 +1,4 @@
-// The page of the API: every operation the services describe, each with a form to try it.
+// The page of the API: every operation that the services describe, with a form to try it.
 
 import "./masthead.js";
 import { element, notice } from "./dom.js";
@@ -16,7 +16,7 @@ async function load() {
   show(
     groups.size === 0 && notice("Uncharted waters", "No service publishes a description of its operations yet."),
     ...[...groups].map(([name, operations]) => section(name, operations)),
-    missing.length > 0 && element("p", { class: "soft small" }, `Without a description now: ${missing.join(", ")}.`),
+    missing.length > 0 && element("p", { class: "soft small" }, `These services do not publish their description now: ${missing.join(", ")}.`),
   );
 }
 

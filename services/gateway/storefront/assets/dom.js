@@ -2,12 +2,12 @@
 
 const SVG = "http://www.w3.org/2000/svg";
 
-/** element("button", { class: "quiet", on: { click } }, "Close"). False, null and undefined leave an attribute or child out. */
+/** element("button", { class: "quiet", on: { click } }, "Close"). False, null and undefined parts are left out. */
 export function element(tag, properties = {}, ...children) {
   return dress(document.createElement(tag), properties, children);
 }
 
-/** The same for a drawing. */
+/** Makes an element of a drawing (SVG). */
 export function shape(tag, properties = {}, ...children) {
   return dress(document.createElementNS(SVG, tag), properties, children);
 }
@@ -23,7 +23,7 @@ function dress(node, { on = {}, style = {}, ...attributes }, children) {
   return node;
 }
 
-/** An empty, failed or waiting state, with something to do about it. */
+/** A notice for an empty, failed or waiting part of a page, with an action. */
 export function notice(title, text, action) {
   return element("div", { class: "notice" }, element("p", { class: "notice-title" }, title), element("p", { class: "soft" }, text), action);
 }

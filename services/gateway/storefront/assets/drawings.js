@@ -1,4 +1,4 @@
-// The pictures of the demo's products, drawn in lines: an emoji is a box where no font has it.
+// The pictures of the demo's products, as line drawings. An emoji would be an empty box if no font has it.
 
 import { shape } from "./dom.js";
 
@@ -18,7 +18,7 @@ const LINES = {
   gift: "M7 17h34v8H7zM10 25h28v17H10zM24 17v25M24 17c-5 0-12-2-10-8 3-5 9 2 10 8M24 17c5 0 12-2 10-8-3-5-9 2-10 8",
 };
 
-/** The drawing of that name; none if there is no such drawing. */
+/** The drawing of that name, or false if there is none. */
 export function drawing(name) {
   return Object.hasOwn(LINES, name) && shape("svg", { class: "drawing", viewBox: "0 0 48 48" }, shape("path", { d: LINES[name] }));
 }

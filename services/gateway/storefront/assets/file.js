@@ -9,15 +9,15 @@ const LONGEST_PAUSE_MS = 10_000;
 const KINDS = { csv: "CSV", json: "JSON", ndjson: "NDJSON" };
 const REASONS = {
   empty: "Empty",
-  unknown_kind: "Not a kind that is read here",
-  misnamed: "Not what its name says",
+  unknown_kind: "Unsupported kind",
+  misnamed: "Name and content disagree",
   too_large: "Too large",
   malformed: "Broken",
   too_slow: "Took too long",
   gone: "Gone",
 };
 
-/** The list item of a file; `onFinished` gets it when it had to wait. */
+/** The list item of a file. `onFinished` receives a waiting file when it is finished. */
 export function fileCard(file, onFinished = () => {}) {
   const item = element("li", {}, card(file));
   if (file.status === "waiting") follow(file, item, onFinished);
@@ -63,7 +63,7 @@ function thumbnail(id, mark) {
     image.addEventListener("load", () => URL.revokeObjectURL(src), { once: true });
     mark.replaceWith(image);
   };
-  // Without it the format's name stays where it is.
+  // Without a thumbnail, the name of the format stays.
   picture(`/files/${id}/thumbnail`).then(show, () => {});
 }
 
@@ -100,12 +100,13 @@ function rows({ rows, values, depth, encoding, bad_rows = 0, column_count, colum
   ];
 }
 
-function imported({ added, changed, refused, repeated_rows = 0 }) {
-  const repeated = repeated_rows > 0 && `${plural(repeated_rows, "row")} of a product that the file has again further down`;
-  return [`${plural(added, "product")} added`, `${changed} changed`, refused > 0 && `${refused} refused`, repeated].filter(Boolean).join(", ");
+function imported({ added, changed, refused, repeated_rows = 0, skus_without_point = 0 }) {
+  const repeated = repeated_rows > 0 && `${plural(repeated_rows, "row")} merged with an earlier row of the same product`;
+  const pointless = skus_without_point > 0 && "SKUs such as 1001.0 read as 1001";
+  return [`${plural(added, "product")} added`, `${changed} changed`, refused > 0 && `${refused} refused`, repeated, pointless].filter(Boolean).join(", ");
 }
 
-// The rows that were not taken, as a file to mend and upload again.
+// The bad rows, as a file for correction and a new upload.
 function mend({ id, name, summary }) {
   const csv = summary?.bad_rows_csv;
   if (!csv) return null;
@@ -113,7 +114,7 @@ function mend({ id, name, summary }) {
   const label = `Download ${csv.has_more ? "the first " : ""}${plural(csv.rows, "bad row")} as CSV`;
   const trouble = element("span", { class: "complaint", role: "status" });
   const save = button(label, () => download(`/files/${id}/bad-rows`, called).catch(({ message }) => (trouble.textContent = message)), "quiet");
-  return element("p", { class: "file-mend" }, save, " Mend them and upload that file: the other rows are in. ", trouble);
+  return element("p", { class: "file-mend" }, save, " Correct them and upload that file. The other rows were accepted. ", trouble);
 }
 
 function troubles(found) {
@@ -121,7 +122,7 @@ function troubles(found) {
   return lines.length > 0 && element("ul", { class: "complaint file-troubles" }, lines);
 }
 
-// In a table a column has a name; in a line of JSON it is a place.
+// In a CSV, a column is a name; in a line of JSON, it is a position.
 function place(row, line, column) {
   const at = line != null ? `Line ${line}` : `Row ${row}`;
   if (column == null || column === "") return at;

@@ -9,7 +9,7 @@ import { fileCard } from "./file.js";
 import { plural } from "./format.js";
 
 const PAGE = 20;
-// As long as the gateway lets a file take.
+// The gateway's time limit for an upload.
 const PATIENCE_MS = 600_000;
 
 const place = document.querySelector("#files");
@@ -65,11 +65,11 @@ function explain({ status, message }) {
   form.hidden = true;
   if (status === 401) {
     const enter = button("Log in", askWho, "quiet");
-    return place.replaceChildren(notice("Who are you?", "Files are for those who run the shop. Log in to see them.", enter));
+    return place.replaceChildren(notice("Who are you?", "Files are for admins. Log in to see them.", enter));
   }
   if (status === 403) {
     const shop = element("a", { class: "button quiet", href: "/" }, "Go to the shop");
-    return place.replaceChildren(notice("Crew only", `Files are for those who run the shop, and ${customer()?.name ?? "you"} is a customer.`, shop));
+    return place.replaceChildren(notice("Crew only", `Files are for admins, and ${customer()?.name ?? "you"} is a customer.`, shop));
   }
   place.replaceChildren(notice("The files are out of reach", message, button("Try again", load, "quiet")));
 }

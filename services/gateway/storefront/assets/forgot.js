@@ -1,4 +1,4 @@
-// Has a link sent to set another password. The answer is the same whether an account has the address or not.
+// Requests a mail with a link to set another password. The answer is the same whether an account has the address or not.
 
 import "./masthead.js";
 import { call } from "./api.js";

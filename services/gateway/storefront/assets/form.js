@@ -2,7 +2,7 @@
 
 import { element } from "./dom.js";
 
-/** A form whose `submit` gets the values of its fields; a failure is shown at the field to blame, or above the button. */
+/** A form that calls `submit` with the values of its fields. A failure is shown at the invalid field, or above the button. */
 export function form(verb, fields, submit, said = "") {
   const trouble = element("p", { class: "complaint", role: "alert" }, said);
   const send = element("button", { class: "button", type: "submit" }, verb);
@@ -25,7 +25,7 @@ export function form(verb, fields, submit, said = "") {
   return element("form", { class: "stack account-part", novalidate: true, on: { submit: onSubmit } }, nodes, trouble, send);
 }
 
-/** {name, node, value, clear, complain}; the value of an empty field is undefined. Two fields of one name need an `id` each. */
+/** {name, node, value, clear, complain}. The value of an empty field is undefined. Two fields of one name need different ids. */
 export function field(name, label, { hint = "", id = name, ...attributes }) {
   const complaint = element("p", { class: "complaint", id: `${id}-complaint`, role: "alert" });
   const help = hint && element("p", { class: "soft small", id: `${id}-hint` }, hint);

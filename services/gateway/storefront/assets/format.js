@@ -56,3 +56,8 @@ export function size(bytes) {
   if (at === 0) return plural(bytes, "byte");
   return `${(bytes / 1_000 ** at).toLocaleString([], { maximumFractionDigits: 1 })} ${["", "kB", "MB", "GB"][at]}`;
 }
+
+/** An address on one line. */
+export function onOneLine({ name, street, postcode, city, country }) {
+  return [name, street, [postcode, city].filter(Boolean).join(" "), country].join(", ");
+}

@@ -12,11 +12,12 @@ import { button, notice } from "./dom.js";
 import { minute } from "./format.js";
 import { gauge } from "./gauge.js";
 import { followPublic } from "./visitors.js";
-import { windows } from "./windows.js";
+import { windows, withSums } from "./windows.js";
 
-const SIGNALS = { live: "Live", asking: "Asking every 5 s", away: "Reconnecting…" };
-// The time after its end at which a minute is normally counted: the job's allowance for stragglers, and a little.
+const SIGNALS = { live: "Live", asking: "Updated every 5 s", away: "Reconnecting…" };
+// The time after its end within which a minute is normally counted: the job's wait for late orders, and a little more.
 const USUAL_WAIT_MS = 10_000;
+const WINDOW_WORDS = "Orders per customer and session, or window of another length than a minute. Each is shown in the minute in which it began, once it is over.";
 
 const tide = gauge(document.querySelector("#tide"));
 const nowMinute = document.querySelector("#now-minute");
@@ -24,6 +25,8 @@ const nowWords = document.querySelector("#now-words");
 const signal = document.querySelector("#signal");
 
 let counted = windows();
+// The public board. A customer's own board has no part of it.
+let sums;
 const drawChart = chart(document.querySelector("#chart"), document.querySelector("#chart-sum"));
 const words = document.querySelector("#board-words");
 const place = document.querySelector("#counts");
@@ -31,6 +34,7 @@ const table = board(place, document.querySelector("#news"));
 let shownMinute;
 let waiting = false;
 let isLocked = false;
+let isByMinute = true;
 
 function draw() {
   if (waiting) return;
@@ -38,8 +42,11 @@ function draw() {
   // Counts come in bursts when a minute closes: one drawing for all of them.
   requestAnimationFrame(() => {
     waiting = false;
-    drawChart(counted, shownMinute);
-    if (!isLocked) table.draw(counted);
+    const shown = sums ? withSums(counted, sums) : counted;
+    isByMinute = shown.isByMinute();
+    if (!isByMinute && !isLocked) words.textContent = WINDOW_WORDS;
+    drawChart(shown, shownMinute);
+    if (!isLocked) table.draw(shown);
   });
 }
 
@@ -55,16 +62,17 @@ everySecond((now) => {
 });
 
 function whenCounted(left) {
+  if (!isByMinute) return "An order placed now is counted when its session or window is over.";
   return `An order placed now is counted when its minute closes, in ${Math.ceil(left / 1_000)} s.`;
 }
 
 function justClosed(now, start) {
-  const isWaiting = now - start < USUAL_WAIT_MS && !counted.has(start - WINDOW_MS);
-  return isWaiting ? `${minute(start - WINDOW_MS)} has just closed; late orders are waited for.` : "";
+  const isWaiting = isByMinute && now - start < USUAL_WAIT_MS && !counted.has(start - WINDOW_MS);
+  return isWaiting ? `${minute(start - WINDOW_MS)} has just closed and waits for late orders.` : "";
 }
 
 const open = await isOpen().catch(() => true);
-// Where callers must authenticate, an admin sees all counts, a customer only the own ones, and others sums without names.
+// If callers must authenticate, an admin sees all counts, a customer sees their own, and others see sums without names.
 if (open || bearer()?.isAdmin) watch();
 else if (customer()) watchOwn(customer());
 else lock();
@@ -83,10 +91,17 @@ function watch(user) {
     },
   });
   if (user) return draw();
+  // The list of counts begins with the newest hundred, and the last minutes may have more.
+  followPublic({
+    onBoard(board) {
+      sums = board;
+      draw();
+    },
+  });
   list("/users", 300)
     .then((users) => table.meet(users))
     .catch(() => {
-      // The board shows numbers in place of names, which is all it can do.
+      // Without the names, the board shows the customers' numbers.
     })
     .finally(draw);
 }
@@ -106,13 +121,13 @@ function lock() {
   isLocked = true;
   words.textContent = "Orders of all customers, by the minute.";
   const enter = button("Log in or sign up", askWho, "quiet");
-  const invitation = notice("Whose orders?", "Here each customer sees the own orders counted. Log in to see yours.", enter);
+  const invitation = notice("Whose orders?", "Log in to see your own orders counted.", enter);
   place.replaceChildren(invitation);
   followPublic({
-    onBoard(sums) {
-      counted = sums;
+    onBoard(board) {
+      counted = board;
       place.querySelector("table")?.remove();
-      place.append(sums.table());
+      place.append(board.table());
       draw();
     },
     onState: showState,

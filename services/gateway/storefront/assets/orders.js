@@ -1,5 +1,5 @@
-// My orders: newest first, each with its things. One that is not paid can be paid, one that is not on its way yet cancelled, and
-// the states of those that move on are looked at again and again.
+// My orders, newest first, each with its items. An unpaid order can be paid, and an order that is not on its way yet can be
+// cancelled. The states of orders that may still change are polled.
 
 import "./masthead.js";
 import { askWho } from "./account.js";
@@ -7,7 +7,7 @@ import { call } from "./api.js";
 import { changes, customer } from "./customer.js";
 import { say } from "./dialog.js";
 import { button, deliberate, element, notice } from "./dom.js";
-import { date, minute, money, plural } from "./format.js";
+import { date, minute, money, onOneLine, plural } from "./format.js";
 import { payment } from "./pay.js";
 
 const place = document.querySelector("#orders");
@@ -68,7 +68,9 @@ async function page(user, cursor, orders, turn) {
 }
 
 async function learnNames(orders) {
-  const ids = new Set(orders.flatMap(({ items = [] }) => items.map(({ product_id }) => product_id)));
+  // Orders of earlier versions do not have the names of their products.
+  const nameless = orders.flatMap(({ items = [] }) => items.filter(({ name }) => !name));
+  const ids = new Set(nameless.map(({ product_id }) => product_id));
   const unknown = [...ids].filter((id) => !names.has(id)).slice(0, 100);
   if (unknown.length === 0) return;
   try {
@@ -81,8 +83,8 @@ async function learnNames(orders) {
 function card(order) {
   const at = Date.parse(order.created_at);
   const title = `order-${order.id}`;
-  const things = (order.items ?? []).map(({ product_id, quantity, unit_price_cents }) =>
-    element("li", {}, element("span", {}, `${quantity} × ${names.get(product_id) ?? "a product of the past"}`), element("span", { class: "figure soft" }, money(quantity * unit_price_cents, order.currency))),
+  const things = (order.items ?? []).map(({ product_id, name, quantity, unit_price_cents }) =>
+    element("li", {}, element("span", {}, `${quantity} × ${name ?? names.get(product_id) ?? "a product that is gone"}`), element("span", { class: "figure soft" }, money(quantity * unit_price_cents, order.currency))),
   );
   known.set(order.id, order);
   const item = element(
@@ -96,7 +98,7 @@ function card(order) {
       element("ul", { class: "order-lines small" }, things),
       element("p", { class: "sum" }, element("span", {}, plural(count(order), "item")), element("strong", { class: "figure" }, money(order.total_cents, order.currency))),
       element("p", { class: "small", role: "status" }, SAID[order.status]),
-      order.delivery && element("p", { class: "soft small" }, `To ${order.delivery.name}, ${order.delivery.street}, ${order.delivery.postcode} ${order.delivery.city}, ${order.delivery.country}`),
+      order.delivery && element("p", { class: "soft small" }, `To ${onOneLine(order.delivery)}`),
       order.status === "pending" && element("details", { class: "disclosure" }, element("summary", {}, "Pay"), payment(order, replace)),
       CANCELLABLE.includes(order.status) && deliberate("Cancel the order", `Yes, cancel order ${order.id}`, () => cancel(order)),
     ),
@@ -118,13 +120,13 @@ async function cancel({ id }) {
     say(`Order ${id} is cancelled.`);
   } catch (problem) {
     if (problem.status !== 409) throw problem;
-    // The shop was faster: the order's state shows the reason.
+    // The order has changed meanwhile: its new state shows the reason.
     replace(await call(`/orders/${id}`));
     say(problem.message);
   }
 }
 
-/** Shows orders whose state has changed. An order that the customer is about to pay or cancel stays as it is until then. */
+/** Shows the newest orders whose state has changed. Other orders are left alone: a form that is open in one stays open. */
 async function look() {
   const user = customer();
   const moving = [...known.values()].filter(({ status }) => MOVING.includes(status));

@@ -7,7 +7,7 @@ import { minute, money } from "./format.js";
 /** The cards, by the provider's tokens. */
 const CARDS = { "sim-approve": "A card with money on it", "sim-decline": "A card without" };
 
-/** The part in which an order is paid; `onPaid` is given the order as it is then. */
+/** The form that pays an order. `onPaid` receives the order afterwards. */
 export function payment(order, onPaid) {
   const trouble = element("p", { class: "complaint", role: "alert" });
   const name = `card-${order.id}`;
@@ -33,7 +33,7 @@ export function payment(order, onPaid) {
       await call(`/orders/${order.id}/payments`, { method: "POST", body: { token } });
       onPaid(await call(`/orders/${order.id}`));
     } catch (problem) {
-      // Another tab paid, or the time ran out: the order's state shows which.
+      // Another tab has paid, or the order has expired: its state shows which.
       if (problem.status === 409 && problem.field === "status") onPaid(await call(`/orders/${order.id}`));
       else trouble.textContent = problem.message;
     } finally {

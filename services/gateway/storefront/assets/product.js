@@ -52,7 +52,7 @@ function explain({ status, message }) {
   place.replaceChildren(notice("The product is out of reach", message, button("Try again", load, "quiet")));
 }
 
-// A customer who came from the shelf goes back to it as it was.
+// A customer who came from the shelf goes back to the same place on it.
 document.querySelector("#back").addEventListener("click", (event) => {
   const from = document.referrer && new URL(document.referrer);
   if (from?.origin !== location.origin || from.pathname !== "/") return;

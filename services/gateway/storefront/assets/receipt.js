@@ -1,4 +1,4 @@
-// The way of an order after it is placed: it is paid, its minute closes, the stream job counts it, the count comes back.
+// An order after it is placed: it is paid, its minute closes, the stream job counts it, and the count is shown.
 
 import { everySecond, WINDOW_MS, windowStart } from "./clock.js";
 import { follow } from "./counts.js";
@@ -31,7 +31,7 @@ export function receipt(order, close) {
   const stopClock = everySecond((now) => {
     tide.rise(now < closes ? (now - start) / WINDOW_MS : 1);
     countdown.textContent =
-      now < closes ? `In ${Math.ceil((closes - now) / 1_000)} s.` : "The minute has closed. Waiting for the last stragglers…";
+      now < closes ? `In ${Math.ceil((closes - now) / 1_000)} s.` : "The minute has closed. Waiting for late orders…";
   });
   const stopCounts = follow({
     user: order.user_id,

@@ -1,4 +1,4 @@
-// Sets another password, by the token behind the `#` of the link in a mail.
+// Sets another password, by the token after the `#` of the link in a mail.
 
 import "./masthead.js";
 import { askWho } from "./account.js";
@@ -23,4 +23,4 @@ const set = form("Set the password", [password], async ({ new_password }) => {
 
 place.tabIndex = -1;
 if (token) place.append(element("h1", {}, "Set another password"), set);
-else place.append(notice("The link is not whole", "Open it as it is in the mail, or have another sent.", element("a", { class: "button", href: "/forgot" }, "Send me a link")));
+else place.append(notice("The link is incomplete", "Open it as it is in the mail, or request another one.", element("a", { class: "button", href: "/forgot" }, "Send me a link")));

@@ -1,4 +1,4 @@
-// Reads schemas of an OpenAPI document: follows references, makes up an example.
+// Reads schemas of an OpenAPI document: follows references, and makes an example.
 
 // Schemas may refer to themselves.
 const DEEPEST = 6;

@@ -1,4 +1,4 @@
-// The shop's page: the minute that rises, the catalogue, and the chosen products.
+// The shop's page: the current minute and the catalogue.
 
 import "./masthead.js";
 import { catalogue } from "./catalogue.js";

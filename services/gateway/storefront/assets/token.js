@@ -1,11 +1,11 @@
 // The token of a link in a mail.
 
-/** Takes the token from behind the `#` of the address, where no server sees it, and out of the browser's history. */
+/** Returns the token after the `#` of the address, which is not sent to servers. Removes it from the browser's history. */
 export function takeToken() {
   const token = location.hash.slice(1);
   history.replaceState(null, "", location.pathname);
   return token;
 }
 
-// Another link that is opened in the same tab changes the part behind the `#` alone.
+// If another link is opened in the same tab, only the part after the `#` changes.
 addEventListener("hashchange", () => location.reload());

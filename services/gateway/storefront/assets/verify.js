@@ -1,6 +1,6 @@
-// Confirms the e-mail address of the account that is logged in, by the token behind the `#` of the link in a mail.
+// Confirms the e-mail address of the account that is logged in, by the token after the `#` of the link in a mail.
 //
-// The token alone is not enough. A person who gets such a mail, but did not sign up, has no session of that account.
+// The token alone is not enough: a person who gets such a mail without having signed up has no session of that account.
 
 import "./masthead.js";
 import { askWho } from "./account.js";
@@ -13,7 +13,7 @@ const place = document.querySelector("#place");
 const token = takeToken();
 
 function show() {
-  if (!token) return place.replaceChildren(notice("The link is not whole", "Open it as it is in the mail, or have another sent from your account.", home()));
+  if (!token) return place.replaceChildren(notice("The link is incomplete", "Open it as it is in the mail, or request another one in your account.", home()));
   if (!customer()) return place.replaceChildren(stranger());
   const trouble = element("p", { class: "complaint", role: "alert" });
   const confirm = button("Confirm the address", () => verify(confirm, trouble));
@@ -33,7 +33,7 @@ async function verify(confirm, trouble) {
 }
 
 function stranger() {
-  return notice("Log in to confirm the address", "Open the link in the browser in which you signed up: until the address is confirmed, the account opens there alone.", button("Log in", askWho, "quiet"));
+  return notice("Log in to confirm the address", "Open the link in the browser in which you signed up. Until the address is confirmed, only that browser can use the account.", button("Log in", askWho, "quiet"));
 }
 
 function home() {

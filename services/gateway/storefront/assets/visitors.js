@@ -2,12 +2,13 @@
 
 import { call } from "./api.js";
 import { element } from "./dom.js";
-import { minute } from "./format.js";
+import { minute, plural } from "./format.js";
+import { isMinute } from "./windows.js";
 
 const ASK_EVERY_MS = 5_000;
 
-/** Asks for the public board again and again; `onBoard` gets {has(start), orders(start), table()}, `onState` "asking" or "away". */
-export function followPublic({ onBoard, onState }) {
+/** Polls the public board. `onBoard` receives {has(start), orders(start), customers(start), table()}, `onState` receives "asking" or "away". */
+export function followPublic({ onBoard, onState = () => {} }) {
   const ask = async () => {
     try {
       const { items } = await call("/analytics/board", { isAnonymous: true });
@@ -23,9 +24,14 @@ export function followPublic({ onBoard, onState }) {
 
 function publicBoard(items) {
   const byStart = new Map(items.map((item) => [Date.parse(item.window_start), item]));
+  const isByMinute = items.every(isMinute);
   return {
-    has: (start) => byStart.has(start),
-    orders: (start) => byStart.get(start)?.order_count ?? 0,
+    isByMinute: () => isByMinute,
+    /** The sum in words where the windows have no minutes; the job adds up sessions by day. */
+    inWords: () => (isByMinute ? null : `${plural(items[0].order_count, "order")} counted since ${minute(Date.parse(items[0].window_start))}`),
+    has: (start) => isByMinute && byStart.has(start),
+    orders: (start) => (isByMinute && byStart.get(start)?.order_count) || 0,
+    customers: (start) => byStart.get(start)?.user_count ?? 0,
     table: () => table([...byStart].sort(([one], [other]) => other - one)),
   };
 }

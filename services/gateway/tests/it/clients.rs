@@ -11,7 +11,7 @@ use testbed::Identities;
 
 use crate::{Gateway, config, problem, upstream};
 
-/// Far more requests than a limit of one a second admits, on a slow machine too.
+/// Far more requests than a limit of one a second admits, even on a slow machine.
 const PLENTY: u8 = 50;
 
 /// Starts a gateway before an orders service that replies with the `X-Forwarded-For` header that it received.
@@ -70,7 +70,7 @@ async fn behind_a_trusted_proxy_each_client_has_its_own_limit() {
     assert_eq!(
         ask("203.0.113.77, 198.51.100.2").await.unwrap().status(),
         429,
-        "an address that the client put in front is not counted"
+        "the requests are not counted by an address that the client invents"
     );
 }
 

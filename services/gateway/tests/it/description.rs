@@ -1,4 +1,4 @@
-//! The one description of the API.
+//! The merged description of the API.
 
 use axum::http::Method;
 use axum::routing::get;
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::{Gateway, config, upstream};
 
 #[tokio::test]
-async fn the_description_holds_what_services_publish_and_names_those_that_do_not() {
+async fn the_description_lists_the_services_that_publish_none() {
     let document = json!({"openapi": "3.1.0", "paths": {"/users": {"get": {"operationId": "list", "responses": {}}}}});
     let users = Router::new().route("/openapi.json", get(async || Json(document)));
     let users_url = upstream(users).await.parse().unwrap();

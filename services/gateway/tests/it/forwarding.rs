@@ -1,4 +1,4 @@
-//! The parts of a request that reach the upstream, and of an answer that reach the client.
+//! The parts of a request that are forwarded to the upstream, and of an answer to the client.
 
 use axum::Router;
 use axum::body::Body;
@@ -111,6 +111,26 @@ async fn the_upstream_learns_who_asked_and_nothing_of_the_hop() {
 }
 
 #[tokio::test]
+async fn cookies_go_to_the_service_that_sets_them_alone() {
+    let mut config = config();
+    let seen = upstream(mirror()).await;
+    config.users_url = seen.parse().unwrap();
+    config.orders_url = seen.parse().unwrap();
+    let gateway = Gateway::start(config).await;
+
+    for (path, is_sent) in [("/api/users/refresh", true), ("/api/orders", false)] {
+        let request = gateway
+            .request(Method::POST, path)
+            .header("cookie", "a=b")
+            .header("cookie", "c=d");
+        let seen: Value = request.send().await.unwrap().json().await.unwrap();
+        let names = seen["names"].as_array().unwrap();
+        assert_eq!(names.contains(&json!("cookie")), is_sent, "{path}");
+        assert!(names.contains(&json!("x-request-id")), "{path}");
+    }
+}
+
+#[tokio::test]
 async fn a_request_keeps_its_id_and_trace_and_gets_them_when_it_has_none() {
     let gateway = before_orders(mirror()).await;
     let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
@@ -170,7 +190,7 @@ async fn an_answer_crosses_as_it_is_without_the_headers_of_the_hop() {
 }
 
 #[tokio::test]
-async fn what_a_service_allows_it_says_itself_and_where_things_are_is_told_as_clients_find_it() {
+async fn allow_is_passed_on_and_locations_get_the_prefix() {
     let created = (axum::http::StatusCode::CREATED, [("location", "/orders/7")]);
     let gateway = before_orders(Router::new().route("/orders", post(created))).await;
     for method in [Method::OPTIONS, Method::DELETE] {

@@ -1,4 +1,4 @@
-//! Sizes, times and numbers that a client cannot exceed.
+//! Limits on sizes, times and numbers.
 
 use std::sync::Arc;
 
@@ -123,7 +123,7 @@ async fn a_file_that_breaks_off_is_no_fault_of_the_upstream() {
             .unwrap();
 
         stream.shutdown().await.unwrap();
-        // The gateway may close without a word to who has gone.
+        // The gateway may close the connection without an answer, because the client has gone.
         let _ = stream.read_to_end(&mut Vec::new()).await;
     }
 
@@ -137,7 +137,7 @@ async fn a_file_that_breaks_off_is_no_fault_of_the_upstream() {
 }
 
 #[tokio::test]
-async fn a_body_that_does_not_arrive_in_time_is_given_up_before_the_upstream_hears_of_it() {
+async fn a_body_that_arrives_too_slowly_does_not_reach_the_upstream() {
     let gateway = Gateway::start(gateway::Config {
         body_timeout: SHORT,
         ..config()
@@ -209,7 +209,7 @@ async fn a_head_without_end_is_refused() {
         "a".repeat(MIB)
     );
 
-    // The gateway may close before it has read it all.
+    // The gateway may close the connection before it has read the whole head.
     let _ = stream.write_all(head.as_bytes()).await;
     let mut answer = vec![0; 12];
     match stream.read_exact(&mut answer).await {
@@ -218,7 +218,7 @@ async fn a_head_without_end_is_refused() {
     }
 }
 
-/// An upstream that answers each request when the test allows it.
+/// The state of an upstream that answers a request only when the test allows it.
 struct Gate {
     arrived: Semaphore,
     open: Notify,
@@ -231,7 +231,7 @@ async fn wait(State(gate): State<Arc<Gate>>) -> &'static str {
 }
 
 #[tokio::test]
-async fn more_than_fits_is_refused_at_once_and_the_place_comes_free_again() {
+async fn a_request_over_the_limit_is_refused_until_a_place_is_free() {
     let gate = Arc::new(Gate {
         arrived: Semaphore::new(0),
         open: Notify::new(),

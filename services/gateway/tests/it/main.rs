@@ -1,4 +1,4 @@
-//! The gateway's contract, held against real upstream servers on loopback.
+//! Tests of the gateway's contract, with real upstream servers on loopback.
 
 #![allow(clippy::unwrap_used)]
 
@@ -40,7 +40,7 @@ impl Gateway {
         Self::start_knowing(config, Auth::open()).await
     }
 
-    /// Starts one that authenticates callers by `auth`.
+    /// Starts a gateway that authenticates callers by `auth`.
     async fn start_knowing(config: Config, auth: Auth) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -70,7 +70,7 @@ impl Gateway {
             .request(method, format!("http://{}{path}", self.address))
     }
 
-    /// Its metrics, which its operator may read.
+    /// Returns its metrics, from the operator's address.
     async fn metrics(&self) -> String {
         let url = format!("http://{}/metrics", self.operator);
         let answer = self.client.get(url).send().await.unwrap();
@@ -82,7 +82,7 @@ impl Gateway {
     }
 }
 
-/// The defaults, with upstreams without a listener.
+/// Returns the default settings, with addresses of upstreams where nothing listens.
 fn config() -> Config {
     #[derive(Parser)]
     struct Flags {
@@ -106,7 +106,7 @@ fn config() -> Config {
     config
 }
 
-/// Serves `router` on a port of its own and gives its address.
+/// Serves `router` on a port of its own, and returns its address.
 async fn upstream(router: Router) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
@@ -119,7 +119,7 @@ fn serve(listener: TcpListener, router: Router) -> JoinHandle<()> {
     tokio::spawn(async move { axum::serve(listener, router).await.unwrap() })
 }
 
-/// A gateway whose orders service is `router`.
+/// Starts a gateway whose orders service is `router`.
 async fn before_orders(router: Router) -> Gateway {
     let orders_url = upstream(router).await.parse().unwrap();
     Gateway::start(Config {
@@ -129,7 +129,7 @@ async fn before_orders(router: Router) -> Gateway {
     .await
 }
 
-/// Holds that the answer is a problem document of this status, and gives its detail.
+/// Asserts that the answer is a problem document with this status, and returns its detail.
 async fn problem(response: Response, status: u16) -> String {
     assert_eq!(response.status(), status);
     assert_eq!(

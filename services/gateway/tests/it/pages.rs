@@ -1,11 +1,11 @@
-//! The storefront's files as a browser gets them.
+//! The storefront's files as browsers receive them.
 
 use reqwest::Method;
 
 use crate::{Gateway, config};
 
 #[tokio::test]
-async fn pages_come_with_their_type_and_a_policy_that_allows_nothing_from_elsewhere() {
+async fn pages_have_their_type_and_load_nothing_from_other_hosts() {
     let gateway = Gateway::start(config()).await;
     for (path, content_type) in [
         ("/", "text/html; charset=utf-8"),
@@ -158,7 +158,7 @@ async fn a_wrong_address_has_a_page_for_people_and_a_problem_for_programs() {
 }
 
 #[tokio::test]
-async fn browsers_are_told_to_come_by_tls_where_the_setting_says_so() {
+async fn hsts_is_sent_if_the_setting_demands_it() {
     let hsts = Some(std::time::Duration::from_secs(3600));
     let gateway = Gateway::start(gateway::Config { hsts, ..config() }).await;
     for path in ["/", "/api/orders", "/assets/shop.js"] {
@@ -179,7 +179,7 @@ async fn metrics_are_not_public() {
     assert!(gateway.metrics().await.contains("http_requests_total"));
 }
 
-/// Intl does not have the digits of ISO 4217 for some currencies, so the storefront has a table of its own.
+/// For some currencies Intl has other digits than ISO 4217, so the storefront has a table of its own.
 #[test]
 fn money_is_shown_with_the_digits_of_its_minor_unit() {
     let script = include_str!("../../storefront/assets/format.js");

@@ -1,4 +1,4 @@
-//! Answers that come piece by piece.
+//! Answers that arrive piece by piece.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::{Gateway, SHORT, config, upstream};
 
-/// An upstream whose answer, of this type, has the bytes that the test sends. It answers once.
+/// Starts an upstream that answers once, with this content type and the bytes that the test sends.
 async fn scripted(content_type: &'static str) -> (String, Sender<&'static str>) {
     type Script = std::sync::Arc<Mutex<Option<Receiver<&'static str>>>>;
     async fn play(State((content_type, script)): State<(&'static str, Script)>) -> Response {
@@ -46,7 +46,7 @@ async fn before_analytics(address: &str) -> Gateway {
 }
 
 #[tokio::test]
-async fn each_event_goes_out_as_it_comes_however_long_the_silence_between() {
+async fn each_event_is_forwarded_at_once_even_after_a_long_silence() {
     let (address, events) = scripted("text/event-stream").await;
     let gateway = before_analytics(&address).await;
     let mut answer = gateway.get("/api/analytics/stream").await;
@@ -71,7 +71,7 @@ async fn a_client_that_leaves_ends_the_stream_at_the_upstream() {
     drop(answer);
     timeout(Duration::from_secs(10), events.closed())
         .await
-        .expect("the upstream learns that nobody listens");
+        .expect("the upstream sees that the client has gone");
 }
 
 #[tokio::test]
@@ -86,7 +86,7 @@ async fn a_shutdown_ends_open_streams_at_once() {
     assert_eq!(answer.chunk().await.unwrap(), None);
     timeout(Duration::from_secs(3), gateway.served)
         .await
-        .expect("nothing is waited for")
+        .expect("the shutdown does not wait for the stream")
         .unwrap();
 }
 

@@ -1,4 +1,4 @@
-//! Upstreams that are away, slow or broken, and that come back.
+//! Upstreams that are unavailable, slow or broken, and that recover.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -47,7 +47,7 @@ async fn an_upstream_that_does_not_answer_in_time_is_named() {
     );
 }
 
-/// Breaks the first connection off after it has read a request, and answers on the others.
+/// Starts an upstream that closes the first connection after it has read a request, and answers on the others.
 async fn breaking_once() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
@@ -114,7 +114,7 @@ async fn an_order_is_not_tried_again_unless_it_has_a_key() {
     }
 }
 
-/// The collections whose services keep the answer to a keyed POST, as they describe themselves.
+/// Only the description of orders has an idempotency key.
 #[test]
 fn orders_are_all_that_is_kept_by_key() {
     let mut kept = Vec::new();
@@ -166,7 +166,7 @@ async fn a_key_does_not_have_other_services_asked_twice() {
 }
 
 #[tokio::test]
-async fn an_upstream_that_keeps_failing_is_not_called_until_it_is_back() {
+async fn an_upstream_that_keeps_failing_is_not_called_for_a_while() {
     let place = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address: SocketAddr = place.local_addr().unwrap();
     drop(place);
@@ -226,7 +226,7 @@ async fn an_upstream_that_keeps_failing_is_not_called_until_it_is_back() {
 
     timeout(Duration::from_secs(10), back)
         .await
-        .expect("a probe finds it");
+        .expect("a probe reaches the upstream");
 }
 
 #[tokio::test]

@@ -1,11 +1,11 @@
 //! E-mail by SMTP.
 //!
 //! The `Message-ID` contains the event's id, so that mailboxes which remove duplicates remove a
-//! second copy. With SMTP, the fate of a message whose reply was lost is unknown (RFC 5321, section
-//! 4.5.3.2.6).
+//! second copy. With SMTP, the outcome of a message whose reply was lost is unknown (RFC 5321,
+//! section 4.5.3.2.6).
 //!
 //! Each message has a connection of its own. A pool would reuse a connection on which a message was
-//! cut off, and the next message would read the replies to that one.
+//! cut off, and the next message would receive the replies to that one.
 
 use std::time::Duration;
 
@@ -98,7 +98,7 @@ impl Email {
                 message.text.clone(),
                 message.html.clone(),
             ))
-            .map_err(|error| Refusal::Never(format!("no message can be made: {error}")))
+            .map_err(|error| Refusal::Never(format!("the message cannot be composed: {error}")))
     }
 }
 

@@ -109,8 +109,8 @@ impl Courier for Sms {
     }
 }
 
-/// Maps a status to a result: authentication errors and overload are retried, a rejected message is
-/// not.
+/// Maps a status to a result. Only a rejection of the message itself is permanent; authentication
+/// errors, overload and other statuses are retried.
 fn verdict(status: StatusCode) -> Result<(), Refusal> {
     let said = format!("the SMS gateway answered {status}");
     match status {

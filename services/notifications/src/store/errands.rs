@@ -1,15 +1,15 @@
 //! Errands: the notifications that are still to be sent, sorted by the time of their next attempt.
 //!
 //! An errand is an item beside its notification (`errand#<event id>`) and contains the record of
-//! the event. It belongs to a shelf of the index `by-day`, which the shards of a day also use:
-//! `due` at the time of the next attempt, or `dead` or `skipped` when no attempt is planned.
-//! Errands therefore need no table or index of their own, and one query for each shard returns the
-//! due ones.
+//! the event. Errands share the index `by-day` with the notifications, but have shelves of their own:
+//! `due`, sorted by the time of the next attempt, and `dead` and `skipped`, for which no attempt is
+//! planned. Errands therefore need no table or index of their own, and one query for each shard
+//! returns the due ones.
 //!
 //! The notification is authoritative, not the errand. The errand is written after its notification,
 //! and an open notification always has one. An errand that is found too early or too often is
-//! harmless: it is moved to where it belongs. A move has the condition that the errand is still
-//! where it was found, so two senders cannot undo each other's work.
+//! harmless: it is moved to the shelf and time that its notification has. A move has the condition
+//! that the errand is still where it was found, so two senders cannot undo each other's work.
 
 use std::collections::HashMap;
 

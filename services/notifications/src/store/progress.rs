@@ -1,7 +1,7 @@
 //! The delivery state of a notification: leases, outcomes and reopening.
 //!
-//! Each step is one conditional update of the notification's item. Of any number of replicas, one
-//! gets the lease. A replica whose lease expired and was taken over changes nothing any more.
+//! Each step is one conditional update of the notification's item. Only one replica gets the lease. A
+//! replica whose lease expired and was taken over can change nothing any more.
 
 use std::collections::HashMap;
 

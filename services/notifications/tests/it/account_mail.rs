@@ -9,7 +9,7 @@ use crate::mail_server::{Answer, MailServer};
 
 testbed::on_both_dynamodbs!(
     a_mail_about_an_account_is_sent_with_its_link_and_settled,
-    a_mail_that_is_not_taken_now_comes_again_and_one_that_never_is_does_not,
+    account_mail_is_retried_unless_it_is_refused_for_good,
     without_a_mail_server_mail_is_shown_and_stored_nowhere,
     a_mail_of_an_unknown_kind_holds_up_no_other,
 );
@@ -43,7 +43,7 @@ async fn a_mail_about_an_account_is_sent_with_its_link_and_settled(dynamodb: Cli
     running.stop().await;
 }
 
-async fn a_mail_that_is_not_taken_now_comes_again_and_one_that_never_is_does_not(dynamodb: Client) {
+async fn account_mail_is_retried_unless_it_is_refused_for_good(dynamodb: Client) {
     let server = MailServer::open(&[
         Answer::Recipient("450 4.2.1 busy"),
         Answer::Recipient("550 5.1.1 no such mailbox"),

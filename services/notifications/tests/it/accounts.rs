@@ -1,4 +1,4 @@
-//! A users service with the users that a test gives it.
+//! A users service with the users that a test adds.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -9,9 +9,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
 
-/// Users by id, and the number of requests for each.
+/// The users by id, the number of requests for them, and the mail about accounts.
 #[derive(Clone, Default)]
 pub struct Accounts(Arc<Mutex<Known>>);
 
@@ -25,7 +24,7 @@ struct Known {
 }
 
 impl Accounts {
-    /// Users 1 to 50, with an e-mail address and a telephone number each.
+    /// Returns users 1 to 50, each with a confirmed e-mail address and a phone number.
     pub fn of_fifty() -> Self {
         let accounts = Self::default();
         (1..=50).for_each(|id| accounts.set(id, Some(&format!("+4912345{id:05}"))));
@@ -40,18 +39,18 @@ impl Accounts {
         self.0.lock().unwrap().users.insert(id, user);
     }
 
-    /// Forgets that the user has confirmed an e-mail address.
+    /// Removes the confirmation of the user's e-mail address.
     pub fn unconfirm(&self, id: u64) {
         let mut known = self.0.lock().unwrap();
         known.users.get_mut(&id).unwrap()["verified_email"] = Value::Null;
     }
 
-    /// Lets mail about accounts wait.
+    /// Adds a mail about an account.
     pub fn put_mail(&self, mail: Value) {
         self.0.lock().unwrap().mail.push(mail);
     }
 
-    /// The mails that were settled. All others are handed over again.
+    /// Returns the ids of the mails that were settled. All others are handed over again.
     pub fn settled(&self) -> Vec<String> {
         self.0.lock().unwrap().settled.clone()
     }
@@ -68,18 +67,15 @@ impl Accounts {
         self.0.lock().unwrap().asked
     }
 
-    /// Serves on a port of its own; the address is its base.
+    /// Serves on a port of its own, and returns the base address.
     pub async fn serve(&self) -> String {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
         let router = Router::new()
             .route("/users/{id}", get(show))
             .route("/account-mail/take", post(take))
             .route("/account-mail/{id}/settled", post(settle))
             .with_state(self.clone());
-        tokio::spawn(async move { axum::serve(listener, router).await });
 
-        url
+        testbed::serve(router).await
     }
 }
 

@@ -1,4 +1,4 @@
-//! One message for each event, whichever process dies and however many send.
+//! One message for each event, if processes die and if several send.
 
 use std::collections::BTreeSet;
 use std::pin::Pin;
@@ -20,8 +20,8 @@ use crate::order;
 
 testbed::on_both_dynamodbs!(
     two_replicas_that_consume_and_send_at_once_do_not_double,
-    whichever_step_the_sender_dies_at_the_message_goes_out_under_one_id,
-    what_was_taken_but_not_noted_is_sent_again_after_the_lease_under_the_same_id,
+    a_sender_that_dies_at_any_step_sends_under_one_id,
+    a_message_not_recorded_is_sent_again_under_the_same_id,
     a_crash_before_the_errand_is_written_loses_nothing,
     a_replay_from_the_beginning_sends_nothing_twice,
     a_message_is_given_up_only_when_its_dead_letter_is_published,
@@ -53,7 +53,7 @@ async fn two_replicas_that_consume_and_send_at_once_do_not_double(dynamodb: Clie
     second.stop().await;
 }
 
-async fn whichever_step_the_sender_dies_at_the_message_goes_out_under_one_id(dynamodb: Client) {
+async fn a_sender_that_dies_at_any_step_sends_under_one_id(dynamodb: Client) {
     let server = MailServer::open(&[]).await;
     let post = Post::by(server.url()).await;
     let running = post.start(&dynamodb).await;
@@ -87,7 +87,7 @@ async fn whichever_step_the_sender_dies_at_the_message_goes_out_under_one_id(dyn
     running.stop().await;
 }
 
-/// Drops the work after so many steps, if it is not done by then.
+/// Polls the work `steps` times, and drops it if it is not done by then.
 async fn die_after(steps: u64, mut work: impl Future + Unpin) {
     let mut left = steps;
     std::future::poll_fn(|context| {
@@ -100,9 +100,7 @@ async fn die_after(steps: u64, mut work: impl Future + Unpin) {
     .await;
 }
 
-async fn what_was_taken_but_not_noted_is_sent_again_after_the_lease_under_the_same_id(
-    dynamodb: Client,
-) {
+async fn a_message_not_recorded_is_sent_again_under_the_same_id(dynamodb: Client) {
     let server = MailServer::open(&[Answer::TakeSilently]).await;
     let post = Post::by(server.url()).await;
     let dying = post.start(&dynamodb).await;

@@ -24,7 +24,7 @@ testbed::on_both_dynamodbs!(
     a_user_who_has_confirmed_no_address_is_told_nothing,
 );
 
-/// A shop whose messages go by e-mail.
+/// The settings and the users of a service that sends by e-mail.
 pub struct Post {
     pub log: SimulatedLog,
     pub time: Time,
@@ -66,7 +66,7 @@ impl Post {
     }
 }
 
-/// Status, attempts, and whether it is to be tried again.
+/// Returns the status, the number of attempts, and whether another attempt is planned.
 pub fn progress(notification: &Value) -> (&str, u64, bool) {
     let status = notification["status"].as_str().unwrap();
     (
@@ -139,7 +139,7 @@ async fn a_server_that_is_busy_is_tried_again_when_its_time_has_come(dynamodb: C
     assert_eq!(
         progress(&running.only().await),
         ("pending", 1, true),
-        "its time has not come"
+        "it is not due yet"
     );
 
     post.time.pass(5);
@@ -229,7 +229,7 @@ async fn a_server_that_is_away_is_tried_until_it_was_tried_too_often(dynamodb: C
     running.stop().await;
 }
 
-/// An address without a listener.
+/// Returns an address without a listener.
 async fn nobody() -> std::net::SocketAddr {
     TcpListener::bind("127.0.0.1:0")
         .await
@@ -295,7 +295,7 @@ async fn a_user_who_has_confirmed_no_address_is_told_nothing(dynamodb: Client) {
             .contains("confirmed")
     );
 
-    // Once it is confirmed, the next order's message is sent at once.
+    // Once the address is confirmed, the next order's message is sent at once.
     post.accounts.set(1, None);
     running.receive(&[order(2, 1, 1)]).await;
     running.send().await;
@@ -324,7 +324,7 @@ async fn a_user_who_is_gone_is_told_nothing(dynamodb: Client) {
 
     assert!(
         post.log.offsets(ORDERS_DEAD_LETTER).is_err(),
-        "there is no dead letter, and so no topic for them"
+        "there is no dead letter, and so the topic was not created"
     );
     running.stop().await;
 }
@@ -347,7 +347,7 @@ async fn messages_wait_while_the_users_service_is_away(dynamodb: Client) {
     assert_eq!(server.mails().len(), 3);
     assert!(
         post.accounts.asked() <= 4,
-        "what is known is not asked for each message: {}",
+        "addresses are cached, not requested for each message: {}",
         post.accounts.asked()
     );
     running.stop().await;

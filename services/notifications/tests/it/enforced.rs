@@ -1,4 +1,4 @@
-//! The rights of callers, where they must authenticate.
+//! The rights of callers, if they must authenticate.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::{Running, log, order, order_ids};
 
 testbed::on_both_dynamodbs!(a_customer_reads_its_own_mailbox_and_an_admin_every_one);
 
-/// The routes of a service that authenticates its callers, on the tables of one that does not.
+/// Returns the routes of a service that authenticates its callers, on the tables of one that does not.
 async fn router(dynamodb: Client, auth: Auth) -> Router {
     let parts = Parts {
         dynamodb,
@@ -79,7 +79,7 @@ async fn a_customer_reads_its_own_mailbox_and_an_admin_every_one(dynamodb: Clien
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_described_as_secured_asks_who_calls_and_nothing_else_does() {
+async fn only_routes_described_as_secured_need_credentials() {
     let router = router(testbed::embedded().await, Identities::default().auth).await;
     let document = description(&router).await;
     assert_guarded(&router, &document).await;

@@ -1,4 +1,4 @@
-//! A mail server that speaks as much SMTP as the tests need, keeps its messages, and answers as they want.
+//! A mail server with the part of SMTP that the tests need. It keeps its messages, and answers as a test sets.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -22,28 +22,28 @@ pub enum Encryption {
 /// The answer to the next message.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Answer {
-    /// It is taken.
+    /// The message is accepted.
     Take,
-    /// This is the reply to its recipient.
+    /// The reply to the command with its recipient.
     Recipient(&'static str),
-    /// This is the reply to who logs in.
+    /// The reply to the log-in.
     LogIn(&'static str),
-    /// It is taken, and the client gets no answer.
+    /// The message is accepted, but the client gets no answer.
     TakeSilently,
 }
 
-/// A message as it was taken.
+/// A message as it was accepted.
 #[derive(Clone, Debug)]
 pub struct Mail {
     /// The recipient of the envelope.
     pub to: String,
     /// Headers and body.
     pub text: String,
-    /// It came by TLS.
+    /// Whether it came by TLS.
     pub is_encrypted: bool,
 }
 
-/// The server. Clones are the same one.
+/// The server. Clones share it.
 #[derive(Clone)]
 pub struct MailServer {
     address: String,
@@ -60,12 +60,12 @@ struct State {
 }
 
 impl MailServer {
-    /// A server on a port of its own, which answers the first messages like this and takes the rest.
+    /// Starts a server on a port of its own. It gives these answers to the first messages, and accepts the rest.
     pub async fn open(answers: &[Answer]) -> Self {
         Self::open_with(Encryption::None, answers).await
     }
 
-    /// The same with TLS.
+    /// Starts such a server with this encryption.
     pub async fn open_with(encryption: Encryption, answers: &[Answer]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
@@ -108,7 +108,7 @@ impl MailServer {
         self.state.lock().unwrap().logins
     }
 
-    /// Waits until so many messages were taken.
+    /// Waits until `count` messages were accepted.
     pub async fn has_taken(&self, count: usize) {
         while self.mails().len() < count {
             self.taken.notified().await;
@@ -177,7 +177,7 @@ impl MailServer {
         }
     }
 
-    /// Answers until the client goes, or requests TLS.
+    /// Answers until the client disconnects or requests TLS.
     async fn talk<S: Stream>(
         &self,
         stream: &mut BufStream<S>,
@@ -235,7 +235,7 @@ impl MailServer {
     }
 }
 
-/// A connection, and its possible ends.
+/// The state of a connection.
 #[derive(Clone, Copy)]
 struct Talk {
     is_encrypted: bool,
@@ -254,7 +254,7 @@ async fn say<S: Stream>(stream: &mut BufStream<S>, line: &str) -> Option<()> {
     stream.flush().await.ok()
 }
 
-/// The next line; none when the client has gone.
+/// Returns the next line; none when the client has disconnected.
 async fn hear<S: Stream>(stream: &mut BufStream<S>) -> Option<String> {
     let mut line = String::new();
     let bytes = stream.read_line(&mut line).await.ok()?;
@@ -272,7 +272,7 @@ async fn hear_message<S: Stream>(stream: &mut BufStream<S>) -> Option<String> {
 }
 
 impl Mail {
-    /// A header; empty when it is missing.
+    /// Returns a header; empty when it is missing.
     pub fn header(&self, name: &str) -> &str {
         let found = self
             .text

@@ -1,5 +1,5 @@
-//! The contract of the notifications service, on the embedded DynamoDB and on DynamoDB Local; orders come from the
-//! simulated record log, messages go to a mail server and an SMS gateway of the tests, and the tests move the clock.
+//! Tests of the notifications service's contract, on the embedded DynamoDB and on DynamoDB Local. Orders come from the
+//! simulated record log. Messages go to a mail server and an SMS gateway of the tests. The tests set the clock.
 
 #![allow(clippy::unwrap_used)]
 
@@ -36,7 +36,7 @@ use testbed::TestClient;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
-/// A running service on a log and a DynamoDB of its own. It consumes by itself, and sends on request.
+/// A running service. It consumes by itself, and sends when the test calls `send`.
 struct Running {
     log: SimulatedLog,
     service: Arc<Service>,
@@ -45,7 +45,7 @@ struct Running {
     work: JoinHandle<()>,
 }
 
-/// Requests a shutdown also where a test fails, which else would wait for the service for ever.
+/// Requests a shutdown when it is dropped, also if the test fails: otherwise the test would wait for ever.
 struct EndsWithTest(Shutdown);
 
 impl Drop for EndsWithTest {
@@ -54,7 +54,7 @@ impl Drop for EndsWithTest {
     }
 }
 
-/// A clock that the test moves.
+/// A clock that the test sets.
 #[derive(Clone)]
 struct Time(Arc<AtomicU64>);
 
@@ -83,7 +83,7 @@ impl Running {
         Self::start_with(dynamodb, log, process, &Config::default(), Clock::default()).await
     }
 
-    /// Starts one with these settings, by this clock.
+    /// Starts a service with these settings and this clock.
     async fn start_with(
         dynamodb: &Client,
         log: &SimulatedLog,
@@ -132,7 +132,7 @@ impl Running {
         self.service.send_due().await.unwrap();
     }
 
-    /// The only notification there is.
+    /// Returns the only notification.
     async fn only(&self) -> Value {
         let mut mailbox = self.mailbox("").await;
         assert_eq!(mailbox.len(), 1, "{mailbox:?}");
@@ -144,10 +144,10 @@ impl Running {
         self.work.await.unwrap();
     }
 
-    /// Waits until everything published was consumed.
+    /// Waits until all published orders are consumed.
     async fn caught_up(&self) {
         let caught_up = tokio::time::timeout(Duration::from_secs(30), async {
-            while !is_consumed(&self.log) {
+            while !testbed::is_consumed(&self.log, "notifications", ORDERS) {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         });
@@ -158,7 +158,7 @@ impl Running {
         }
     }
 
-    /// All pages of the mailbox.
+    /// Returns the notifications of all pages of the mailbox.
     async fn mailbox(&self, query: &str) -> Vec<Value> {
         let mut items = Vec::new();
         let mut cursor = String::new();
@@ -178,21 +178,7 @@ impl Running {
     }
 }
 
-fn is_consumed(log: &SimulatedLog) -> bool {
-    let committed = log.committed("notifications", ORDERS).unwrap();
-    let next = |partition: u32| {
-        committed
-            .iter()
-            .find(|(number, _)| *number == partition)
-            .map_or(0, |(_, next)| *next)
-    };
-
-    (0..)
-        .zip(log.offsets(ORDERS).unwrap())
-        .all(|(partition, range)| next(partition) >= range.end)
-}
-
-/// A log with the topic of the orders service.
+/// Returns a log with the topic of the orders service.
 fn log() -> SimulatedLog {
     let log = SimulatedLog::default();
     let retention = Duration::from_secs(3600);
@@ -238,7 +224,7 @@ fn publish_orders(log: &SimulatedLog, orders: &[OrderCreated]) {
     );
 }
 
-/// An order of so many minutes ago.
+/// Returns an order that was placed `minutes_ago`.
 fn order(order_id: u64, user_id: u64, minutes_ago: u64) -> OrderCreated {
     let created_ms = Timestamp::now().as_ms() - minutes_ago * 60_000;
     OrderCreated {
@@ -252,12 +238,13 @@ fn order(order_id: u64, user_id: u64, minutes_ago: u64) -> OrderCreated {
             product_id: Uuid::now_v7(),
             quantity: 2,
             unit_price_cents: 1_999,
+            name: None,
         }],
         created_at: Timestamp::from_ms(created_ms).unwrap(),
     }
 }
 
-/// A change of the order of user 1, a moment ago.
+/// Returns a change of an order of user 1.
 fn changed(order_id: u64, event_type: &str) -> OrderChanged {
     OrderChanged {
         event_id: Uuid::now_v7(),

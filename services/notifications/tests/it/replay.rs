@@ -1,4 +1,4 @@
-//! Given-up notifications are sent again on request.
+//! Notifications whose delivery was given up are sent again on request.
 
 use aws_sdk_dynamodb::Client;
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! Replicas share the orders: each is consumed by one of them. An order that two consume makes one message.
+//! Replicas share the orders: each is consumed by one of them. An order that two replicas consume makes one message.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicBool;
@@ -53,7 +53,7 @@ impl Replica {
         }
     }
 
-    /// Returns the orders that it tried to keep.
+    /// Stops the replica, and returns the events whose notifications it tried to store.
     async fn stop(self) -> BTreeSet<String> {
         self.shutdown.0.request();
         self.work.await.unwrap();
@@ -88,7 +88,7 @@ fn publish_to(log: &dyn RecordLog, topic: &str, orders: std::ops::Range<u64>) {
     publisher.commit(&[]).unwrap();
 }
 
-/// Waits until `holds` does.
+/// Waits until `holds` returns true.
 async fn until(what: &str, holds: impl Fn() -> bool + Send + Clone + 'static) {
     let waited = tokio::time::timeout(Duration::from_secs(60), async {
         while !tokio::task::spawn_blocking(holds.clone()).await.unwrap() {
@@ -98,7 +98,7 @@ async fn until(what: &str, holds: impl Fn() -> bool + Send + Clone + 'static) {
     assert!(waited.await.is_ok(), "not in time: {what}");
 }
 
-/// Waits until everything published was consumed by the group of this handle.
+/// Waits until the group of this handle has consumed all published orders.
 async fn consumed(log: &OwnTopics) {
     let log = log.clone();
     until("all is consumed", move || {
@@ -115,7 +115,7 @@ async fn consumed(log: &OwnTopics) {
     .await;
 }
 
-/// Waits until each partition has one owner, and all replicas own some.
+/// Waits until each partition has one owner and each replica owns some.
 async fn is_shared(replicas: &[&Replica]) {
     let logs: Vec<_> = replicas.iter().map(|replica| replica.log.clone()).collect();
     until("the partitions are shared", move || {
@@ -190,7 +190,7 @@ async fn two_that_own_the_same_orders_send_one_message_for_each(dynamodb: Client
     let ids: BTreeSet<&str> = mails.iter().map(|mail| mail.header("Message-ID")).collect();
     assert_eq!((mails.len(), ids.len()), (40, 40));
     let tried = [first.stop().await.len(), second.stop().await.len()];
-    assert_eq!(tried, [40, 40], "both tried to keep each");
+    assert_eq!(tried, [40, 40], "both tried to store each");
 }
 
 async fn what_a_killed_replica_owned_is_told_by_another(dynamodb: Client) {

@@ -1,4 +1,4 @@
-//! An SMS gateway that keeps its requests, and answers as the tests want.
+//! An SMS gateway that keeps its requests, and answers as a test sets.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -8,9 +8,8 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
 use axum::{Json, Router};
 use serde_json::Value;
-use tokio::net::TcpListener;
 
-/// The gateway. Clones are the same one.
+/// The gateway. Clones share it.
 #[derive(Clone, Default)]
 pub struct SmsGateway(Arc<Mutex<Inner>>);
 
@@ -21,26 +20,23 @@ struct Inner {
 }
 
 impl SmsGateway {
-    /// A gateway that answers the first requests with these statuses and takes the rest.
+    /// Returns a gateway that answers the first requests with these statuses, and accepts the rest.
     pub fn answering(answers: &[u16]) -> Self {
         let gateway = Self::default();
         gateway.0.lock().unwrap().answers.extend(answers);
         gateway
     }
 
-    /// Serves on a port of its own; the address is where messages go.
+    /// Serves on a port of its own, and returns the address for messages.
     pub async fn serve(&self) -> String {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}/messages", listener.local_addr().unwrap());
         let router = Router::new()
             .route("/messages", post(take))
             .with_state(self.clone());
-        tokio::spawn(async move { axum::serve(listener, router).await });
 
-        url
+        format!("{}/messages", testbed::serve(router).await)
     }
 
-    /// The received requests.
+    /// Returns the received requests.
     pub fn requests(&self) -> Vec<(HeaderMap, Value)> {
         self.0.lock().unwrap().requests.clone()
     }

@@ -1,4 +1,4 @@
-//! Mail servers that are spoken to by TLS, and those that cannot be trusted with a word.
+//! Mail servers with TLS, trusted and not.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ testbed::on_both_dynamodbs!(
     a_server_with_the_certificate_of_another_gets_nothing,
 );
 
-/// A certificate that is its own authority, and who serves by it.
+/// A self-signed certificate, and the acceptor of TLS connections with it.
 struct Identity {
     acceptor: TlsAcceptor,
     authority: PathBuf,
@@ -52,7 +52,7 @@ impl Identity {
         }
     }
 
-    /// By TLS in both ways there are.
+    /// Returns both ways of TLS: from the first byte, and by STARTTLS.
     fn encryptions(&self) -> [Encryption; 2] {
         [
             Encryption::FromTheStart(self.acceptor.clone()),
@@ -61,7 +61,7 @@ impl Identity {
     }
 }
 
-/// Messages go to this server, which requires a password and has a certificate of these authorities.
+/// Returns the settings of a service that logs in to this server and trusts this authority as well.
 async fn post_by(server: &MailServer, authority: Option<&PathBuf>) -> Post {
     let mut post = Post::by(server.url()).await;
     post.config.notifications_email_user = Some("shop".to_owned());
@@ -99,7 +99,7 @@ async fn a_server_with_the_certificate_of_another_gets_nothing(dynamodb: Client)
     refused(&dynamodb, &another, Some(&another.authority)).await;
 }
 
-/// The message waits until the server can be trusted, and nothing was sent to it.
+/// Asserts that a message waits, and that nothing is sent to a server that is not trusted.
 async fn refused(dynamodb: &Client, identity: &Identity, authority: Option<&PathBuf>) {
     for (number, encryption) in (1..).zip(identity.encryptions()) {
         let server = MailServer::open_with(encryption, &[]).await;

@@ -17,7 +17,7 @@ use crate::settle::SettleError;
 use crate::status::Status;
 use crate::store::Observed;
 
-/// The most payments of one order. More of them would let a client try stolen cards.
+/// Maximum number of payments of one order, which limits the tests of stolen cards.
 const MAX_PAYMENTS: usize = 10;
 
 /// The body of a request to pay.
@@ -33,7 +33,7 @@ pub(super) struct NewPayment {
 struct Token(String);
 
 #[derive(Debug, thiserror::Error)]
-#[error("a token has 1 to 128 visible ASCII characters; the payment provider gives it out")]
+#[error("a token has 1 to 128 visible ASCII characters; it comes from the payment provider")]
 struct NoToken;
 
 impl TryFrom<String> for Token {
@@ -77,7 +77,7 @@ impl From<Report> for Observed {
     }
 }
 
-/// `GET /orders/{id}/payments`: the payments of an order, the first one first.
+/// `GET /orders/{id}/payments`: the payments of an order, the oldest first.
 pub(super) async fn list(
     caller: Caller,
     State(orders): State<Orders>,
@@ -89,7 +89,7 @@ pub(super) async fn list(
 }
 
 /// `POST /orders/{id}/payments`: pays an order. A payment that the provider decides later gets 202,
-/// and one that it declines 422.
+/// one that it declines 422, and one that was given back because the order was paid or ended meanwhile 409.
 pub(super) async fn create(
     caller: Caller,
     State(orders): State<Orders>,
@@ -107,14 +107,15 @@ pub(super) async fn create(
 
     let tried = orders.placing.store.payments_of(id).await?.len();
     if tried >= MAX_PAYMENTS {
-        let detail = format!("{tried} payments of this order were tried; cancel it and order anew");
+        let detail =
+            format!("this order has had {tried} payments already; cancel it and order again");
         return Err(Problem::conflict(detail).field("token"));
     }
 
     let payment = payment(&order, new.token.0);
     orders.placing.store.add_payment(&payment).await?;
 
-    // Runs on its own task, so that a client that disconnects cannot stop it midway.
+    // Runs in its own task, so that it is completed even if the client disconnects.
     let settling = orders.settling.clone();
     let paying = async move {
         let settled = settling.settle(payment.id).await;
@@ -179,8 +180,16 @@ fn reply(order_id: i64, payment: Payment) -> Result<Response> {
             let detail = format!("the payment was declined: {reason}; try another card");
             return Err(Problem::unprocessable(detail).field("token"));
         }
+        // Another payment was faster, or the order was cancelled or expired meanwhile.
+        PaymentStatus::Voided | PaymentStatus::Refunded => {
+            let detail = format!(
+                "the order could no longer be paid, and the payment was {}; look at the order's status",
+                payment.status.name()
+            );
+            return Err(Problem::conflict(detail).field("status"));
+        }
         PaymentStatus::Pending => StatusCode::ACCEPTED,
-        _ => StatusCode::CREATED,
+        PaymentStatus::Authorised | PaymentStatus::Captured => StatusCode::CREATED,
     };
 
     let location = [(header::LOCATION, format!("/orders/{order_id}/payments"))];
@@ -192,9 +201,46 @@ impl From<SettleError> for Problem {
         match error {
             SettleError::Store(error) => error.into(),
             SettleError::Provider(error) => {
-                tracing::warn!(%error, "a payment waits to be settled");
-                Self::unavailable("the payment is stored, and its provider does not answer yet")
+                tracing::warn!(%error, "a payment could not be settled; will try again");
+                Self::unavailable(
+                    "the payment is stored, but the payment provider is unavailable; it is tried again",
+                )
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_payment_that_pays_is_a_success() {
+        let answered = |status| {
+            let payment = Payment {
+                id: Uuid::nil(),
+                order_id: 7,
+                status,
+                total_cents: 100,
+                currency: "EUR".to_owned(),
+                reason: None,
+                created_at: Timestamp::EPOCH,
+                updated_at: Timestamp::EPOCH,
+                token: "good".to_owned(),
+            };
+            let reply = reply(7, payment).unwrap_or_else(IntoResponse::into_response);
+            reply.status().as_u16()
+        };
+
+        let statuses = PaymentStatus::ALL.map(|status| (status.name(), answered(status)));
+        let expected = [
+            ("pending", 202),
+            ("authorised", 201),
+            ("captured", 201),
+            ("declined", 422),
+            ("voided", 409),
+            ("refunded", 409),
+        ];
+        assert_eq!(statuses, expected);
     }
 }

@@ -1,6 +1,5 @@
-//! Carries out the relay's actions, as a task. The log's calls block, so they run on threads for
-//! blocking work; a task that is dropped, or a runtime that shuts down, ends the relay at its next
-//! wait.
+//! Carries out the relay's actions, in a task. Calls of the log block, so they run on threads for blocking work. If the
+//! task is dropped or the runtime shuts down, the relay ends at its next wait.
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -41,7 +40,7 @@ impl Refused {
             .clone()
     }
 
-    /// Replaces the sentence. Returns whether it is another one than before.
+    /// Replaces the sentence. Returns whether it has changed.
     fn set(&self, sentence: Option<String>) -> bool {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let is_news = *kept != sentence;
@@ -64,9 +63,9 @@ pub struct RelayParts {
     pub lease: Duration,
     /// Interval between checks for rows that other replicas wrote.
     pub poll: Duration,
-    /// The time after which a relay that was refused looks whether that was mended.
+    /// The time after which a relay that was refused tries again.
     pub refused_wait: Duration,
-    /// The longest time for which the relay runs after a shutdown request, so that accepted orders are published.
+    /// The longest time for which the relay still publishes accepted orders after a shutdown request.
     pub stop_limit: Duration,
     /// The refusal that stops the relay.
     pub refused: Refused,
@@ -80,13 +79,13 @@ pub fn spawn(parts: RelayParts, shutdown: Shutdown) -> JoinHandle<()> {
     tokio::spawn(Edge::new(parts, shutdown).run())
 }
 
-/// Runs a blocking call of the log. A panic in the call is one of the caller.
+/// Runs a blocking call of the log. A panic in the call continues in the caller.
 async fn blocking<T: Send + 'static>(call: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(call).await {
         Ok(done) => done,
         Err(error) => match error.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
-            // The runtime shuts down, and drops this task.
+            // The runtime is shutting down, and will drop this task.
             Err(_) => std::future::pending().await,
         },
     }
@@ -168,13 +167,15 @@ impl Edge {
         self.close().await;
         self.parts.metrics.leads.set(0);
         if let Err(error) = sql(outbox::give_up(&self.parts.database, relay.epoch())).await {
-            tracing::info!(%error, "the relay's lease was not given up and will run out");
+            tracing::info!(%error, "the relay's lease was not given up; it will expire");
         }
     }
 
     /// Acts until a shutdown is requested and nothing is left to do.
     async fn lead(&mut self, relay: &mut Relay) {
-        while !(self.shutdown.is_requested() && self.is_done(relay.next())) {
+        let mut was_stopping = false;
+        while !(self.shutdown.is_requested() && self.is_done(relay.next(), was_stopping)) {
+            was_stopping = self.shutdown.is_requested();
             let outcome = self.perform(relay.next()).await;
             relay.observe(outcome);
             self.parts
@@ -184,11 +185,15 @@ impl Edge {
         }
     }
 
-    /// Returns true if a stopping relay has nothing to do any more: no row waits, another relay leads, or the log
-    /// refuses the waiting rows. After any other failure it tries again until the time limit of its stop.
-    fn is_done(&self, next: Action) -> bool {
+    /// Returns true if a stopping relay is finished: no row is waiting, another relay leads, or the log refuses the
+    /// waiting rows. After any other failure it tries again until the time limit of its stop.
+    ///
+    /// `was_stopping` is true if the latest action began after the shutdown request. Only then has it found all rows
+    /// that were written before the request.
+    fn is_done(&self, next: Action, was_stopping: bool) -> bool {
         match next {
-            Action::Rest(Rest::Idle | Rest::Following) => true,
+            Action::Rest(Rest::Idle) => was_stopping,
+            Action::Rest(Rest::Following) => true,
             Action::Rest(Rest::BackingOff) => self.parts.refused.sentence().is_some(),
             _ => false,
         }
@@ -205,7 +210,7 @@ impl Edge {
         let outcome = self.attempt(action).await.unwrap_or_else(|error| {
             if error.is_permanent() {
                 if self.parts.refused.set(Some(error.to_string())) {
-                    tracing::error!(%error, ?action, "the relay publishes nothing until this is mended");
+                    tracing::error!(%error, ?action, "the relay publishes nothing until this is fixed");
                 }
             } else {
                 tracing::warn!(%error, ?action, "the relay will try again");
@@ -335,8 +340,7 @@ impl Edge {
         }
     }
 
-    /// Waits until a row is written by this process or another one, or the lease is due for
-    /// renewal.
+    /// Waits until this process or another one has written a row, or the lease is due for renewal.
     async fn rest_idle(&mut self) {
         let renew_at = tokio::time::Instant::from_std(self.renewed + self.lease.duration / 3);
         let RelayParts {
@@ -349,7 +353,7 @@ impl Edge {
         let written_elsewhere = async {
             loop {
                 tokio::time::sleep(*poll).await;
-                // An error ends the wait. The stamping that follows meets it again and logs it.
+                // An error ends the wait. The stamping that follows fails, too, and logs the error.
                 if outbox::is_waiting(database).await.unwrap_or(true) {
                     return;
                 }
@@ -412,7 +416,7 @@ fn send_all(
     publisher.commit(&progress::of_number(batch))
 }
 
-/// Names the outbox row in the refusal of its record.
+/// Adds the event's id to the refusal of its record.
 fn of_row(error: PublishError, row: &OutboxRow) -> PublishError {
     match error {
         PublishError::Refused(refusal) => PublishError::Refused(Refusal::new(format!(

@@ -52,7 +52,7 @@ pub struct OutboxRow {
 pub struct Lease {
     /// Identifies the relay.
     pub holder: String,
-    /// The time until the lease expires unless it is renewed.
+    /// The time after which the lease expires unless it is renewed.
     pub duration: Duration,
 }
 
@@ -62,8 +62,7 @@ impl Lease {
     }
 }
 
-/// Reads the system clock. The clock affects how soon a lease changes hands; safety does not depend
-/// on it.
+/// Reads the system clock. A wrong clock changes only the time at which another relay takes the lease.
 fn now_ms() -> i64 {
     i64::try_from(Timestamp::now().as_ms()).expect("the year 9999 fits")
 }

@@ -1,7 +1,6 @@
-//! Runs the relay's decisions and the simulated log through thousands of schedules, in which relays
-//! compete, pause, are killed and lose replies. Every order must reach the log exactly once, and the
-//! orders of a user in the order in which they were placed. A second test leaves out one rule after
-//! another, and finds a schedule that fails without it.
+//! Runs the relay's decisions and the simulated log through thousands of schedules, in which relays compete, pause, are
+//! killed and lose replies. Every order must reach the log exactly once, and the orders of each user in the order in
+//! which they were placed. A second test leaves out each rule in turn, and finds a schedule that fails without it.
 
 use std::collections::BTreeMap;
 
@@ -16,15 +15,15 @@ use record_log::{
 use super::{Action, Outcome, Relay, Rest};
 
 const USERS: u64 = 3;
-/// Maximum number of steps of the last relay. A relay without competitors needs a few steps for
-/// each batch, so one that takes more will never finish.
+/// Maximum number of steps of the last relay. A relay without competitors needs a few steps for each batch; one that
+/// needs more steps than this will never finish.
 const PATIENCE: usize = 100_000;
 
 /// A rule that the simulation breaks.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum LeftOut {
     Nothing,
-    /// Rows are stamped without looking at the lease.
+    /// Rows are stamped without a check of the lease.
     LeaseAtStamping,
     /// The lease is not confirmed after the publisher was opened, and a relay rests if the rows of
     /// its batch were deleted by another relay.

@@ -7,12 +7,12 @@ use super::{Store, StoreError};
 /// Begins with the closed accounts, which are few and have an index.
 const OF_CLOSED: &str = "SELECT o.id FROM users u JOIN orders o ON o.user_id = u.id \
                          WHERE u.closed_at_ms IS NOT NULL AND o.delivery IS NOT NULL \
-                         AND o.status NOT IN ('paid', 'shipped') LIMIT 1000";
+                         AND o.status NOT IN ('pending', 'paid', 'shipped') LIMIT 1000";
 const ERASE: &str = "UPDATE orders SET delivery = NULL WHERE id = ?";
 
 impl Store {
-    /// Erases the addresses of up to a thousand orders of closed accounts that are not on their way,
-    /// and returns their number.
+    /// Erases the addresses of up to a thousand orders of closed accounts, and returns their number. Paid and shipped
+    /// orders keep their addresses. So do pending ones until they expire: the provider may still report a payment.
     pub async fn erase_addresses(&self) -> Result<usize, StoreError> {
         let rows = sqlx::query(OF_CLOSED)
             .fetch_all(self.database.pool())

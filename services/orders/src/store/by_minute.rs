@@ -34,7 +34,7 @@ impl Store {
     }
 }
 
-/// Puts the shares of one minute together.
+/// Combines the shares of one minute.
 fn minute(shares: &[Share]) -> Minute {
     let minute = shares[0].minute;
     Minute {

@@ -1,5 +1,5 @@
-//! Moves an order from state to state: the row, its stock, the account's unpaid orders and the
-//! event, in one transaction.
+//! Changes the state of an order, in one transaction: its row, the release of its stock, the numbers of the account's
+//! unpaid orders, and the event.
 
 use events::Timestamp;
 use sqlx::{AnyConnection, Row};
@@ -14,7 +14,7 @@ const SET_PAID_BY: &str = "UPDATE orders SET paid_by = ? WHERE id = ?";
 const UNPAID: &str = "SELECT expires_at_ms, id FROM orders WHERE status = 'pending' AND expires_at_ms <= ? \
                       AND (expires_at_ms > ? OR (expires_at_ms = ? AND id > ?)) \
                       ORDER BY expires_at_ms, id LIMIT 100";
-/// Pays an order that was marked as paid without a payment: in cash, or by transfer.
+/// The value of `paid_by` of an order that was marked as paid without a payment: in cash, or by transfer.
 const BY_HAND: &str = "by hand";
 
 /// The outcome of a change of state.
@@ -63,8 +63,8 @@ impl Store {
         Ok(Changed::To(Box::new(order)))
     }
 
-    /// Returns up to a hundred orders that were to be paid by `now`, with that time, the first to
-    /// be paid first. They follow `after`.
+    /// Returns up to a hundred pending orders whose time to pay ended by `now`, with that time, earliest first. They
+    /// follow `after`.
     pub async fn unpaid_at(
         &self,
         now: Timestamp,
@@ -102,7 +102,7 @@ impl Store {
     }
 }
 
-/// Notes which payment pays an order.
+/// Stores the id of the payment that pays an order.
 pub(super) async fn set_paid_by(
     connection: &mut AnyConnection,
     id: i64,
@@ -116,7 +116,7 @@ pub(super) async fn set_paid_by(
     Ok(())
 }
 
-/// Lets an order enter a state that its current one allows, with all that follows from it.
+/// Changes the state of an order to `next`, which its current state must allow, with all consequences.
 pub(super) async fn enter(
     connection: &mut AnyConnection,
     order: &Locked,

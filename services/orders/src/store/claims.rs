@@ -18,7 +18,7 @@ use super::{
 };
 use crate::idempotency::IdempotencyKey;
 
-/// Maximum number of attempts to insert a claim. Other requests may insert and delete the same
+/// Maximum number of attempts to insert a claim. An attempt fails if another request inserts or deletes the same
 /// idempotency key meanwhile.
 const MAX_TRIES: usize = 5;
 
@@ -77,10 +77,10 @@ pub enum ClaimOutcome {
 }
 
 impl Store {
-    /// Claims the right to store one order of `pieces` pieces, before any stock is reserved.
+    /// Inserts the claim of one order with this number of `pieces`, before any stock is reserved.
     ///
-    /// An order beyond the limit is refused here, so that it never holds stock. Of several orders
-    /// that arrive together and exceed the limit only in sum, [`Store::place`] refuses some.
+    /// An order beyond the limit is refused here, so that it never holds stock. If several orders arrive at the same
+    /// time and exceed the limit only together, [`Store::place`] refuses some of them.
     pub async fn claim(
         &self,
         claim: KeyClaim,
@@ -120,7 +120,7 @@ impl Store {
 
             match self.insert(&claim).await {
                 Ok(()) => return Ok(ClaimOutcome::Claimed(claim)),
-                // Another request inserted the idempotency key first: its claim is looked up.
+                // Another request inserted the idempotency key first, so its claim is read.
                 Err(error) if is_duplicate(&error) => {}
                 Err(error) => return Err(error.into()),
             }
@@ -193,8 +193,7 @@ impl Store {
         self.give_up_claim(&claim.reservation_key.to_string()).await
     }
 
-    /// Returns up to a hundred reservation keys whose claims are older than `age`. No request lives
-    /// that long.
+    /// Returns up to a hundred reservation keys whose claims are older than `age`.
     pub async fn old_claims(
         &self,
         now: Timestamp,

@@ -76,6 +76,7 @@ fn order_created(order: &Order) -> OrderCreated {
         product_id: item.product_id,
         quantity: item.quantity,
         unit_price_cents: item.unit_price_cents,
+        name: item.name.clone(),
     };
 
     OrderCreated {

@@ -23,17 +23,17 @@ const ORDER: &str = "SELECT order_id FROM payments WHERE id = ?";
 const STATUS: &str = "SELECT status FROM payments WHERE id = ?";
 const SET_STATUS: &str =
     "UPDATE payments SET status = ?, reason = ?, updated_at_ms = ? WHERE id = ?";
-/// Payments for which the provider is to be called: those without a decision, those that are held,
-/// and those whose order no longer wants the money.
+/// Selects the payments that need a call of the provider: without a decision, authorised, or captured for an order that
+/// no longer needs the money.
 const OPEN: &str = "SELECT p.id FROM payments p JOIN orders o ON o.id = p.order_id \
                     WHERE p.updated_at_ms <= ? AND p.id > ? AND (p.status IN ('pending', 'authorised') \
                     OR (p.status = 'captured' AND (o.paid_by IS NULL OR o.paid_by <> p.id \
                     OR o.status IN ('cancelled', 'expired', 'refunded')))) \
                     ORDER BY p.id LIMIT 100";
-/// Longest reason that is stored, in characters.
+/// Maximum length of a stored reason, in characters.
 const MAX_REASON_CHARS: usize = 500;
 
-/// An observation of a payment.
+/// An observation of a payment: its state, as the provider reported it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Observed {
     /// The state that it is in.
@@ -61,7 +61,7 @@ impl Observed {
 }
 
 impl Store {
-    /// Stores a payment that the provider has not heard of.
+    /// Stores a new payment, before the provider is called.
     pub async fn add_payment(&self, payment: &Payment) -> Result<(), StoreError> {
         let mut transaction = self.database.write().await?;
         sqlx::query(INSERT)
@@ -89,7 +89,7 @@ impl Store {
         Ok(row.as_ref().map(payment_of_order).transpose()?)
     }
 
-    /// Returns the payments of an order, the first one first.
+    /// Returns the payments of an order, the oldest first.
     pub async fn payments_of(&self, order_id: i64) -> Result<Vec<Payment>, StoreError> {
         let rows = sqlx::query(OF_ORDER)
             .bind(order_id)
@@ -98,8 +98,7 @@ impl Store {
         Ok(rows.iter().map(payment).collect::<Result<_, _>>()?)
     }
 
-    /// Returns up to a hundred payments that wait for a step and have not changed for `age`. They
-    /// follow the id `after`.
+    /// Returns up to a hundred payments that need a step and have not changed for `age`. Their ids follow `after`.
     pub async fn open_payments(
         &self,
         now: Timestamp,
@@ -115,9 +114,8 @@ impl Store {
         Ok(rows.iter().map(id).collect::<Result<_, _>>()?)
     }
 
-    /// Stores an observation of a payment, and changes its order accordingly. An observation that is known
-    /// already, or came too late to matter, changes nothing. Returns whether there is such a
-    /// payment.
+    /// Stores an observation of a payment, and changes its order accordingly. An observation that is not a next state
+    /// of the payment, because it is repeated or late, changes nothing. Returns whether the payment exists.
     pub async fn observe(
         &self,
         id: Uuid,
@@ -131,7 +129,7 @@ impl Store {
             return Ok(false);
         };
 
-        // The order's lock is also that of its payments, so that two of them are decided in turn.
+        // The order's lock also protects its payments, so that two of them are decided one after the other.
         let order = self
             .lock(transaction.connection(), row.try_get(0)?)
             .await?
@@ -165,7 +163,7 @@ impl Store {
     }
 }
 
-/// Returns the state that the order enters with this one of its payment; none if it stays as it is.
+/// Returns the state that the order enters because of this state of its payment; none if it does not change.
 fn follows(order: &Locked, id: &str, payment: PaymentStatus) -> Option<Status> {
     let next = match payment {
         payment if payment.pays() => Status::Paid,
@@ -173,7 +171,7 @@ fn follows(order: &Locked, id: &str, payment: PaymentStatus) -> Option<Status> {
         _ => return None,
     };
 
-    // Money that came too late for an order without any other payment ends it, too.
+    // An order without another payment also becomes refunded if the money came too late and was returned.
     let is_of_order = order.paid_by.as_deref().is_none_or(|paid_by| paid_by == id);
     (is_of_order && order.status.may_become(next)).then_some(next)
 }
@@ -208,5 +206,5 @@ fn id(row: &AnyRow) -> Result<Uuid, sqlx::Error> {
 
 fn payment_status(name: &str) -> Result<PaymentStatus, sqlx::Error> {
     PaymentStatus::from_name(name)
-        .ok_or_else(|| sqlx::Error::Decode(format!("{name:?} is no state of a payment").into()))
+        .ok_or_else(|| sqlx::Error::Decode(format!("{name:?} is not a state of a payment").into()))
 }

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use events::Timestamp;
-use sqlx::AnyConnection;
+use chassis::sql::is_duplicate;
+use events::{Timestamp, numbers_of};
+use sqlx::{AnyConnection, AssertSqlSafe};
 
 use super::{
     KeyClaim, Reply, Store, StoreError, UnpaidLimit, claims, millis, outgoing, signed, unpaid,
@@ -13,9 +14,10 @@ use crate::order::{Item, Order, Priced};
 use crate::status::Status;
 
 const INSERT_ORDER: &str = "INSERT INTO orders \
-                            (user_id, status, total_cents, currency, reservation_key, created_at_ms, updated_at_ms, expires_at_ms, delivery) \
-                            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)";
-const INSERT_ITEM: &str = "INSERT INTO order_items (order_id, line, product_id, quantity, unit_price_cents) VALUES (?, ?, ?, ?, ?)";
+                            (id, user_id, status, total_cents, currency, reservation_key, created_at_ms, updated_at_ms, expires_at_ms, delivery) \
+                            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+const INSERT_ITEMS: &str = "INSERT INTO order_items (order_id, line, product_id, quantity, unit_price_cents, name) VALUES ";
+const ITEM: &str = "(?, ?, ?, ?, ?, ?)";
 const KEEP_REPLY: &str = "UPDATE idempotency_keys SET reply = ? WHERE reservation_key = ?";
 
 /// The data that is stored as an order.
@@ -59,12 +61,8 @@ impl Store {
             traceparent, limit, ..
         } = placement.clone();
         let mut order = order(claim, placement);
-        let inserted = insert_order(transaction.connection(), claim, &order).await?;
-        order.id = transaction.inserted_id(&inserted).await?;
-
-        for (line, item) in (0_i64..).zip(&order.items) {
-            insert_item(transaction.connection(), order.id, line, item).await?;
-        }
+        order.id = insert_order(transaction.connection(), claim, &order).await?;
+        insert_items(transaction.connection(), order.id, &order.items).await?;
         outgoing::created(transaction.connection(), &order, traceparent).await?;
 
         let reply = Reply(serde_json::to_string(&order)?);
@@ -75,7 +73,7 @@ impl Store {
             keep.execute(transaction.connection()).await?;
         }
 
-        // Last, because orders of one account wait here for each other.
+        // This is the last step, because orders of one account wait here for each other.
         unpaid::add(transaction.connection(), &order, limit).await?;
         transaction.commit().await?;
         Ok(PlaceOutcome::Placed(reply))
@@ -99,48 +97,145 @@ fn order(claim: &KeyClaim, placement: Placement) -> Order {
     }
 }
 
+/// Inserts the order under the first of its numbers that is free, and returns that number.
 async fn insert_order(
     connection: &mut AnyConnection,
     claim: &KeyClaim,
     order: &Order,
-) -> Result<sqlx::any::AnyQueryResult, StoreError> {
+) -> Result<i64, StoreError> {
     let delivery = order.delivery.as_ref().map(serde_json::to_string);
-    let insert = sqlx::query(INSERT_ORDER)
-        .bind(order.user_id)
-        .bind(order.status.name())
-        .bind(signed(order.total_cents)?)
-        .bind(&order.currency)
-        .bind(claim.reservation_key.to_string())
-        .bind(millis(order.created_at))
-        .bind(millis(order.updated_at))
-        .bind(order.expires_at.map(millis))
-        .bind(delivery.transpose()?);
+    let delivery = delivery.transpose()?;
 
-    insert.execute(connection).await.map_err(|error| {
-        let no_user = error
-            .as_database_error()
-            .is_some_and(|error| error.is_foreign_key_violation());
-        if no_user {
-            StoreError::NoUser
-        } else {
-            error.into()
+    // The last bits of a UUID are random, in version 4 and in version 7.
+    let chance = claim.reservation_key.as_u64_pair().1;
+    for number in numbers_of(order.created_at, chance) {
+        let insert = sqlx::query(INSERT_ORDER)
+            .bind(number)
+            .bind(order.user_id)
+            .bind(order.status.name())
+            .bind(signed(order.total_cents)?)
+            .bind(&order.currency)
+            .bind(claim.reservation_key.to_string())
+            .bind(millis(order.created_at))
+            .bind(millis(order.updated_at))
+            .bind(order.expires_at.map(millis))
+            .bind(&delivery);
+
+        match insert.execute(&mut *connection).await {
+            Ok(_) => return Ok(number),
+            // Another order of this millisecond already has the number.
+            Err(error) if is_duplicate(&error) => {}
+            Err(sqlx::Error::Database(error)) if error.is_foreign_key_violation() => {
+                return Err(StoreError::NoUser);
+            }
+            Err(error) => return Err(error.into()),
         }
-    })
+    }
+
+    Err(StoreError::Contended)
 }
 
-async fn insert_item(
+/// Inserts all items by one statement. An order has at least one.
+async fn insert_items(
     connection: &mut AnyConnection,
     id: i64,
-    line: i64,
-    item: &Item,
+    items: &[Item],
 ) -> Result<(), sqlx::Error> {
-    sqlx::query(INSERT_ITEM)
-        .bind(id)
-        .bind(line)
-        .bind(item.product_id.to_string())
-        .bind(i64::from(item.quantity))
-        .bind(signed(item.unit_price_cents)?)
-        .execute(connection)
-        .await?;
+    // Only the number of placeholders depends on the order.
+    let rows = vec![ITEM; items.len()].join(", ");
+    let mut insert = sqlx::query(AssertSqlSafe(format!("{INSERT_ITEMS}{rows}")));
+    for (line, item) in (0_i64..).zip(items) {
+        insert = insert
+            .bind(id)
+            .bind(line)
+            .bind(item.product_id.to_string())
+            .bind(i64::from(item.quantity))
+            .bind(signed(item.unit_price_cents)?)
+            .bind(&item.name);
+    }
+
+    insert.execute(connection).await?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use chassis::sql::connect;
+    use events::Timestamp;
+    use uuid::Uuid;
+
+    use super::{PlaceOutcome, Placement};
+    use crate::order::{Item, Order, Priced};
+    use crate::store::{ClaimOutcome, KeyClaim, Store};
+
+    fn placement() -> Placement {
+        let item = Item {
+            product_id: Uuid::from_u128(7),
+            quantity: 1,
+            unit_price_cents: 5,
+            name: None,
+        };
+        let priced = Priced {
+            items: vec![item],
+            total_cents: 5,
+            currency: "USD".into(),
+        };
+        Placement {
+            priced,
+            delivery: None,
+            traceparent: None,
+            unpaid_for: Duration::from_secs(60),
+            limit: None,
+        }
+    }
+
+    /// Places an order under this key at this moment, and returns its number.
+    async fn place(store: &Store, now: Timestamp, reservation_key: u128) -> i64 {
+        let claim = KeyClaim {
+            user_id: 1,
+            idempotency_key: None,
+            fingerprint: String::new(),
+            reservation_key: Uuid::from_u128(reservation_key),
+            now,
+        };
+        let claimed = store.claim(claim.clone(), 1, None).await.unwrap();
+        assert!(matches!(claimed, ClaimOutcome::Claimed(_)), "{claimed:?}");
+
+        let placed = store.place(&claim, placement()).await.unwrap();
+        let PlaceOutcome::Placed(reply) = placed else {
+            panic!("{placed:?}");
+        };
+        let order: Order = serde_json::from_str(&reply.0).unwrap();
+        order.id
+    }
+
+    #[tokio::test]
+    async fn orders_that_draw_the_same_number_are_both_stored() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("test.db");
+        let database = connect(&format!("sqlite://{}", file.display())).unwrap();
+        users::migrate(&database).await.unwrap();
+        crate::migrate(&database).await.unwrap();
+        let mut transaction = database.write().await.unwrap();
+        sqlx::query(
+            "INSERT INTO users (id, name, email, created_at_ms) VALUES (1, 'A', 'a@test.com', 0)",
+        )
+        .execute(transaction.connection())
+        .await
+        .unwrap();
+        transaction.commit().await.unwrap();
+
+        let store = Store::new(database);
+        let now = Timestamp::now();
+        // The last twelve bits of the keys are equal.
+        let first = place(&store, now, 0x1fff).await;
+        let second = place(&store, now, 0x2fff).await;
+        assert_eq!(second, first - 0xfff);
+
+        for number in [first, second] {
+            assert_eq!(store.get(number).await.unwrap().unwrap().items.len(), 1);
+        }
+    }
 }

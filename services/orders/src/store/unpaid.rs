@@ -1,5 +1,5 @@
-//! The numbers of each account's unpaid orders and of the pieces in them: one row an account,
-//! changed in the transactions that store an order and that end its being unpaid.
+//! The number of each account's unpaid orders and of the pieces in them. Each account has one row. The transactions
+//! that store an order, pay it or end it change the row.
 
 use chassis::sql::Database;
 use sqlx::AnyConnection;
@@ -19,14 +19,14 @@ const SUBTRACT: &str = "UPDATE unpaid_orders SET \
 pub struct UnpaidLimit {
     /// Number of orders.
     pub orders: u32,
-    /// Number of pieces, over all of them.
+    /// Number of pieces in all of them.
     pub pieces: u32,
 }
 
 /// The reason an order is not stored: the account holds too much unpaid.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error(
-    "an account may have {orders} unpaid orders with {pieces} pieces in all; pay or cancel one, or order less"
+    "an account may have {orders} unpaid orders with {pieces} pieces in total; pay or cancel one, or order less"
 )]
 pub struct TooMuchUnpaid {
     orders: u32,
@@ -43,9 +43,8 @@ impl UnpaidLimit {
     }
 }
 
-/// Adds an order that is stored in the same transaction, if the account may hold it; [`begin`] has
-/// made the account's row. Without a limit the numbers are kept all the same, for the day that there
-/// is one.
+/// Adds an order that is stored in the same transaction, if the limit allows it. [`begin`] has inserted the account's
+/// row. The numbers are also kept without a limit, so that a limit can be set later.
 pub(super) async fn add(
     connection: &mut AnyConnection,
     order: &Order,
@@ -66,16 +65,16 @@ pub(super) async fn add(
         return Ok(());
     }
 
-    // Without a limit only a missing row keeps an order out.
+    // Without a limit, no row is changed only if the account's row is missing.
     match limit {
         Some(limit) => Err(limit.refusal().into()),
         None => Err(StoreError::Contended),
     }
 }
 
-/// Inserts the row of an account that has none, in a transaction of its own. Another may do so
-/// first: inside the transaction of an order, each would then wait for the row that the other reads,
-/// and the database would end one of them.
+/// Inserts the row of an account that has none, in a transaction of its own. If two orders inserted it in their own
+/// transactions at the same time, each would wait for the row that the other has read, and the database would end one
+/// of them.
 pub(super) async fn begin(database: &Database, user_id: i64) -> Result<(), StoreError> {
     let mut transaction = database.write().await?;
     let inserted = sqlx::query(INSERT)

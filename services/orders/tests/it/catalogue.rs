@@ -1,4 +1,4 @@
-//! A products service for tests: it keeps stock and reservations in memory, on a real port.
+//! A products service for tests, on a real port, with stock and reservations in memory.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex};
@@ -11,7 +11,6 @@ use axum::{Json, Router};
 use chassis::Problem;
 use serde::Deserialize;
 use serde_json::json;
-use tokio::net::TcpListener;
 use uuid::Uuid;
 
 #[derive(Clone, Default)]
@@ -24,12 +23,13 @@ struct Shelf {
     poisoned: HashSet<String>,
     /// Keys whose release is never answered.
     silent: HashSet<String>,
-    /// None once released.
+    /// The items by key; none once released.
     reservations: HashMap<String, Option<BTreeMap<Uuid, u64>>>,
 }
 
 #[derive(Clone)]
 struct Product {
+    name: String,
     price_cents: u64,
     currency: &'static str,
     stock: u64,
@@ -48,17 +48,14 @@ struct Wanted {
 }
 
 impl Catalogue {
-    /// Serves on a port of its own; the address is its base.
+    /// Serves on a free port; returns the base address.
     pub async fn serve(&self) -> String {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
         let router = Router::new()
             .route("/products/reservations", post(reserve))
             .route("/products/reservations/{key}", delete(release))
             .with_state(self.clone());
-        tokio::spawn(async move { axum::serve(listener, router).await });
 
-        format!("http://{address}")
+        testbed::serve(router).await
     }
 
     pub fn add(&self, price_cents: u64, currency: &'static str, stock: u64) -> Uuid {
@@ -66,6 +63,7 @@ impl Catalogue {
         self.0.lock().unwrap().products.insert(
             id,
             Product {
+                name: "Lamp".to_owned(),
                 price_cents,
                 currency,
                 stock,
@@ -85,21 +83,26 @@ impl Catalogue {
             .price_cents = price_cents;
     }
 
+    pub fn set_name(&self, id: Uuid, name: &str) {
+        let mut shelf = self.0.lock().unwrap();
+        shelf.products.get_mut(&id).unwrap().name = name.to_owned();
+    }
+
     pub fn stock(&self, id: Uuid) -> u64 {
         self.0.lock().unwrap().products[&id].stock
     }
 
-    /// Has the release of this key refused.
+    /// Refuses the release of this key from now on.
     pub fn poison(&self, key: &str) {
         self.0.lock().unwrap().poisoned.insert(key.to_owned());
     }
 
-    /// Has the release of this key never answered.
+    /// Never answers the release of this key from now on.
     pub fn silence(&self, key: &str) {
         self.0.lock().unwrap().silent.insert(key.to_owned());
     }
 
-    /// Reserves as if a request had done so.
+    /// Reserves stock, as a request would.
     pub fn hold(&self, key: &str, id: Uuid, quantity: u64) {
         let request = Request {
             key: key.to_owned(),
@@ -168,12 +171,14 @@ impl Catalogue {
 
 impl Shelf {
     fn held(&self, id: Uuid, quantity: u64) -> serde_json::Value {
-        let Product {
-            price_cents,
-            currency,
-            ..
-        } = self.products[&id];
-        json!({"product_id": id, "quantity": quantity, "unit_price_cents": price_cents, "currency": currency})
+        let product = &self.products[&id];
+        json!({
+            "product_id": id,
+            "name": product.name,
+            "quantity": quantity,
+            "unit_price_cents": product.price_cents,
+            "currency": product.currency,
+        })
     }
 }
 

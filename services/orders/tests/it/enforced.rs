@@ -1,4 +1,4 @@
-//! The rights of callers, where they must authenticate.
+//! The rights of callers if they must authenticate.
 
 use axum::http::Method;
 use serde_json::{Value, json};
@@ -133,7 +133,7 @@ async fn a_customer_sees_its_own_orders_and_the_admin_all() {
         assert_eq!(
             (hidden.0, &hidden.1),
             (404, &missing.1),
-            "it looks as if it were not there"
+            "it must look as if it did not exist"
         );
     })
     .await;

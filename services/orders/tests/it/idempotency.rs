@@ -12,7 +12,7 @@ async fn check(test: impl AsyncFn(Shop)) {
 }
 
 #[tokio::test]
-async fn a_repeated_request_gets_the_first_reply_even_after_the_order_moved_on() {
+async fn a_repeated_request_gets_the_first_reply_after_changes() {
     check(async |shop| {
         let lamp = shop.catalogue.add(1999, "USD", 9);
         let first = shop.post_with_key("a", shop.order(&[(lamp, 2)])).await;
@@ -29,6 +29,25 @@ async fn a_repeated_request_gets_the_first_reply_even_after_the_order_moved_on()
             (shop.count("orders").await, shop.catalogue.stock(lamp)),
             (1, 7)
         );
+    })
+    .await;
+}
+
+/// A reply holds the address, which has letters of any language.
+#[tokio::test]
+async fn a_reply_with_letters_of_any_language_is_kept() {
+    check(async |shop| {
+        let lamp = shop.catalogue.add(1999, "USD", 9);
+        let mut order = shop.order(&[(lamp, 2)]);
+        order["delivery"] =
+            json!({"name": "王小明 🙂", "street": "Straße 1", "postcode": "50667", "city": "Köln", "country": "DE"});
+
+        let first = shop.post_with_key("a", order.clone()).await;
+        assert_eq!(first.status, 201, "{}", first.text);
+        let again = shop.post_with_key("a", order).await;
+        assert_eq!(again.text, first.text);
+        assert_eq!(again.json()["delivery"]["name"], "王小明 🙂");
+        assert_eq!((shop.count("orders").await, shop.catalogue.stock(lamp)), (1, 7));
     })
     .await;
 }

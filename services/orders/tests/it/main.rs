@@ -1,4 +1,4 @@
-//! The contract of the orders service, the same on every database; and its relay, whichever process dies.
+//! Tests of the orders service: its contract, on every database, and its relay, even if processes die.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -10,6 +10,7 @@ mod enforced;
 mod idempotency;
 mod migration;
 mod minutes;
+mod names;
 mod openapi;
 mod payments;
 mod relay;

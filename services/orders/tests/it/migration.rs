@@ -1,4 +1,4 @@
-//! A database of an earlier version is brought up to date with its orders.
+//! Tests that a database of an earlier version is migrated, with its orders.
 
 use sqlx::{Executor, Row};
 
@@ -17,7 +17,7 @@ const ORDERS: [&str; 6] = [
 ];
 
 #[tokio::test]
-async fn orders_of_earlier_versions_get_a_day_to_be_paid_and_are_counted() {
+async fn orders_of_earlier_versions_have_a_day_to_be_paid() {
     on_each_database(async |database| {
         users::migrate(&database).await.unwrap();
         orders::migrate_up_to(&database, "0003-orders-by-currency")

@@ -1,4 +1,4 @@
-//! The books by minute.
+//! Orders by minute.
 
 use chassis::sql::Database;
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! The service conforms to its description.
+//! Tests that the service conforms to its OpenAPI description.
 
 use axum::http::Request;
 use serde_json::json;
@@ -62,7 +62,7 @@ async fn routes_and_replies_are_as_described() {
 }
 
 #[tokio::test]
-async fn what_is_described_as_secured_asks_who_calls_and_nothing_else_does() {
+async fn only_routes_described_as_secured_need_credentials() {
     let sqlite = SqliteFile::new();
     let shop = Shop::open_enforced(sqlite.open(), &testbed::Identities::default().auth).await;
     let document = description(shop.router()).await;

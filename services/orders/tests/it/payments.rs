@@ -1,4 +1,4 @@
-//! Payments: money and orders agree after any answer of the provider, however late.
+//! Payments: money and orders agree after any answer of the provider, even a late one.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -15,7 +15,7 @@ use uuid::Uuid;
 use crate::databases::on_each_database;
 use crate::shop::{Reply, Shop};
 
-/// A provider that keeps books: its calls, by payment.
+/// A provider that records its calls, by payment.
 #[derive(Clone, Default)]
 struct Bank(Arc<Mutex<Books>>);
 
@@ -167,7 +167,7 @@ impl Case {
             .await;
     }
 
-    /// Lets half a minute pass for the payments, and works until the condition holds.
+    /// Makes the payments appear older than half a minute, and runs the background work until the condition holds.
     async fn work_until(&self, holds: impl AsyncFn() -> bool) {
         self.work(async || {
             let is_held = holds().await;
@@ -184,7 +184,7 @@ impl Case {
         .await;
     }
 
-    /// Works until the condition holds.
+    /// Runs the background work until the condition holds.
     async fn work(&self, holds: impl AsyncFn() -> bool) {
         let shutdown = Shutdown::new();
         let until = async {
@@ -197,7 +197,7 @@ impl Case {
         let work = async { tokio::join!(self.shop.service.work(&shutdown), until) };
         tokio::time::timeout(Duration::from_secs(30), work)
             .await
-            .expect("it comes to hold");
+            .expect("the condition did not hold in time");
     }
 }
 
@@ -217,7 +217,7 @@ async fn a_payment_is_authorised_and_captured_and_pays_the_order() {
         );
         assert!(
             !paid.text.contains("good"),
-            "the token is the provider's alone"
+            "the token must not be returned"
         );
         assert_eq!(at.status().await, "paid");
         assert_eq!(at.bank.calls(&payment), ["authorise", "capture"]);
@@ -269,7 +269,7 @@ async fn a_report_that_comes_late_and_twice_pays_once() {
             assert_eq!(at.report(&later.json(), "captured").await.status, 204);
             assert_eq!(at.status().await, "paid");
         }
-        // An earlier state that arrives last changes nothing, nor does a contradiction.
+        // A late report of an earlier state changes nothing, and neither does a contradictory one.
         assert_eq!(at.report(&later.json(), "authorised").await.status, 204);
         assert_eq!(at.report(&later.json(), "declined").await.status, 204);
         assert_eq!(at.states().await, ["captured"]);
@@ -339,7 +339,7 @@ async fn a_cancelled_order_gets_its_money_back() {
 }
 
 #[tokio::test]
-async fn a_delivered_order_that_is_refunded_gets_its_money_back_and_keeps_its_stock() {
+async fn a_refund_of_a_delivered_order_does_not_release_its_stock() {
     check(async |at| {
         let payment = at.pay("good").await.json();
         for status in ["shipped", "delivered", "refunded"] {
@@ -357,7 +357,8 @@ async fn a_delivered_order_that_is_refunded_gets_its_money_back_and_keeps_its_st
 async fn of_two_payments_at_the_same_time_one_pays_and_the_others_go_back() {
     check(async |at| {
         let replies = join_all((0..4).map(|_| at.pay("good"))).await;
-        assert!(replies.iter().any(|reply| reply.status == 201));
+        let paid = replies.iter().filter(|reply| reply.status == 201);
+        assert_eq!(paid.count(), 1, "no other reply reads as if it had paid");
         at.work_until(async || {
             let states = at.states().await;
             states
@@ -391,7 +392,7 @@ async fn a_payment_whose_provider_was_away_is_taken_to_its_end() {
             (vec!["pending".to_owned()], "pending")
         );
 
-        // No half minute passes: an interrupted payment is due at once.
+        // An interrupted payment is due at once, not only after half a minute.
         at.bank.set_away(false);
         at.work(async || at.states().await == ["captured"]).await;
         assert_eq!(at.status().await, "paid");
@@ -437,7 +438,7 @@ async fn what_is_no_payment_is_a_4xx_naming_its_field() {
 }
 
 #[tokio::test]
-async fn nobody_pays_or_sees_the_payments_of_others_and_no_customer_reports() {
+async fn only_the_owner_pays_and_only_services_report() {
     on_each_database(async |database| {
         let identities = Identities::default();
         let shop = Shop::open_enforced(database, &identities.auth).await;

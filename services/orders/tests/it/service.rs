@@ -1,4 +1,4 @@
-//! The whole service: on a port, with its relay and an embedded log, from start to stop.
+//! The whole service, from start to stop: on a port, with its relay and an embedded log.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -66,7 +66,7 @@ async fn add_user(database: &Database) {
     transaction.commit().await.unwrap();
 }
 
-/// Repeats the request until the tables are there.
+/// Repeats the request until the tables exist.
 async fn order_when_ready(url: &str, product: Uuid) {
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     let order = json!({"user_id": 1, "items": [{"product_id": product, "quantity": 1}]});

@@ -1,4 +1,4 @@
-//! A shop for tests: the orders service with a catalogue and a user, called by `oneshot`.
+//! A shop for tests: the orders service with a catalogue and a user, called without a network.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,7 +42,7 @@ impl Default for Settings {
     }
 }
 
-/// The answer.
+/// The reply to a request.
 pub struct Reply {
     pub status: StatusCode,
     pub headers: HeaderMap,
@@ -50,21 +50,21 @@ pub struct Reply {
 }
 
 impl Shop {
-    /// A shop with empty tables, one user and nothing to sell.
+    /// Opens a shop with empty tables, one user and no products.
     pub async fn open(database: Database) -> Self {
         let catalogue = Catalogue::default();
         let products_url = catalogue.serve().await;
         Self::open_at(database, catalogue, products_url).await
     }
 
-    /// The same, where callers must authenticate.
+    /// Opens a shop whose callers must authenticate.
     pub async fn open_enforced(database: Database, auth: &Auth) -> Self {
         let catalogue = Catalogue::default();
         let products_url = catalogue.serve().await;
         Self::build(database, catalogue, products_url, auth, Settings::default()).await
     }
 
-    /// The same with these settings.
+    /// Opens a shop with these settings.
     pub async fn open_with(database: Database, set: impl Fn(&mut Config)) -> Self {
         let mut config = Config::default();
         set(&mut config);
@@ -75,7 +75,7 @@ impl Shop {
         Self::open_set(database, settings).await
     }
 
-    /// The same with this payment provider.
+    /// Opens a shop with this payment provider.
     pub async fn open_paying(database: Database, provider: Arc<dyn Provider>) -> Self {
         let settings = Settings {
             provider,
@@ -90,7 +90,7 @@ impl Shop {
         Self::build(database, catalogue, products_url, &Auth::open(), settings).await
     }
 
-    /// The same with its products service at this address.
+    /// Opens a shop whose products service has this address.
     pub async fn open_at(database: Database, catalogue: Catalogue, products_url: String) -> Self {
         let settings = Settings::default();
         Self::build(database, catalogue, products_url, &Auth::open(), settings).await
@@ -176,7 +176,7 @@ impl Shop {
         }
     }
 
-    /// Sends a request that shows this access token.
+    /// Sends a request with this access token.
     pub async fn send_as(
         &self,
         token: &str,
@@ -215,7 +215,7 @@ impl Shop {
         self.send(request, Some(json!({ "status": status }))).await
     }
 
-    /// An order of the shop's user.
+    /// Returns the body of an order of the shop's user.
     pub fn order(&self, items: &[(Uuid, i64)]) -> Value {
         let items: Vec<_> = items
             .iter()
@@ -224,12 +224,12 @@ impl Shop {
         json!({"user_id": self.user_id, "items": items})
     }
 
-    /// Runs the returning of stock until nothing is left to return.
+    /// Releases stock until no claim is left.
     pub async fn return_stock(&self) {
         self.return_stock_but(0).await;
     }
 
-    /// Gives stock back until so many claims are left.
+    /// Releases stock until this number of claims is left.
     pub async fn return_stock_but(&self, left: i64) {
         let shutdown = Shutdown::new();
         let until_done = async {
@@ -250,13 +250,13 @@ impl Reply {
         serde_json::from_str(&self.text).unwrap()
     }
 
-    /// The id of the order that was placed.
+    /// Returns the id of the placed order.
     pub fn id(&self) -> i64 {
         assert_eq!(self.status, StatusCode::CREATED, "{}", self.text);
         self.json()["id"].as_i64().unwrap()
     }
 
-    /// That it is a problem with this status, blaming this field.
+    /// Asserts that it is a problem document with this status and field.
     pub fn assert_problem(&self, status: u16, field: Option<&str>) {
         assert_eq!(self.status, status, "{}", self.text);
         assert_eq!(self.headers["content-type"], "application/problem+json");

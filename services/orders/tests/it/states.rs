@@ -1,4 +1,4 @@
-//! The states of an order: unpaid orders end, each change is an event, and accounts hold little.
+//! The states of an order: unpaid orders expire, each change publishes an event, and unpaid orders are limited.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ async fn check(test: impl AsyncFn(Shop)) {
     on_each_database(async |database| test(Shop::open(database).await).await).await;
 }
 
-/// Same, with this limit of unpaid orders and of their pieces.
+/// Runs the test with a limit of unpaid orders and of their pieces.
 async fn check_limited(orders: u32, pieces: u32, test: impl AsyncFn(Shop)) {
     on_each_database(async |database| {
         let limited = |config: &mut orders::Config| {
@@ -27,7 +27,7 @@ async fn check_limited(orders: u32, pieces: u32, test: impl AsyncFn(Shop)) {
     .await;
 }
 
-/// The events of the outbox, in order.
+/// Returns the events in the outbox, in order.
 async fn events(shop: &Shop) -> Vec<Value> {
     let rows = sqlx::query("SELECT type, payload FROM outbox ORDER BY seq")
         .fetch_all(shop.database.pool())
@@ -48,7 +48,7 @@ async fn types(shop: &Shop) -> Vec<String> {
     events.iter().map(kind).collect()
 }
 
-/// Lets the time run out for this order.
+/// Makes this order due to expire.
 async fn make_due(shop: &Shop, id: i64) {
     let mut transaction = shop.database.write().await.unwrap();
     sqlx::query("UPDATE orders SET expires_at_ms = 1 WHERE id = ?")
@@ -76,7 +76,7 @@ async fn work_until(shop: &Shop, holds: impl AsyncFn() -> bool) {
     let work = async { tokio::join!(shop.service.work(&shutdown), until) };
     tokio::time::timeout(Duration::from_secs(30), work)
         .await
-        .expect("it comes to hold");
+        .expect("the condition did not hold in time");
 }
 
 #[tokio::test]
@@ -134,7 +134,7 @@ async fn a_refused_change_is_no_event() {
         assert_eq!(types(&shop).await, ["order.created"]);
 
         shop.set_status(id, "cancelled").await;
-        // It was not paid: there is no money to return.
+        // It was not paid, so there is no money to return.
         shop.set_status(id, "refunded")
             .await
             .assert_problem(409, Some("status"));
@@ -229,7 +229,7 @@ async fn an_account_holds_only_so_many_unpaid_orders() {
             refused.text
         );
 
-        // Another account is another matter.
+        // The limit is that of one account.
         let mut others = shop.order(&[(lamp, 1)]);
         others["user_id"] = json!(shop.add_user("other@test.com").await);
         shop.post(others).await.id();

@@ -1,4 +1,4 @@
-//! Stock that no order stands for goes back.
+//! Releases of the stock that no order needs.
 
 use futures::future::join_all;
 use uuid::Uuid;
@@ -76,7 +76,7 @@ async fn what_a_dead_request_reserved_goes_back_when_its_claim_is_old() {
     .await;
 }
 
-/// Claims to release that come before all others.
+/// Inserts claims to release that come before all others, and returns their keys.
 async fn claims_in_front(shop: &Shop, count: usize) -> Vec<String> {
     let keys: Vec<String> = (0..count)
         .map(|n| format!("00000000-0000-7000-8000-{n:012}"))

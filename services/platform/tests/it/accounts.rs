@@ -1,4 +1,4 @@
-//! The services' accounts of the database: `platform migrate` makes them, and each reaches its own tables only.
+//! The services' accounts of the database: `platform migrate` creates them, and each has its own rights only.
 
 use std::io::Write;
 use std::process::{Command, Output};
@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 use sqlx::{AnyConnection, AssertSqlSafe, Connection, Executor};
 use uuid::Uuid;
 
-/// Statements of which the first list must succeed as the account and the second must be refused.
+/// Statements that an account may run, and statements that are refused.
 struct Expected {
     allowed: &'static [&'static str],
     refused: &'static [&'static str],
@@ -43,11 +43,22 @@ const ORDERS: Expected = Expected {
         "SELECT * FROM signing_keys",
         "SELECT * FROM refresh_tokens",
         "SELECT * FROM admins",
+        "UPDATE users SET name = 'x'",
+        "SELECT name FROM users",
         "DROP TABLE orders",
     ],
 };
+/// Rights that an earlier version may have granted, by account.
+const FORMER_RIGHTS: [&str; 6] = [
+    "GRANT SELECT, DELETE ON {}.orders TO 'users'@'%'",
+    "GRANT DELETE ON {}.migrations TO 'users'@'%'",
+    "GRANT CREATE, DROP ON {}.* TO 'users'@'%'",
+    "GRANT SELECT (name, password_hash), UPDATE (name) ON {}.users TO 'orders'@'%'",
+    "GRANT ALL ON {}.signing_keys TO 'orders'@'%'",
+    "GRANT SELECT ON {}.* TO 'orders'@'%'",
+];
 
-/// Runs the first step of a service's start: it finds its tables up to date, and may change none.
+/// Migrates as the account of a service, as its start does: the tables are up to date, and it may change none.
 fn starts_as(url: &str, name: &str, password: &str) {
     let done = Command::new(env!("CARGO_BIN_EXE_platform"))
         .args(["migrate", "--mysql", &address_as(url, name, password)])
@@ -125,6 +136,12 @@ async fn each_account_reaches_its_services_tables_alone() {
 
         holds(&url, "users", password, &USERS).await;
         holds(&url, "orders", password, &ORDERS).await;
+
+        // The next migration revokes these.
+        for grant in FORMER_RIGHTS {
+            let grant = grant.replace("{}", &schema);
+            admin.execute(AssertSqlSafe(grant)).await.unwrap();
+        }
     }
 
     let short = migrate(&url, "hunter2", &second);

@@ -7,7 +7,7 @@ use crate::shop::{ADMIN, Answer, PASSWORD};
 
 const SECRET: &str = "a secret of these tests and no others";
 
-/// A service that authenticates its callers, when it is ready.
+/// Starts a service that authenticates its callers, and waits until it is ready.
 fn start(service: &str, secret: &str, arguments: &[&str]) -> Platform {
     let enforced = [
         "--ephemeral",
@@ -31,7 +31,7 @@ fn post(service: &Platform, url: &str, token: Option<&str>, body: &Value) -> Ans
 }
 
 #[test]
-fn services_know_callers_by_published_keys_and_each_other_by_their_secret() {
+fn services_verify_tokens_by_published_keys_and_share_a_secret() {
     let folder = tempfile::tempdir().unwrap();
     let database = format!("--mysql=sqlite://{}/shop.sqlite", folder.path().display());
     let admin = [
@@ -59,7 +59,10 @@ fn services_know_callers_by_published_keys_and_each_other_by_their_secret() {
 
     let lamp = post(&products, &catalogue, token.as_str(), &lamp).expect(201)["id"].take();
 
-    let order = json!({"user_id": 1, "items": [{"product_id": lamp, "quantity": 1}]});
+    let list = users.client.get(format!("{users_url}/users"));
+    let listed = Answer::to(list.bearer_auth(token.as_str().unwrap())).expect(200);
+    let admin = &listed["items"][0]["id"];
+    let order = json!({"user_id": admin, "items": [{"product_id": lamp, "quantity": 1}]});
     let upstream = format!("--orders-products-url={}", products.url_of("products"));
     for (secret, status) in [
         (SECRET, 201),

@@ -1,4 +1,4 @@
-//! The explanation of a count agrees with the job, whatever the job has left out.
+//! The explanation of a count agrees with the job, for every reason why the job leaves an order out.
 
 use std::fmt::Display;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use stream::Stop;
 use testbed::TestClient;
 use uuid::Uuid;
 
-/// 2026-11-22T10:00:00Z, the begin of a window.
+/// 2026-11-22T10:00:00Z, the start of a window.
 const TEN_MS: u64 = 1_795_341_600_000;
 const PATH: &str = "/analytics/explain?user=7&window=2026-11-22T10:00:00Z";
 
@@ -39,7 +39,7 @@ fn log() -> SimulatedLog {
     log
 }
 
-/// An order of the user 7, so many seconds after ten.
+/// Returns an order of user 7, `second` seconds after ten.
 fn order(number: u64, second: u64) -> Value {
     json!({
         "event_id": Uuid::from_u128(number.into()),
@@ -89,40 +89,39 @@ fn decisions(explanation: &Value) -> Vec<(u64, String)> {
     items.map(decision).collect()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_explanation_agrees_with_the_job_about_all_that_it_leaves_out() {
-    let log = log();
+/// Publishes orders that the job counts, and one for each reason why it leaves out an order. Runs the job twice.
+fn publish_and_count(log: &SimulatedLog) {
     let folder = tempfile::tempdir().unwrap();
     let checkpoints = format!("file://{}", folder.path().display());
 
     // More levels than the job reads.
     let mut deep = order(3, 30);
     deep["items"] = (0..130).fold(json!([]), |inner, _| json!([inner]));
-    publish(&log, 0, &[order(1, 10), order(2, 20), deep, order(1, 10)]);
-    publish(&log, 1, &[order(1, 10), json!("no order"), order(4, 70)]);
-    // The job does not read the number of an order.
+    publish(log, 0, &[order(1, 10), order(2, 20), deep, order(1, 10)]);
+    publish(log, 1, &[order(1, 10), json!("no order"), order(4, 70)]);
+    // The job does not decode the order's id.
     let odd = order(7, 40).to_string();
-    publish(
-        &log,
-        1,
-        &[odd.replace("\"order_id\":7", "\"order_id\":1e999")],
-    );
+    let odd = odd.replace("\"order_id\":7", "\"order_id\":1e999");
+    publish(log, 1, &[odd]);
+    run_job(log, &checkpoints);
+
+    // These orders close the window and end its allowed lateness.
+    publish(log, 0, &[order(5, 59), order(2, 20)]);
+    // The topic's limit is smaller than this late order.
+    log.limit_records(ORDERS_LATE, 1_000);
+    let mut long = order(8, 50);
+    long["note"] = json!("x".repeat(2_000));
+    publish(log, 0, &[long]);
+    publish(log, 0, &[order(6, 200)]);
+    run_job(log, &checkpoints);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_explanation_agrees_with_the_job_about_uncounted_orders() {
+    let log = log();
     let published = log.clone();
-    let address = checkpoints.clone();
-    tokio::task::spawn_blocking(move || {
-        run_job(&published, &address);
-        // Every window is closed now, and stays so after its lateness.
-        publish(&published, 0, &[order(5, 59), order(2, 20)]);
-        // The topic does not take this late order whole.
-        published.limit_records(ORDERS_LATE, 1_000);
-        let mut long = order(8, 50);
-        long["note"] = json!("x".repeat(2_000));
-        publish(&published, 0, &[long]);
-        publish(&published, 0, &[order(6, 200)]);
-        run_job(&published, &address);
-    })
-    .await
-    .unwrap();
+    let counted = tokio::task::spawn_blocking(move || publish_and_count(&published));
+    counted.await.unwrap();
 
     let parts = Parts {
         dynamodb: testbed::embedded().await,

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-/// It serves until the test's process ends.
+/// A server that runs until the test's process ends.
 pub struct Hostile {
     address: SocketAddr,
     /// The requested paths.
@@ -33,7 +33,7 @@ impl Hostile {
         format!("http://{}", self.address)
     }
 
-    /// The number of requests for this path.
+    /// Returns the number of requests for this path.
     pub fn asked(&self, path: &str) -> usize {
         self.asked
             .lock()
@@ -44,7 +44,8 @@ impl Hostile {
     }
 }
 
-/// Answers one request and hangs up. That the other side did so before is no surprise.
+/// Answers one request and closes the connection. An error is only printed, because the client may have closed it
+/// first.
 fn answer(mut stream: TcpStream, address: SocketAddr, notes: &Mutex<Vec<String>>) {
     let mut request = String::new();
     let mut lines = BufReader::new(stream.try_clone().unwrap());

@@ -1,4 +1,4 @@
-//! The built binary, as a person meets it: it starts, serves, explains its refusals, and stops.
+//! Tests of the built binary from the outside: it starts, serves, explains its refusals, and stops.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -12,5 +12,6 @@ mod platform;
 mod refusals;
 mod replay;
 mod running;
+mod security_log;
 mod shop;
 mod traces;

@@ -1,4 +1,4 @@
-//! A platform as a child process, killed with the test.
+//! A platform as a child process, which is killed when its test ends.
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader};
@@ -18,7 +18,7 @@ pub struct Platform {
     pub client: reqwest::blocking::Client,
 }
 
-/// The binary with these arguments, and with nothing from the environment of the test.
+/// Returns the command that runs the binary with these arguments, without the test's environment.
 fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_platform"));
     command.args(arguments);
@@ -31,7 +31,7 @@ fn command(arguments: &[&str]) -> Command {
     command
 }
 
-/// A client that follows no redirect and uses no proxy.
+/// Returns a client that follows no redirect and uses no proxy.
 fn client() -> reqwest::blocking::Client {
     let settings = reqwest::blocking::Client::builder()
         .no_proxy()
@@ -39,12 +39,12 @@ fn client() -> reqwest::blocking::Client {
     settings.timeout(PATIENCE).build().unwrap()
 }
 
-/// Runs it to its end, which is expected to come at once.
+/// Runs the binary and waits for its end, which is expected at once.
 pub fn run(arguments: &[&str]) -> Output {
     command(arguments).output().unwrap()
 }
 
-/// Looks again and again, until it is so.
+/// Waits until `is_so` returns true.
 pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !is_so() {
@@ -57,15 +57,15 @@ pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
 }
 
 impl Platform {
-    /// Starts one on free ports and reads the addresses of its parts from its table.
+    /// Starts a platform on free ports and reads the addresses of its parts from its banner.
     pub fn start(arguments: &[&str]) -> Self {
         Self::start_writing(arguments, Stdio::inherit())
     }
 
-    /// The same with its standard error, and so its log, going there.
+    /// Starts a platform whose standard error, and so its log, goes to `errors`.
     pub fn start_writing(arguments: &[&str], errors: Stdio) -> Self {
         let mut command = command(arguments);
-        // Logs as text go to standard error, so that nothing is written to the pipe without a reader.
+        // Logs as text go to standard error, because the pipe of standard output has no reader later.
         command
             .args(["--port-base", "0", "--log-format", "text"])
             .stdout(Stdio::piped())
@@ -76,7 +76,7 @@ impl Platform {
             .lines()
             .map(Result::unwrap);
 
-        // The table ends with how to stop it.
+        // The last line of the banner is the one on how to stop the platform.
         let table = lines.take_while(|line| !line.trim_start().starts_with("stop"));
         let addresses = table.filter_map(|line| {
             let mut words = line.split_whitespace();
@@ -92,7 +92,7 @@ impl Platform {
 
         assert!(
             addresses.contains_key("gateway"),
-            "the table names the gateway"
+            "the banner names the gateway"
         );
 
         Self {
@@ -102,16 +102,16 @@ impl Platform {
         }
     }
 
-    /// Starts one service alone on a free port, which it writes into its log.
+    /// Starts one service alone on a free port, and reads the port from its log.
     pub fn start_alone(service: &str, arguments: &[&str]) -> Self {
         let mut command = command(&[service]);
-        // Nothing but the one line goes to the pipe, which has no reader afterwards.
+        // Only one line goes to the pipe, because it has no reader afterwards.
         command
             .args([
                 "--port-base",
                 "0",
                 "--log",
-                "off,platform::alone=info",
+                "off,security=off,platform::alone=info",
                 "--log-format",
                 "json",
             ])
@@ -132,12 +132,12 @@ impl Platform {
         }
     }
 
-    /// Waits until the gateway reports that it and everything behind it is well.
+    /// Waits until the gateway reports that it and all services behind it are healthy.
     pub fn wait_until_healthy(&self) {
         self.wait_for("gateway");
     }
 
-    /// Waits until a part reports that it is well.
+    /// Waits until a part reports that it is healthy.
     pub fn wait_for(&self, part: &str) {
         let url = format!("{}/health", self.url_of(part));
         let deadline = Instant::now() + PATIENCE;
@@ -153,7 +153,7 @@ impl Platform {
         }
     }
 
-    /// Returns the document at this path.
+    /// Returns the status and the document at this path.
     pub fn get(&self, path: &str) -> (u16, Value) {
         let answer = self.client.get(self.url(path)).send().unwrap();
         (answer.status().as_u16(), answer.json().unwrap())
@@ -169,20 +169,20 @@ impl Platform {
         body
     }
 
-    /// Posts to this path.
+    /// Posts the body to this path; returns the status and the answer.
     pub fn post(&self, path: &str, body: &Value) -> (u16, Value) {
         let answer = self.client.post(self.url(path)).json(body).send().unwrap();
         (answer.status().as_u16(), answer.json().unwrap())
     }
 
-    /// Changes something.
+    /// Sends a `PATCH` to this path; returns the status and the answer.
     pub fn patch(&self, path: &str, body: &Value) -> (u16, Value) {
         let request = self.client.patch(self.url(path)).json(body);
         let answer = request.send().unwrap();
         (answer.status().as_u16(), answer.json().unwrap())
     }
 
-    /// Stops it with this signal; returns its exit and the time that it took.
+    /// Stops the platform with this signal; returns its exit status and the time that it took.
     pub fn signal(mut self, name: &str) -> (ExitStatus, Duration) {
         let began = Instant::now();
         let sent = Command::new("kill")
@@ -194,12 +194,12 @@ impl Platform {
         (self.child.wait().unwrap(), began.elapsed())
     }
 
-    /// The address of a path at the gateway.
+    /// Returns the address of a path at the gateway.
     pub fn url(&self, path: &str) -> String {
         format!("{}{path}", self.url_of("gateway"))
     }
 
-    /// The base address of a part.
+    /// Returns the base address of a part.
     pub fn url_of(&self, part: &str) -> &str {
         &self.addresses[part]
     }

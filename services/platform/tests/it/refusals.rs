@@ -122,7 +122,7 @@ fn a_dynamodb_that_does_not_answer_is_said() {
 }
 
 #[test]
-fn nobody_is_served_where_others_can_connect_and_nobody_is_asked() {
+fn a_public_address_without_authentication_is_refused() {
     for arguments in [
         &["--ephemeral"][..],
         &["orders", "--ephemeral"],
@@ -130,7 +130,7 @@ fn nobody_is_served_where_others_can_connect_and_nobody_is_asked() {
     ] {
         let said = refusal(&[arguments, &["--port-base", "0", "--host", "0.0.0.0"]].concat());
         assert!(
-            said.contains("0.0.0.0")
+            said.contains("the address 0.0.0.0 is public")
                 && said.contains("--auth enforced")
                 && said.contains("--allow-open"),
             "{said}"
@@ -173,7 +173,7 @@ fn a_secret_that_could_be_guessed_is_refused_without_being_shown() {
 }
 
 #[test]
-fn an_admin_without_a_proper_password_is_refused_without_its_being_shown() {
+fn an_invalid_admin_password_is_refused_and_not_shown() {
     let admin = [
         "--users-admin-email",
         "admin@test.com",
@@ -201,7 +201,7 @@ fn a_flag_that_does_not_exist_is_named() {
     );
 }
 
-/// Returns the one line that it writes before it fails.
+/// Runs the binary, which must fail, and returns the single line that it writes.
 fn refusal(arguments: &[&str]) -> String {
     let output = run(arguments);
     let said = String::from_utf8(output.stderr).unwrap();

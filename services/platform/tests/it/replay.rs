@@ -1,4 +1,4 @@
-//! Messages that were given up are sent again from the command line.
+//! Messages whose delivery was given up are sent again from the command line.
 
 use std::net::TcpListener;
 
@@ -9,7 +9,7 @@ use crate::shop::{ADMIN, Answer, PASSWORD};
 
 const SECRET: &str = "a secret of these tests and no others";
 
-/// The command's output, and whether it succeeded.
+/// Runs the command; returns whether it succeeded, and its output.
 fn replay(platform: &Platform, arguments: &[&str]) -> (bool, String) {
     let url = platform.url_of("notifications");
     let output = run(&[&["notifications", "replay", "--url", url], arguments].concat());
@@ -19,6 +19,39 @@ fn replay(platform: &Platform, arguments: &[&str]) -> (bool, String) {
         output.stderr
     };
     (output.status.success(), String::from_utf8(said).unwrap())
+}
+
+/// Places an order whose message cannot be sent, and waits until the message is given up.
+fn give_up_a_message(platform: &Platform) {
+    let (_, mut tokens) = platform.post(
+        "/api/users/login",
+        &json!({"email": ADMIN, "password": PASSWORD}),
+    );
+    let token = tokens["access_token"].take();
+
+    let ask = |path: &str| {
+        platform
+            .client
+            .get(platform.url(path))
+            .bearer_auth(token.as_str().unwrap())
+    };
+
+    let tell = |path: &str| {
+        platform
+            .client
+            .post(platform.url(path))
+            .bearer_auth(token.as_str().unwrap())
+    };
+
+    let lamp = Answer::to(
+        tell("/api/products").json(&json!({"name": "Lamp", "price_cents": 1999, "stock": 5})),
+    );
+    let items = json!([{"product_id": lamp.expect(201)["id"], "quantity": 1}]);
+    let admin = &Answer::to(ask("/api/users")).expect(200)["items"][0]["id"];
+    Answer::to(tell("/api/orders").json(&json!({"user_id": admin, "items": items}))).expect(201);
+    wait_until("the order's message is given up", || {
+        Answer::to(ask("/api/notifications")).expect(200)["items"][0]["status"] == "dead"
+    });
 }
 
 #[test]
@@ -47,34 +80,7 @@ fn what_was_given_up_is_sent_again_by_whoever_has_the_secret() {
     );
     platform.wait_until_healthy();
 
-    let (_, mut tokens) = platform.post(
-        "/api/users/login",
-        &json!({"email": ADMIN, "password": PASSWORD}),
-    );
-    let token = tokens["access_token"].take();
-
-    let ask = |path: &str| {
-        platform
-            .client
-            .get(platform.url(path))
-            .bearer_auth(token.as_str().unwrap())
-    };
-
-    let tell = |path: &str| {
-        platform
-            .client
-            .post(platform.url(path))
-            .bearer_auth(token.as_str().unwrap())
-    };
-
-    let lamp = Answer::to(
-        tell("/api/products").json(&json!({"name": "Lamp", "price_cents": 1999, "stock": 5})),
-    );
-    let items = json!([{"product_id": lamp.expect(201)["id"], "quantity": 1}]);
-    Answer::to(tell("/api/orders").json(&json!({"user_id": 1, "items": items}))).expect(201);
-    wait_until("the order's message is given up", || {
-        Answer::to(ask("/api/notifications")).expect(200)["items"][0]["status"] == "dead"
-    });
+    give_up_a_message(&platform);
 
     let (done, said) = replay(&platform, &[]);
     assert!(!done && said.contains("--service-secret"), "{said}");
@@ -99,7 +105,7 @@ fn what_was_given_up_is_sent_again_by_whoever_has_the_secret() {
 }
 
 #[test]
-fn a_service_that_is_not_there_is_said_with_the_flag_that_names_it() {
+fn a_missing_service_is_named_with_its_flag() {
     let output = run(&["notifications", "replay", "--url", "http://127.0.0.1:1"]);
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(

@@ -1,4 +1,4 @@
-//! It serves, keeps its data through a kill, and stops on request.
+//! The whole platform serves, keeps its data through a kill, and stops on request.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -86,7 +86,7 @@ fn it_stops_in_time_and_without_a_panic_while_orders_pour_in() {
             let url = url.clone();
             let accepted = Arc::clone(&accepted);
             std::thread::spawn(move || {
-                // Ends with the platform.
+                // The loop ends when the platform does.
                 while let Ok(answer) = client.post(&url).json(&order).send() {
                     let is_accepted = answer.status() == 201;
                     accepted.fetch_add(usize::from(is_accepted), Ordering::Relaxed);
@@ -210,7 +210,7 @@ fn simulated_customers_are_refused_where_callers_authenticate() {
     );
 }
 
-/// The job counts, and the service finds the same orders in the log without knowing what the job did.
+/// The job counts orders, and the analytics service finds the same orders in the log by its own reading.
 #[test]
 fn every_count_is_explained_by_the_orders_behind_it() {
     let platform = Platform::start(&["--ephemeral", "--window", "1s", "--demo", "false"]);

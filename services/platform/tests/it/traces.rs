@@ -1,4 +1,4 @@
-//! One request, one trace: the spans of all services it passes, and whose child each of them is.
+//! A request makes one trace, with a span of each service that it passes. The spans have the right parents.
 
 use std::sync::{Arc, Mutex};
 
@@ -17,7 +17,7 @@ const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 /// The client's own span.
 const PARENT: &str = "00f067aa0ba902b7";
 
-/// A collector of traces, until the test ends.
+/// A collector that keeps the spans that it receives, until the test ends.
 struct Collector {
     url: String,
     spans: Arc<Mutex<Vec<Span>>>,
@@ -60,7 +60,7 @@ impl Collector {
         }
     }
 
-    /// The span of this name, once it is there, and all those that it is within.
+    /// Waits for the span of this name, and returns it with all its ancestors.
     fn lineage(&self, service: &str, name: &str) -> Vec<Span> {
         let mut lineage = Vec::new();
         wait_until(

@@ -141,8 +141,8 @@ async fn search(
     tagged(headers, &page)
 }
 
-/// Returns the page with an entity tag computed from its body, or a 304 if the client has it
-/// already.
+/// Returns the page with an entity tag computed from its body, or a 304 if the client has the same
+/// page already.
 fn tagged(headers: &HeaderMap, page: &impl Serialize) -> Result<Response> {
     let body = serde_json::to_vec(page).map_err(Problem::internal)?;
     let mut hasher = DefaultHasher::new();
@@ -183,7 +183,7 @@ fn currency(code: String) -> Result<String> {
         .map_err(|invalid| Problem::bad_request(invalid.to_string()).field(invalid.field))
 }
 
-/// Fails if prices are compared that are in several currencies.
+/// Returns an error if the prices to compare are in several currencies.
 fn check_one_currency(currencies: &BTreeSet<String>) -> Result<()> {
     if currencies.len() < 2 {
         return Ok(());
@@ -228,7 +228,7 @@ fn prices(text: &str) -> Result<Prices> {
             from: Some(from),
             to: Some(to),
         } if from > to => Err(Problem::bad_request(
-            "the least price must not be more than the most",
+            "the lowest price must not be higher than the highest",
         )
         .field("price")),
         prices => Ok(prices),

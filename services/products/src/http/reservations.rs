@@ -4,6 +4,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use chassis::auth::Trusted;
 use chassis::{Json, Path, Problem, Result};
+use events::Timestamp;
 
 use crate::reservation::{self, Basket, Request, Reservation, Status};
 use crate::store::Store;
@@ -20,7 +21,7 @@ pub(super) async fn reserve(
         Reserved::Now(reservation) => Ok((StatusCode::CREATED, Json(reservation))),
         Reserved::Before(reservation) => Ok((StatusCode::OK, Json(reservation))),
         Reserved::KeyTaken(Status::Held) => {
-            Err(Problem::unprocessable("the key stands for other items").field("key"))
+            Err(Problem::unprocessable("this key was used for other items").field("key"))
         }
         Reserved::KeyTaken(Status::Released) => {
             Err(Problem::conflict("the reservation of this key was released").field("key"))
@@ -50,7 +51,7 @@ pub(super) async fn release(
     Path(key): Path<String>,
 ) -> Result<StatusCode> {
     reservation::check_key(&key)?;
-    store.release(&key).await?;
+    store.release(&key, Timestamp::now()).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

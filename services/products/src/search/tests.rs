@@ -64,7 +64,7 @@ fn every_word_must_be_found_whatever_its_case_and_accents() {
     assert_eq!(
         find(&index, &text("lamp")),
         [2, 4],
-        "what is equal goes before what is longer"
+        "an equal word goes before a longer one"
     );
 
     assert_eq!(
@@ -80,6 +80,10 @@ fn every_word_must_be_found_whatever_its_case_and_accents() {
     );
 
     assert_eq!(find(&index, &text("")), [4, 3, 2, 1]);
+    assert_eq!(find(&index, &text("  ")), [4, 3, 2, 1]);
+    for signs in ["🌊", "%", "!!!"] {
+        assert_eq!(find(&index, &text(signs)), [0; 0], "{signs}");
+    }
     assert_eq!(find(&index, &text("lamp cafe")), [0; 0]);
     assert_eq!(find(&index, &text("lmap")), [2], "a typing error");
 

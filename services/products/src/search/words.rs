@@ -46,8 +46,8 @@ pub(super) struct Typed {
 }
 
 impl Typed {
-    /// Takes a folded word. A word of up to three characters, or one with digits, is taken as
-    /// correct: a number that is nearly right is a different number.
+    /// Prepares a folded word for comparisons. No errors are accepted in a word of up to three
+    /// characters, nor in one with digits: a number that is nearly right is a different number.
     pub(super) fn new(word: &str) -> Self {
         let chars: Vec<char> = word.chars().collect();
         let most_errors = match chars.len() {

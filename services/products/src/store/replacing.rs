@@ -1,14 +1,17 @@
-//! Changes a stored product. Changes of one product by this process take turns, so that they seldom
-//! meet; those of other processes are met by the condition on the version, and by another try.
+//! Changes a stored product. Within this process, changes of one product take turns, so that they
+//! seldom conflict. A change by another process fails the condition on the version, and the change is
+//! tried again.
 //!
-//! A change that does not name the stock leaves it alone: it may be sold from meanwhile.
+//! A change that does not name the stock does not write it, because orders may take from it meanwhile.
 //!
-//! The client repeats a request whose reply was lost. The repeated one does not find the former version any more; the
-//! product that is read after it shows that the change was made.
+//! The AWS client repeats a request whose reply was lost. The condition of the repeated request then
+//! fails, because the first one has changed the version. The product is read again, and if it is as it
+//! was to be written, the change counts as made.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
 use chassis::Backoff;
 use tokio::sync::{Mutex, MutexGuard};
@@ -17,18 +20,18 @@ use uuid::Uuid;
 use super::{PRODUCTS, Row, Store, StoreError, failed, number, pause, text};
 use crate::product::Product;
 
-/// Number of turns; products share them by their ids.
+/// Number of locks; each is shared by the products whose ids have the same remainder.
 const TURNS: usize = 64;
 /// Maximum attempts of a change whose product other processes keep changing.
 const ATTEMPTS: usize = 40;
 /// Fields that a change never sets: the key, the listing and the time of creation.
 const FIXED: [&str; 3] = ["id", "catalogue", "created_at"];
-/// Fields that are left alone unless the stock is changed.
+/// Fields that are not written unless the stock is changed.
 const STOCK: [&str; 2] = ["stock", "stock_version"];
 /// Fields that a product may lack.
 const OPTIONAL: [&str; 2] = ["category", "stock"];
 
-/// The turns in which this process changes products.
+/// The turns in which this process changes products and their stock.
 #[derive(Clone, Debug)]
 pub(super) struct Turns(Arc<[Mutex<()>; TURNS]>);
 
@@ -40,11 +43,23 @@ impl Default for Turns {
 
 impl Turns {
     async fn of(&self, id: Uuid) -> MutexGuard<'_, ()> {
-        let turn = id.as_u128() % TURNS as u128;
-        self.0[usize::try_from(turn).expect("it is below 64")]
-            .lock()
-            .await
+        self.0[turn(id)].lock().await
     }
+
+    /// Waits for the turns of all these products. Each caller waits in the same sequence of turns, so
+    /// none waits for one that waits for it.
+    pub(super) async fn of_all(&self, ids: &[Uuid]) -> Vec<MutexGuard<'_, ()>> {
+        let turns: BTreeSet<usize> = ids.iter().copied().map(turn).collect();
+        let mut held = Vec::with_capacity(turns.len());
+        for turn in turns {
+            held.push(self.0[turn].lock().await);
+        }
+        held
+    }
+}
+
+fn turn(id: Uuid) -> usize {
+    usize::try_from(id.as_u128() % TURNS as u128).expect("it is below 64")
 }
 
 /// The reason a product was not changed.
@@ -59,8 +74,8 @@ pub enum NotChanged<E> {
 }
 
 impl Store {
-    /// Changes a product by `change`, which gets it as it is stored and returns it with the next
-    /// version. It is called again when others have changed the product meanwhile.
+    /// Changes a product by `change`, which is called with the stored product and returns its next
+    /// version. It is called again if another process has changed the product meanwhile.
     ///
     /// # Errors
     /// Returns [`NotChanged`]; [`StoreError::Busy`] if others changed it at every attempt.
@@ -93,63 +108,24 @@ impl Store {
         Err(NotChanged::Store(StoreError::Busy))
     }
 
-    /// Writes `after` in the place of `before`, and returns the stored product. Returns none if
-    /// the product is another one by now, or a sale holds it.
+    /// Replaces `before` by `after`, and returns the stored product. Returns none if the product has
+    /// changed meanwhile, or a transaction is changing it.
     async fn replace(
         &self,
         before: &Product,
         after: &Product,
     ) -> Result<Option<Product>, StoreError> {
-        let changes_stock = before.stock_version != after.stock_version;
-        let mut condition = "#version = :before".to_owned();
-        let mut update = self
+        let update = self
             .client
             .update_item()
             .table_name(PRODUCTS)
             .key("id", text(after.id))
-            .return_values(ReturnValue::AllNew)
-            .expression_attribute_values(":before", number(before.version));
+            .return_values(ReturnValue::AllNew);
 
-        if changes_stock {
-            // Products of earlier versions do not have the attribute.
-            let absent = match before.stock_version {
-                0 => "attribute_not_exists(#stock_version) OR ",
-                _ => "",
-            };
-            condition += &format!(" AND ({absent}#stock_version = :stock_before)");
-            update =
-                update.expression_attribute_values(":stock_before", number(before.stock_version));
-        }
+        let update = on_condition(update, before, after);
+        let update = with_fields(update, before, after)?;
 
-        let item: HashMap<String, AttributeValue> =
-            serde_dynamo::to_item(Row::from(after.clone()))?;
-        let is_left =
-            |field: &str| FIXED.contains(&field) || (!changes_stock && STOCK.contains(&field));
-        let mut sets = Vec::new();
-        for (field, value) in item.iter().filter(|(field, _)| !is_left(field)) {
-            sets.push(format!("#{field} = :{field}"));
-            update = update
-                .expression_attribute_names(format!("#{field}"), field)
-                .expression_attribute_values(format!(":{field}"), value.clone());
-        }
-
-        let mut expression = format!("SET {}", sets.join(", "));
-        let absent = OPTIONAL
-            .into_iter()
-            .filter(|field| !is_left(field) && !item.contains_key(*field));
-        let removed: Vec<String> = absent.map(|field| format!("#{field}")).collect();
-        for name in &removed {
-            update = update.expression_attribute_names(name, &name[1..]);
-        }
-        if !removed.is_empty() {
-            expression += &format!(" REMOVE {}", removed.join(", "));
-        }
-
-        let outcome = update
-            .update_expression(expression)
-            .condition_expression(condition)
-            .send()
-            .await;
+        let outcome = update.send().await;
         let stored = match outcome.map_err(failed) {
             Ok(updated) => updated.attributes.unwrap_or_default(),
             Err(StoreError::Changed) => return Ok(None),
@@ -163,7 +139,67 @@ impl Store {
     }
 }
 
-/// Returns whether the product is the one that was to be written, apart from the stock, which may have been sold from.
+/// Adds the condition that the stored product is `before`.
+fn on_condition(
+    update: UpdateItemFluentBuilder,
+    before: &Product,
+    after: &Product,
+) -> UpdateItemFluentBuilder {
+    let mut condition = "#version = :before".to_owned();
+    let mut update = update.expression_attribute_values(":before", number(before.version));
+
+    if changes_stock(before, after) {
+        // Products of earlier versions do not have the attribute.
+        let absent = match before.stock_version {
+            0 => "attribute_not_exists(#stock_version) OR ",
+            _ => "",
+        };
+        condition += &format!(" AND ({absent}#stock_version = :stock_before)");
+        update = update.expression_attribute_values(":stock_before", number(before.stock_version));
+    }
+
+    update.condition_expression(condition)
+}
+
+/// Adds an expression that sets the fields of `after` and removes the optional ones that it does
+/// not have. A change that leaves the stock alone writes none of its fields.
+fn with_fields(
+    mut update: UpdateItemFluentBuilder,
+    before: &Product,
+    after: &Product,
+) -> Result<UpdateItemFluentBuilder, StoreError> {
+    let leaves_stock = !changes_stock(before, after);
+    let is_left = |field: &str| FIXED.contains(&field) || (leaves_stock && STOCK.contains(&field));
+    let item: HashMap<String, AttributeValue> = serde_dynamo::to_item(Row::from(after.clone()))?;
+
+    let mut sets = Vec::new();
+    for (field, value) in item.iter().filter(|(field, _)| !is_left(field)) {
+        sets.push(format!("#{field} = :{field}"));
+        update = update
+            .expression_attribute_names(format!("#{field}"), field)
+            .expression_attribute_values(format!(":{field}"), value.clone());
+    }
+    let mut expression = format!("SET {}", sets.join(", "));
+
+    let absent = OPTIONAL
+        .into_iter()
+        .filter(|field| !is_left(field) && !item.contains_key(*field));
+    let removed: Vec<String> = absent.map(|field| format!("#{field}")).collect();
+    for name in &removed {
+        update = update.expression_attribute_names(name, &name[1..]);
+    }
+    if !removed.is_empty() {
+        expression += &format!(" REMOVE {}", removed.join(", "));
+    }
+
+    Ok(update.update_expression(expression))
+}
+
+fn changes_stock(before: &Product, after: &Product) -> bool {
+    before.stock_version != after.stock_version
+}
+
+/// Returns whether the product is as it was to be written, apart from the stock, which orders may have changed.
 fn is_as_written(found: &Product, mut written: Product) -> bool {
     written.details.stock = found.details.stock;
     written.stock_version = found.stock_version;

@@ -3,18 +3,33 @@
 //!
 //! The transaction's conditions on each product (its price and currency, and that enough is in
 //! stock or that its stock is not counted) come from a read just before. If a condition fails,
-//! everything is read again and decided again. A refusal therefore rests on one consistent read of
-//! the product it names, and prices are those at the moment of the reservation.
+//! everything is read and decided again. A refusal is therefore based on one consistent read of the
+//! product that it names, and prices are those at the moment of the reservation.
+//!
+//! Two transactions on one product conflict, and DynamoDB cancels one. So the reservations of this
+//! process take turns by product, in the order of their arrival; those of other processes are met by
+//! another try. Without turns, many buyers of one product use up their attempts on each other.
+//!
+//! A released reservation is deleted by DynamoDB a week later, long after the last request that could
+//! have its key. A held one is never deleted: only a release returns its stock, and an order may be
+//! cancelled until it is shipped.
+
+use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::builders::UpdateBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, ConditionCheck, Put, TransactWriteItem, Update};
 use chassis::Backoff;
+use events::Timestamp;
 use uuid::Uuid;
 
-use super::tables::{PRODUCTS, RESERVATIONS};
+use super::tables::{EXPIRES_AT, PRODUCTS, RESERVATIONS};
 use super::{ATTEMPTS, Store, StoreError, failed, number, pause, text};
 use crate::product::Product;
 use crate::reservation::{Basket, Held, Reservation, Status};
+
+/// The time for which a released key is kept. A request with the key may come until it is deleted;
+/// the orders service gives up its own after two minutes.
+const RELEASED_KEPT_SECONDS: u64 = 7 * 24 * 3600;
 
 /// The outcome of [`Store::reserve`].
 #[derive(Clone, Debug, PartialEq)]
@@ -31,6 +46,9 @@ pub enum Reserved {
     Short(Box<Product>),
 }
 
+/// A reservation as DynamoDB stores it.
+type Item = HashMap<String, AttributeValue>;
+
 impl Store {
     /// Reserves everything in the basket, or nothing.
     ///
@@ -38,6 +56,7 @@ impl Store {
     /// Returns [`StoreError::Busy`] if every attempt conflicted with other writes or was throttled.
     pub async fn reserve(&self, basket: &Basket) -> Result<Reserved, StoreError> {
         let ids: Vec<Uuid> = basket.quantities.keys().copied().collect();
+        let _turns = self.turns.of_all(&ids).await;
         let mut backoff = Backoff::default();
         for _ in 0..ATTEMPTS {
             if let Some(earlier) = self.reservation(&basket.key).await? {
@@ -59,7 +78,8 @@ impl Store {
                 status: Status::Held,
                 items: held,
             };
-            let mut writes = vec![note(&reservation, "attribute_not_exists(#id)")?];
+            let item = serde_dynamo::to_item(&reservation)?;
+            let mut writes = vec![note(item, "attribute_not_exists(#id)")];
             writes.extend(reservation.items.iter().map(take));
 
             if self.transact(writes).await? {
@@ -77,7 +97,8 @@ impl Store {
     ///
     /// # Errors
     /// Returns [`StoreError::Busy`] if every attempt conflicted with other writes or was throttled.
-    pub async fn release(&self, key: &str) -> Result<(), StoreError> {
+    pub async fn release(&self, key: &str, now: Timestamp) -> Result<(), StoreError> {
+        let expires_at = number(now.as_ms() / 1000 + RELEASED_KEPT_SECONDS);
         let mut backoff = Backoff::default();
         for _ in 0..ATTEMPTS {
             let (items, condition) = match self.reservation(key).await? {
@@ -88,6 +109,8 @@ impl Store {
                 }) => return Ok(()),
                 Some(held) => (held.items, "#status = :held"),
             };
+            let ids: Vec<Uuid> = items.iter().map(|item| item.product_id).collect();
+            let _turns = self.turns.of_all(&ids).await;
             let still_counted = self.still_counted(&items).await?;
 
             let released = Reservation {
@@ -95,7 +118,9 @@ impl Store {
                 status: Status::Released,
                 items,
             };
-            let mut writes = vec![note(&released, condition)?];
+            let mut item: Item = serde_dynamo::to_item(&released)?;
+            item.insert(EXPIRES_AT.to_owned(), expires_at.clone());
+            let mut writes = vec![note(item, condition)];
             writes.extend(still_counted.iter().map(give_back));
 
             if self.transact(writes).await? {
@@ -161,8 +186,7 @@ impl Store {
     }
 }
 
-fn note(reservation: &Reservation, condition: &str) -> Result<TransactWriteItem, StoreError> {
-    let item = serde_dynamo::to_item(reservation)?;
+fn note(item: Item, condition: &str) -> TransactWriteItem {
     let mut put = Put::builder().table_name(RESERVATIONS).set_item(Some(item));
     put = put.condition_expression(condition);
 
@@ -174,7 +198,7 @@ fn note(reservation: &Reservation, condition: &str) -> Result<TransactWriteItem,
     };
 
     let put = put.build().expect("table and item are set");
-    Ok(TransactWriteItem::builder().put(put).build())
+    TransactWriteItem::builder().put(put).build()
 }
 
 fn take(item: &Held) -> TransactWriteItem {
@@ -253,6 +277,7 @@ fn refusal(basket: &Basket, products: &[Product]) -> Option<Reserved> {
 fn hold(product: &Product, quantity: u64) -> Held {
     Held {
         product_id: product.id,
+        name: Some(product.details.name.clone()),
         quantity,
         unit_price_cents: product.details.price_cents,
         currency: product.details.currency.clone(),

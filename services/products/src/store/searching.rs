@@ -1,10 +1,9 @@
 //! Searches the catalogue: owns the index in memory and keeps it consistent with the table.
 //!
-//! This process's own writes are in the index at once. Writes by other processes are found by
-//! comparing the index with the table at intervals: the keys of all products show which are new or
-//! gone, and a part of the known products is read again each time. Returned products are always
-//! read from the table, so a price that another process changed may be sorted late but is never
-//! returned stale.
+//! This process's own writes are in the index at once. To find writes by other processes, the index is compared with
+//! the table at intervals. The keys of all products show which are new or deleted, and a part of the known products is
+//! read again each time. A price that another process has changed may therefore be sorted by its old value for a
+//! while. The returned price is always the current one, because products are read from the table.
 
 use std::collections::HashSet;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};

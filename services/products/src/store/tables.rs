@@ -8,6 +8,8 @@ use super::Store;
 pub const PRODUCTS: &str = "products";
 /// The table of reservations, keyed by the order's key.
 pub const RESERVATIONS: &str = "product-reservations";
+/// The time at which DynamoDB deletes a reservation, in seconds since 1970.
+pub(super) const EXPIRES_AT: &str = "expires_at";
 /// The index of all products, newest last.
 pub(super) const BY_CATALOGUE: &str = "by-catalogue";
 /// The index of products by category, newest last.
@@ -35,7 +37,7 @@ const TABLES: [Table; 2] = [
             sort: None,
         },
         indexes: &[],
-        expires_at: None,
+        expires_at: Some(EXPIRES_AT),
     },
 ];
 

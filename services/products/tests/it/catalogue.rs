@@ -377,22 +377,23 @@ async fn paths_and_queries_that_cannot_be_read_are_refused(dynamodb: Client) {
 async fn a_product_with_an_id_of_the_callers_is_added_once(dynamodb: Client) {
     let service = service(dynamodb).await;
     let path = "/products/0199c82c-c001-7000-8000-000000000001";
-    let lamp = json!({"name": "Lamp", "price_cents": 1999, "stock": 3});
-    let put = async |headers: &[(&str, &str)]| {
-        service.send("PUT", path, headers, Some(lamp.clone())).await
+    let lamp = |stock: u64| json!({"name": "Lamp", "price_cents": 1999, "stock": stock});
+    let put = async |stock, headers: &[(&str, &str)]| {
+        service.send("PUT", path, headers, Some(lamp(stock))).await
     };
 
-    assert_eq!(put(&[]).await.status, 428);
+    assert_eq!(put(3, &[]).await.status, 428);
 
-    let added = put(&[("if-none-match", "*")]).await;
+    let added = put(3, &[("if-none-match", "*")]).await;
     assert_eq!(
         (added.status.as_u16(), &added.body["id"]),
         (201, &json!(&path["/products/".len()..]))
     );
 
-    let again = put(&[("if-none-match", "*")]).await;
+    // The same product in the same millisecond would be taken for a request that is repeated.
+    let another = put(4, &[("if-none-match", "*")]).await;
     assert_eq!(
-        (again.status.as_u16(), again.blamed()),
+        (another.status.as_u16(), another.blamed()),
         (412, "If-None-Match")
     );
     assert_eq!(service.get(path).await.body, added.body);

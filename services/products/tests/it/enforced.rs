@@ -1,4 +1,4 @@
-//! The rights of callers, where they must authenticate.
+//! The rights of callers, if they must authenticate.
 
 use aws_sdk_dynamodb::Client;
 use chassis::Shutdown;
@@ -9,7 +9,7 @@ use testbed::{Identities, TestClient};
 use crate::add_with_stock;
 
 testbed::on_both_dynamodbs!(
-    the_catalogue_is_there_for_everybody_to_read_and_for_the_shop_to_write,
+    everybody_reads_the_catalogue_and_only_admins_write_it,
     stock_is_reserved_by_services_and_not_by_customers,
 );
 
@@ -32,7 +32,7 @@ async fn enforced(dynamodb: Client) -> (TestClient, Identities) {
     (TestClient::new(products::router(&parts)), identities)
 }
 
-async fn the_catalogue_is_there_for_everybody_to_read_and_for_the_shop_to_write(dynamodb: Client) {
+async fn everybody_reads_the_catalogue_and_only_admins_write_it(dynamodb: Client) {
     let (service, identities) = enforced(dynamodb).await;
     let admin = service.showing(identities.admin());
     let lamp = add_with_stock(&admin, 5).await;

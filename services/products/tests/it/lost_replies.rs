@@ -1,4 +1,4 @@
-//! DynamoDB carries a write out, and its reply is lost. The client repeats the write, whose condition no longer holds.
+//! DynamoDB executes a write, but the reply is lost. The client repeats the write, whose condition no longer holds.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
@@ -9,7 +9,6 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use serde_json::json;
-use tokio::net::TcpListener;
 
 use crate::{add, service};
 
@@ -32,14 +31,13 @@ impl LossyDynamoDb {
 
     /// Returns a client of the proxy.
     async fn client(&self) -> Client {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
         let proxy = Router::new().fallback(forward).with_state(self.clone());
-        tokio::spawn(async move { axum::serve(listener, proxy).await });
+
+        let url = testbed::serve(proxy).await;
         chassis::dynamodb::client(Some(&url)).await
     }
 
-    /// Returns true if the reply to this operation is to be lost, which it is once.
+    /// Returns true if the reply to this operation is to be lost: once for each operation.
     fn loses(&self, operation: &str) -> bool {
         self.loses.lock().unwrap().remove(operation)
     }
@@ -49,7 +47,7 @@ impl LossyDynamoDb {
     }
 }
 
-/// Forwards a request. The client takes a lost reply for a failure of the server, and repeats the request.
+/// Forwards a request. Answers a lost reply with a server error, after which the client repeats the request.
 async fn forward(
     State(dynamodb): State<LossyDynamoDb>,
     headers: HeaderMap,

@@ -1,4 +1,4 @@
-//! The contract of the products service, on the embedded DynamoDB and on DynamoDB Local.
+//! Tests of the products service's contract, on the embedded DynamoDB and on DynamoDB Local.
 
 #![allow(clippy::unwrap_used)]
 
@@ -17,7 +17,7 @@ use products::{Config, Parts};
 use serde_json::{Value, json};
 use testbed::TestClient;
 
-/// The service on empty tables.
+/// Returns a client of the service on empty tables.
 async fn service(dynamodb: Client) -> TestClient {
     let parts = Parts {
         dynamodb,
@@ -36,14 +36,14 @@ async fn service(dynamodb: Client) -> TestClient {
     TestClient::new(products::router(&parts))
 }
 
-/// Adds a product and returns it as it was shown.
+/// Adds a product, and returns the reply.
 async fn add(service: &TestClient, body: Value) -> Value {
     let reply = service.post("/products", body).await;
     assert_eq!(reply.status, 201, "{}", reply.body);
     reply.body
 }
 
-/// Adds a product of which so many are there.
+/// Adds a product with this stock, and returns its id.
 async fn add_with_stock(service: &TestClient, stock: u64) -> String {
     let product = add(
         service,

@@ -39,7 +39,7 @@ async fn routes_and_replies_are_as_described() {
 }
 
 #[tokio::test]
-async fn what_is_described_as_secured_asks_who_calls_and_nothing_else_does() {
+async fn only_routes_described_as_secured_need_credentials() {
     let auth = testbed::Identities::default().auth;
     let parts = Parts {
         dynamodb: testbed::embedded().await,

@@ -1,10 +1,19 @@
-//! Reserving stock and giving it back.
+//! Reserving and releasing stock.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::types::AttributeValue;
+use events::Timestamp;
+use products::RESERVATIONS;
 use serde_json::{Value, json};
 use testbed::{Reply, TestClient};
 
 use crate::{add, add_with_stock, service, stock};
+
+/// The longest time that a test may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 testbed::on_both_dynamodbs!(
     a_reservation_takes_everything_at_the_price_of_the_moment,
@@ -15,9 +24,13 @@ testbed::on_both_dynamodbs!(
     a_product_without_a_stock_never_runs_short,
     an_unknown_product_is_named,
     stock_never_goes_below_zero_however_many_want_it,
+    each_of_200_buyers_of_one_product_is_served_or_told_that_it_is_sold_out,
+    orders_of_many_products_do_not_wait_for_each_other,
+    a_released_reservation_is_deleted_in_a_week_and_a_held_one_never,
+    a_reservation_has_the_names_of_the_moment,
     a_sale_does_not_change_the_tag_and_an_edit_not_the_stock,
     edits_and_sales_at_the_same_time_all_count,
-    a_stock_that_was_sold_from_is_not_overwritten_by_who_names_its_version,
+    a_changed_stock_is_not_overwritten_with_an_old_version,
 );
 
 async fn reserve(service: &TestClient, key: &str, items: &[(&str, u64)]) -> Reply {
@@ -216,6 +229,96 @@ async fn stock_never_goes_below_zero_however_many_want_it(dynamodb: Client) {
     assert_eq!(stock(&service, &lamp).await, json!(0));
 }
 
+/// The buyers come to two processes, so that the turns of one are not enough.
+async fn each_of_200_buyers_of_one_product_is_served_or_told_that_it_is_sold_out(dynamodb: Client) {
+    let processes = [service(dynamodb.clone()).await, service(dynamodb).await];
+    let lamp = add_with_stock(&processes[0], 150).await;
+    let buyers = (0..200).map(|number| {
+        let service = processes[number % 2].clone();
+        let lamp = lamp.clone();
+        tokio::spawn(async move {
+            let key = format!("order-{number}");
+            reserve(&service, &key, &[(&lamp, 1)]).await.status.as_u16()
+        })
+    });
+
+    let mut statuses = BTreeMap::new();
+    for buyer in buyers.collect::<Vec<_>>() {
+        *statuses.entry(buyer.await.unwrap()).or_insert(0) += 1;
+    }
+    assert_eq!(statuses, BTreeMap::from([(201, 150), (409, 50)]));
+    assert_eq!(stock(&processes[1], &lamp).await, json!(0));
+}
+
+/// With seventy products, some share a turn.
+async fn orders_of_many_products_do_not_wait_for_each_other(dynamodb: Client) {
+    let service = service(dynamodb).await;
+    let mut products = Vec::new();
+    for _ in 0..70 {
+        products.push(add_with_stock(&service, 9).await);
+    }
+
+    let orders = (0..6).map(|number| {
+        let service = service.clone();
+        let mut products = products.clone();
+        products.rotate_left(number * 11);
+        tokio::spawn(async move {
+            let items: Vec<_> = products.iter().map(|id| (id.as_str(), 1)).collect();
+            let key = format!("order-{number}");
+            let reserved = reserve(&service, &key, &items).await.status;
+            let released = release(&service, &key).await;
+            (reserved.as_u16(), released)
+        })
+    });
+    for order in orders.collect::<Vec<_>>() {
+        let answers = tokio::time::timeout(PATIENCE, order).await.unwrap();
+        assert_eq!(answers.unwrap(), (201, 204));
+    }
+    assert_eq!(stock(&service, &products[7]).await, json!(9));
+}
+
+async fn a_released_reservation_is_deleted_in_a_week_and_a_held_one_never(dynamodb: Client) {
+    let service = service(dynamodb.clone()).await;
+    let lamp = add_with_stock(&service, 5).await;
+    let expiry = async |key: &str| {
+        let get = dynamodb.get_item().table_name(RESERVATIONS);
+        let get = get.key("id", AttributeValue::S(key.to_owned()));
+        let item = get.send().await.unwrap().item.unwrap();
+        let at = item.get("expires_at")?.as_n().unwrap();
+        Some(at.parse::<u64>().unwrap())
+    };
+
+    reserve(&service, "order-1", &[(&lamp, 2)]).await;
+    assert_eq!(expiry("order-1").await, None);
+
+    let now = Timestamp::now().as_ms() / 1000;
+    for key in ["order-1", "never-reserved"] {
+        assert_eq!(release(&service, key).await, 204);
+        let week = expiry(key).await.unwrap() - now;
+        assert!((604_800..604_860).contains(&week), "{week}");
+    }
+    assert_eq!(stock(&service, &lamp).await, json!(5));
+
+    let described = dynamodb.describe_time_to_live().table_name(RESERVATIONS);
+    let described = described.send().await.unwrap();
+    let attribute = described.time_to_live_description.unwrap().attribute_name;
+    assert_eq!(attribute.as_deref(), Some("expires_at"));
+}
+
+async fn a_reservation_has_the_names_of_the_moment(dynamodb: Client) {
+    let service = service(dynamodb).await;
+    let lamp = add_with_stock(&service, 5).await;
+    let reserved = reserve(&service, "order-1", &[(&lamp, 2)]).await;
+    assert_eq!(reserved.body["items"][0]["name"], json!("Lamp"));
+
+    let body = Some(json!({"name": "Lantern"}));
+    service
+        .send("PATCH", &format!("/products/{lamp}"), &[], body)
+        .await;
+    let again = reserve(&service, "order-1", &[(&lamp, 2)]).await;
+    assert_eq!((again.status.as_u16(), again.body), (200, reserved.body));
+}
+
 async fn a_sale_does_not_change_the_tag_and_an_edit_not_the_stock(dynamodb: Client) {
     let service = service(dynamodb).await;
     let lamp = add_with_stock(&service, 5).await;
@@ -232,7 +335,7 @@ async fn a_sale_does_not_change_the_tag_and_an_edit_not_the_stock(dynamodb: Clie
     assert_eq!(
         after.header("cache-control"),
         "no-store",
-        "a cache that compares the tag alone would show a stock of the past"
+        "a cache that compares only the tag would show an old stock"
     );
 
     let headers = [("if-match", before.header("etag"))];
@@ -289,7 +392,7 @@ async fn edits_and_sales_at_the_same_time_all_count(dynamodb: Client) {
     );
 }
 
-async fn a_stock_that_was_sold_from_is_not_overwritten_by_who_names_its_version(dynamodb: Client) {
+async fn a_changed_stock_is_not_overwritten_with_an_old_version(dynamodb: Client) {
     let service = service(dynamodb).await;
     let lamp = add_with_stock(&service, 5).await;
     let path = format!("/products/{lamp}");

@@ -246,7 +246,7 @@ async fn prices_are_compared_within_one_currency(dynamodb: Client) {
         Vec::<String>::new()
     );
 
-    // Where all that match have one currency, it need not be named.
+    // If all matches have one currency, it need not be named.
     assert_eq!(names(&service, "q=pen&price=-1000").await, ["Pen"]);
     assert_eq!(names(&service, "q=lamp&currency=JPY").await, ["Lamp"]);
 }

@@ -1,33 +1,31 @@
 //! Log-in, log-out, and passwords.
 //!
-//! The answer and its duration are the same for an unknown address, an account without a password,
-//! and a wrong password.
+//! The answer and its duration are the same for an unknown address, an account without a password, and a wrong
+//! password.
 //!
-//! An address that is not verified may be stated by several accounts. It logs in from clients that
-//! the account was used from before, such as the one that signed up; otherwise a log-in would reveal
-//! which account was first. For such a client, the password is compared with that account first and
-//! then as for everybody else, so the duration depends on the client alone.
-
-use std::time::Instant;
+//! Several accounts may state the same unverified address. Such an account can log in only from clients from which it
+//! was used before, such as the one that signed up; otherwise a log-in would reveal which account was first. For such a
+//! client, the password is compared with that account first, and then as for everybody else. The duration of a failed
+//! log-in therefore depends only on the client.
 
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{AppendHeaders, IntoResponse};
 use chassis::auth::Caller;
-use chassis::{Json, Path, Problem, Result};
+use chassis::{Json, Path, Problem, Result, SecurityEvent};
 use events::Timestamp;
 use serde::Deserialize;
 
 use super::client::Client;
 use super::keeping::{Keeping, Shown};
-use super::{Users, no_such_user};
+use super::{Users, no_such_user, proof, second_factor};
 use crate::attempts::{Guess, Guesser};
-use crate::password::Waiter;
+use crate::second_factor::Code;
 use crate::session::SessionError;
 use crate::store::Credentials;
 use crate::user::{Email, NewPassword, Password};
 
-/// The longest time for which verifiers may keep the keys.
+/// The value of `Cache-Control` for the keys: verifiers may cache them for five minutes.
 const KEYS_KEPT: HeaderValue = HeaderValue::from_static("public, max-age=300");
 
 /// An id that no account has.
@@ -40,6 +38,8 @@ const EPOCHS_KEPT: HeaderValue = HeaderValue::from_static("no-store");
 pub(super) struct LogIn {
     email: Email,
     password: Password,
+    /// Needed if the account has a second factor.
+    code: Option<Code>,
 }
 
 #[derive(Deserialize)]
@@ -56,12 +56,14 @@ pub(super) async fn log_in(
     State(users): State<Users>,
     Json(log_in): Json<LogIn>,
 ) -> Result<impl IntoResponse> {
+    let code = log_in.code.clone();
     let Some(user) = authenticate(&users, &client, log_in).await? else {
         return Err(Problem::unauthorized(
             "the e-mail address or the password is not right",
         ));
     };
 
+    second_factor::require(&users, &client, user.id, code).await?;
     let now = Timestamp::now();
     let device = client
         .give_device(keeping)
@@ -84,7 +86,7 @@ pub(super) async fn log_in(
     ))
 }
 
-/// Returns the account whose password was given.
+/// Returns the account with this address and password; none if they do not match.
 async fn authenticate(users: &Users, client: &Client, given: LogIn) -> Result<Option<Credentials>> {
     let names = client.names();
     let stated = users.store.credentials_of_stated(&given.email, &names);
@@ -95,7 +97,7 @@ async fn authenticate(users: &Users, client: &Client, given: LogIn) -> Result<Op
         };
 
         let hash = account.password_hash.clone();
-        if is_password(users, client, &guess, given.password.clone(), hash).await? {
+        if proof::is_password(users, client, &guess, given.password.clone(), hash).await? {
             return Ok(Some(account));
         }
     }
@@ -109,17 +111,18 @@ async fn authenticate(users: &Users, client: &Client, given: LogIn) -> Result<Op
     let hash = account
         .as_ref()
         .and_then(|found| found.password_hash.clone());
-    let is_right = is_password(users, client, &guess, given.password, hash).await?;
+    let is_right = proof::is_password(users, client, &guess, given.password, hash).await?;
     let user_id = account.as_ref().map(|account| account.id);
 
     if !is_right {
         tracing::info!(target: "security", event = "log_in_failed", user_id, network = %client.network);
+        client.events.count(SecurityEvent::LogInFailed);
     }
     Ok(account.filter(|_| is_right))
 }
 
-/// Returns the guesser of a log-in: a client known to the account, or a stranger. Without such an
-/// account everybody is a stranger, after the same query.
+/// Returns the guesser of a log-in: a client known to the account, or a stranger. If there is no account, the same
+/// query runs, and every client is a stranger.
 async fn guesser(users: &Users, client: &Client, account: Option<&Credentials>) -> Result<Guesser> {
     let account_id = account.map_or(NOBODY, |account| account.id);
     let known = users
@@ -127,40 +130,6 @@ async fn guesser(users: &Users, client: &Client, account: Option<&Credentials>) 
         .known_client(account_id, &client.names())
         .await?;
     Ok(known.map_or(Guesser::Stranger(client.network), Guesser::Known))
-}
-
-/// Compares a password, if there were not too many attempts. The guess counts when its hash
-/// begins: one that is refused or abandoned before costs nothing.
-async fn is_password(
-    users: &Users,
-    client: &Client,
-    guess: &Guess,
-    password: Password,
-    hash: Option<String>,
-) -> Result<bool> {
-    let refused = |wait| Problem::too_many_requests("too many attempts to log in", wait);
-    users
-        .attempts
-        .admits(guess, Instant::now())
-        .map_err(refused)?;
-
-    let waiter = Waiter {
-        network: client.network,
-        is_known: matches!(guess.by, Guesser::Known(_)),
-    };
-    let turn = users.hasher.turn(waiter).await?;
-
-    users
-        .attempts
-        .count(guess, Instant::now())
-        .map_err(refused)?;
-
-    let is_right = users.hasher.verify(turn, password, hash).await?;
-    if is_right {
-        users.attempts.forgive(guess);
-    }
-
-    Ok(is_right)
 }
 
 pub(super) async fn refresh(
@@ -172,7 +141,12 @@ pub(super) async fn refresh(
     let token = token.ok_or(SessionError::Refused)?;
     let from = client.used_from();
     let refreshed = users.sessions.refresh(&token, &from, Timestamp::now());
-    let tokens = refreshed.await?;
+    let refreshed = refreshed.await;
+    if matches!(refreshed, Err(SessionError::Reused)) {
+        client.events.count(SecurityEvent::RefreshTokenReused);
+    }
+
+    let tokens = refreshed?;
     Ok(keeping.answer(tokens, users.sessions.refresh_life()))
 }
 
@@ -185,30 +159,6 @@ pub(super) async fn log_out(
         users.sessions.end(&token, Timestamp::now()).await?;
     }
     Ok((StatusCode::NO_CONTENT, keeping.farewell(), ()))
-}
-
-/// Requires the current password of an account that has one. Guesses are counted.
-pub(super) async fn require_current_password(
-    users: &Users,
-    client: &Client,
-    credentials: &Credentials,
-    given: Option<Password>,
-) -> Result<()> {
-    let Some(hash) = &credentials.password_hash else {
-        return Ok(());
-    };
-    let missing =
-        || Problem::unprocessable("the current password is needed").field("current_password");
-    let given = given.ok_or_else(missing)?;
-
-    let guess = Guess {
-        account: format!("id {}", credentials.id),
-        by: Guesser::Known("token".to_owned()),
-    };
-    if is_password(users, client, &guess, given, Some(hash.clone())).await? {
-        return Ok(());
-    }
-    Err(Problem::forbidden("the current password is not right").field("current_password"))
 }
 
 /// Sets a password and ends every session of the user, who then logs in with the new password.
@@ -226,7 +176,7 @@ pub(super) async fn set_password(
         .await?
         .ok_or_else(no_such_user)?;
 
-    require_current_password(&users, &client, &credentials, change.current_password).await?;
+    proof::require_current_password(&users, &client, &credentials, change.current_password).await?;
     let turn = users.hasher.turn(client.as_stranger()).await?;
     let about = [credentials.email.clone(), credentials.name.clone()];
     let hashed = users.hasher.hash(turn, change.new_password, &about).await;
@@ -244,7 +194,7 @@ pub(super) async fn set_password(
     }
 }
 
-/// For the other services; the gateway does not route to it.
+/// Returns the epochs of tokens, for the other services. The gateway does not route to it.
 pub(super) async fn epochs(State(users): State<Users>) -> Result<impl IntoResponse> {
     let epochs = users.sessions.keys().epochs(Timestamp::now()).await?;
     Ok(([(header::CACHE_CONTROL, EPOCHS_KEPT)], Json(epochs)))

@@ -1,11 +1,11 @@
 //! The verification of e-mail addresses, and the reset of a forgotten password.
 //!
-//! Requests for mail have the same answer and do the same work whether the address has an account
-//! or not: each stores a mail, and its content is decided later ([`crate::mail`]).
+//! Requests for mail have the same answer and do the same work whether the address has an account or not: each stores a
+//! mail, and its content is decided later ([`crate::mail`]).
 //!
-//! A token proves that its bearer reads the mail of an address. To verify the address of an account
-//! also needs that account's session: a person who receives such a mail without having signed up cannot
-//! confirm a stranger's account by opening its link.
+//! A token proves that its bearer reads the mail of an address. To verify the address of an account, its session is
+//! needed, too. Otherwise a person who has not signed up could confirm a stranger's account by opening the link in such
+//! a mail.
 
 use std::time::Instant;
 
@@ -62,7 +62,7 @@ pub(super) async fn verify(
     }
 }
 
-/// Sends the mail to verify an address again. Nothing is sent to an address that is verified.
+/// Sends the mail to verify an address again, unless the address is verified already.
 pub(super) async fn send_verification(
     caller: Caller,
     client: Client,
@@ -100,8 +100,8 @@ pub(super) async fn forgotten(
     Ok(StatusCode::ACCEPTED)
 }
 
-/// Sets a password by the token that was sent to the account's address. Only a valid token gets a
-/// turn to hash.
+/// Sets a password by the token that was sent to the account's address. A request without a valid token does not wait
+/// for a turn to hash.
 pub(super) async fn reset(
     client: Client,
     State(users): State<Users>,
@@ -138,6 +138,8 @@ pub(super) fn count_mail(users: &Users, client: &Client) -> Result<()> {
 
 fn refused(user_id: Option<i64>) -> Problem {
     tracing::info!(target: "security", event = "mail_token_refused", user_id);
-    Problem::unprocessable("the link was used, is too old, or is not whole; request another one")
-        .field("token")
+    Problem::unprocessable(
+        "the link was already used, has expired or is incomplete; request another one",
+    )
+    .field("token")
 }

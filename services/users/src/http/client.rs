@@ -1,9 +1,7 @@
-//! The client of a request, as far as log-in needs it: its network, and the device if it has a
-//! cookie.
+//! The client of a request, as far as log-in needs it: its network, and its device if it has sent a cookie.
 //!
-//! The gateway states the client's address in a header of its own and ignores that header in
-//! clients' requests. For a request that did not pass the gateway, the connection's address is
-//! used.
+//! The gateway sends the client's address in a header, which clients cannot set. For a request that did not pass the
+//! gateway, the connection's address is used.
 
 use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -12,7 +10,7 @@ use std::time::Duration;
 use axum::extract::{ConnectInfo, FromRequestParts};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
-use chassis::network_of;
+use chassis::{SecurityEvents, network_of};
 
 use super::keeping::{Keeping, cookie, in_cookie};
 use crate::password::Waiter;
@@ -27,17 +25,19 @@ const DEVICE_KNOWN_FOR: Duration = Duration::from_secs(365 * 24 * 3600);
 /// The client of a request.
 #[derive(Clone, Debug)]
 pub(super) struct Client {
-    /// The address; of IPv6 the first 64 bits, because one customer has all addresses of such a
+    /// The IPv4 address, or the first 64 bits of the IPv6 address, because one customer has all addresses of such a
     /// network.
     pub(super) network: IpAddr,
-    /// Its own name, from the header `User-Agent`.
+    /// The header `User-Agent`.
     user_agent: String,
     /// The secret in the device's cookie.
     device: Option<String>,
+    /// The counters of the security log.
+    pub(super) events: SecurityEvents,
 }
 
 impl Client {
-    /// Returns the names by which an account may recognise this client: of its device, then of its
+    /// Returns the names under which this client may be known to an account: that of its device, then that of its
     /// network.
     pub(super) fn names(&self) -> Vec<String> {
         let device = self.device.as_deref();
@@ -46,12 +46,12 @@ impl Client {
         device.into_iter().chain([network]).collect()
     }
 
-    /// The place from which it uses a session.
+    /// Returns the network and user agent that are stored with its session.
     pub(super) fn used_from(&self) -> UsedFrom {
         UsedFrom::new(self.network.to_string(), &self.user_agent)
     }
 
-    /// Returns the way to wait for a turn to hash, as a client without an account.
+    /// Returns this client as a waiter for a turn to hash that is not known to an account.
     pub(super) fn as_stranger(&self) -> Waiter {
         Waiter {
             network: self.network,
@@ -59,8 +59,8 @@ impl Client {
         }
     }
 
-    /// Gives a browser that has none the cookie by which its device is known later; returns the
-    /// cookie to set.
+    /// Creates the cookie that identifies the browser's device later, and returns it; none if the browser already has
+    /// one, or if the client uses no cookies.
     pub(super) fn give_device(&mut self, keeping: Keeping) -> Option<HeaderValue> {
         let Keeping::Cookie { is_secure } = keeping else {
             return None;
@@ -85,6 +85,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Client {
         let address = stated(&parts.headers)
             .or(connection.map(|ConnectInfo(socket)| socket.ip()))
             .unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        let Ok(events) = SecurityEvents::from_request_parts(parts, &()).await;
         let user_agent = parts.headers.get(header::USER_AGENT);
         let user_agent = user_agent.and_then(|value| value.to_str().ok());
 
@@ -92,6 +93,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Client {
             network: network_of(address),
             user_agent: user_agent.unwrap_or_default().to_owned(),
             device: in_cookie(&parts.headers, DEVICE),
+            events,
         })
     }
 }

@@ -1,9 +1,14 @@
 //! The place where a client keeps its refresh token.
 //!
-//! Clients of the API receive and send it as a field. A page in a browser sends `tidemark-session:
-//! cookie`: it receives the token in a cookie that no script can read, and the cookie is accepted
-//! only with that header. Pages of other sites cannot send the header, because a browser would
-//! first send a preflight to the gateway; so they can neither use nor end a session.
+//! Clients of the API receive and send the token as a field. A page in a browser sends `tidemark-session: cookie`: it
+//! receives the token in a cookie that no script can read, and the cookie is accepted only with that header. Pages of
+//! other sites cannot send the header, because a browser would first send a preflight to the gateway. They can
+//! therefore neither use nor end a session.
+//!
+//! Over TLS, the names of cookies begin with `__Host-`. Browsers accept such a cookie only from this host and over TLS
+//! (RFC 6265bis, 4.1.3.2), so neither another host of the domain nor a page without TLS can set one. Such a cookie has
+//! the path `/`; the gateway forwards it only to this service. A developer's machine has no TLS, so the name there has
+//! no prefix.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -17,20 +22,22 @@ use serde::Deserialize;
 
 use crate::session::Tokens;
 
-/// The header by which a page selects cookies.
+/// The header with which a page selects cookies.
 const SESSION: HeaderName = HeaderName::from_static("tidemark-session");
-/// The scheme of the page's own connection, as stated by the gateway.
+/// The header in which the gateway sends the scheme of the page's connection.
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const COOKIE: &str = "tidemark_refresh";
+/// The prefix of cookies that browsers accept only from the host itself and over TLS.
+const OF_THIS_HOST: &str = "__Host-";
 /// This service's path for browsers, behind the gateway.
 const PATH: &str = "/api/users";
-/// Forbids caches to store tokens.
+/// The value of `Cache-Control` that forbids caches to store tokens.
 const NOT_KEPT: HeaderValue = HeaderValue::from_static("no-store");
 
 /// The place where a client keeps its refresh token.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Keeping {
-    /// In a place of its choice.
+    /// Where the client chooses: it gets the token as a field.
     Field,
     /// In a cookie, which is restricted to TLS only if the page was loaded over TLS.
     Cookie { is_secure: bool },
@@ -51,9 +58,7 @@ impl Keeping {
             return Self::Field;
         }
         Self::Cookie {
-            is_secure: headers
-                .get(X_FORWARDED_PROTO)
-                .is_some_and(|value| value == "https"),
+            is_secure: is_secure(headers),
         }
     }
 
@@ -86,18 +91,36 @@ impl Keeping {
     }
 }
 
-/// Returns the cookie of this name, which browsers send to this service alone.
+/// Returns whether the page was loaded over TLS.
+fn is_secure(headers: &HeaderMap) -> bool {
+    headers
+        .get(X_FORWARDED_PROTO)
+        .is_some_and(|value| value == "https")
+}
+
+/// Returns the cookie with this name, which browsers send only to this host.
 pub(super) fn cookie(name: &str, value: &str, life: Duration, is_secure: bool) -> HeaderValue {
-    let secure = if is_secure { "; Secure" } else { "" };
     let life = life.as_secs();
-    let text =
-        format!("{name}={value}; Path={PATH}; Max-Age={life}; HttpOnly; SameSite=Strict{secure}");
+    let place = if is_secure {
+        "Path=/; Secure".to_owned()
+    } else {
+        format!("Path={PATH}")
+    };
+
+    let name = name_of(name, is_secure);
+    let text = format!("{name}={value}; Max-Age={life}; HttpOnly; SameSite=Strict; {place}");
     HeaderValue::try_from(text).expect("base64 is a header value")
 }
 
-/// Returns the value of a cookie. Two cookies of one name count as none: one of them was set by
-/// another host of the domain, and a browser does not tell which.
+fn name_of(name: &str, is_secure: bool) -> String {
+    let prefix = if is_secure { OF_THIS_HOST } else { "" };
+    format!("{prefix}{name}")
+}
+
+/// Returns the value of a cookie; none if there are several with different values, because another host of the domain
+/// may have set one of them.
 pub(super) fn in_cookie(headers: &HeaderMap, wanted: &str) -> Option<String> {
+    let wanted = name_of(wanted, is_secure(headers));
     let lines = headers
         .get_all(header::COOKIE)
         .into_iter()

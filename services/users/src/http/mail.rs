@@ -1,6 +1,6 @@
 //! The mail about accounts, for the notifications service. The gateway does not route to it.
 //!
-//! An admin may not take mail: the links in it are for the owners of accounts.
+//! Admins may not take mail, because the links in it are for the owners of the accounts.
 
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::Users;
 use crate::mail::OutgoingMail;
 
-/// Forbids caches to store tokens.
+/// The value of `Cache-Control` that forbids caches to store tokens.
 const NOT_KEPT: HeaderValue = HeaderValue::from_static("no-store");
 
 #[derive(Serialize)]
@@ -21,7 +21,7 @@ struct OutgoingMailList {
     items: Vec<OutgoingMail>,
 }
 
-/// Hands over the mail that is due. Unless it is settled, it is handed over again later.
+/// Returns the mail that is due. Mail that is not settled is returned again later.
 pub(super) async fn take(caller: Caller, State(users): State<Users>) -> Result<impl IntoResponse> {
     require_service(caller)?;
     let taken = users.store.take_mail(Timestamp::now()).await?;
@@ -36,7 +36,7 @@ pub(super) async fn take(caller: Caller, State(users): State<Users>) -> Result<i
     ))
 }
 
-/// Notes that a mail was sent, or can never be.
+/// Settles a mail: it was sent, or can never be sent.
 pub(super) async fn settled(
     caller: Caller,
     State(users): State<Users>,
@@ -53,6 +53,8 @@ pub(super) async fn settled(
 fn require_service(caller: Caller) -> Result<()> {
     match caller {
         Caller::Service | Caller::Anonymous => Ok(()),
-        Caller::User { .. } => Err(Problem::forbidden("this is for services of the platform")),
+        Caller::User { .. } => Err(Problem::forbidden(
+            "only services of the platform may do this",
+        )),
     }
 }

@@ -1,5 +1,5 @@
-//! A request that names an e-mail address does the same work whether the address has an account or
-//! not. Work is counted, not timed: the hashes that are made and the mails that are stored.
+//! Tests that a request with an e-mail address does the same work whether the address has an account or not. The work
+//! is counted, not timed: the hashes that are made and the mails that are stored.
 
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode};
@@ -22,7 +22,7 @@ struct Shop {
     router: Router,
     hasher: Arc<Hasher>,
     database: Database,
-    /// Number of requests so far; each comes from a network of its own.
+    /// Number of requests so far; each comes from another network.
     requests: u8,
 }
 
@@ -65,7 +65,7 @@ impl Shop {
         self.work_of(Method::POST, "/users", new).await
     }
 
-    /// Makes each stated address a verified one, as the links in mail do.
+    /// Verifies each stated address, as the links in mail do.
     async fn confirm_all(&self) {
         for statement in [
             "UPDATE users SET email_verified_at_ms = 1, \
@@ -83,7 +83,7 @@ impl Shop {
     }
 
     async fn work_of(&mut self, method: Method, path: &str, body: Value) -> Work {
-        // An address gets one mail of a kind in a while, which is not the question here.
+        // Lifts the limit of one mail of a kind in a while, which is not tested here.
         let reset = sqlx::query("UPDATE account_mail SET slot = NULL");
         reset.execute(self.database.pool()).await.unwrap();
 
@@ -135,7 +135,7 @@ async fn a_sign_up_does_the_same_work_for_every_address() {
 
 #[tokio::test]
 async fn a_failed_log_in_does_the_same_work_for_every_address() {
-    // Two keyboards give the second password different bytes, so both are compared.
+    // The normal form of the second password differs from the text as sent, so both are compared.
     for (password, hashes) in [("wrong horse", 1), ("wrong horse \u{fb01}", 2)] {
         let wanted = Work {
             status: StatusCode::UNAUTHORIZED,

@@ -1,10 +1,10 @@
 //! E-mail addresses: stated, and verified.
 //!
-//! `users.email` is the address that an account holds. It is unique, and new accounts hold none:
-//! the column has a placeholder. An address that an account states waits in `stated_addresses`
-//! until its owner has confirmed it by a token; any number of accounts may state the same address,
-//! so that a sign-up cannot reveal whether the address has an account. Accounts from before
-//! addresses were verified hold theirs unverified, until they or another account verify it.
+//! `users.email` is the address that an account holds. It is unique. A new account holds none, and has a placeholder in
+//! that column. An address that an account states is in `stated_addresses` until its owner has confirmed it by a token.
+//! Any number of accounts may state the same address, so that a sign-up cannot reveal whether the address has an
+//! account. Accounts from before addresses were verified hold their addresses unverified, until they or another account
+//! verify it.
 
 use events::Timestamp;
 use sqlx::{AnyConnection, Row};
@@ -30,21 +30,20 @@ const CREDENTIALS_BY_STATED: &str = "SELECT u.id, u.name, s.email, u.password_ha
 const RESET: &str = "UPDATE users SET password_hash = ?, email_verified_at_ms = COALESCE(email_verified_at_ms, ?) \
      WHERE id = ? AND email = ? AND closed_at_ms IS NULL";
 
-/// The outcome of showing a token.
+/// The outcome of a request with a token.
 pub enum Shown<T> {
     /// The token was valid, and is used up.
     Accepted(T),
-    /// The token is unknown, used, too old, or for something else.
+    /// The token is unknown, used, expired, or for another purpose.
     Refused,
 }
 
-/// Returns the placeholder of an account that holds no address. No address has this domain
-/// (RFC 2606).
+/// Returns a placeholder for an account that holds no address. No address can have its domain (RFC 2606).
 pub fn no_address() -> String {
     format!("unverified-{}@invalid", Uuid::new_v4())
 }
 
-/// Stores the address that an account states, in place of an earlier one.
+/// Stores the address that an account states, and deletes an earlier one.
 pub async fn state(
     connection: &mut AnyConnection,
     user_id: i64,
@@ -54,7 +53,7 @@ pub async fn state(
     let state = sqlx::query(STATE).bind(user_id).bind(email);
     state.execute(&mut *connection).await?;
 
-    // An address that the account held without having verified it is given up.
+    // The account gives up an address that it held without having verified it.
     let let_go = sqlx::query(LET_GO).bind(no_address()).bind(user_id);
     let_go.execute(connection).await?;
     Ok(())
@@ -75,8 +74,8 @@ impl Store {
         Ok(row.as_ref().map(credentials).transpose()?)
     }
 
-    /// Returns the newest account that states this address and was used from the first of these
-    /// clients that any such account was used from; and that client.
+    /// Returns the newest account that states this address and was used from one of these clients, and that client. An
+    /// earlier client in the list takes precedence.
     pub async fn credentials_of_stated(
         &self,
         email: &Email,
@@ -95,11 +94,10 @@ impl Store {
         Ok(None)
     }
 
-    /// Verifies the address of an account by the token that was sent there. None if there is no
-    /// such account.
+    /// Verifies the address of an account by the token that was sent there. Returns none if the account does not exist.
     ///
     /// # Errors
-    /// [`StoreError::EmailTaken`] when another account has verified the address.
+    /// Returns [`StoreError::EmailTaken`] if another account has verified the address.
     pub async fn verify_address(
         &self,
         user_id: i64,
@@ -138,7 +136,7 @@ impl Store {
         })))
     }
 
-    /// Returns the account whose password may be set by this token.
+    /// Returns the account whose password may be set with this token.
     pub async fn credentials_of_token(
         &self,
         token: &str,
@@ -155,9 +153,9 @@ impl Store {
         Ok(row.as_ref().map(credentials).transpose()?)
     }
 
-    /// Sets the password of an account by the token that was sent to its address: every session
-    /// ends, every other token of the address is revoked, and no client is known any more. The
-    /// address counts as verified. Returns whether the token was still valid.
+    /// Sets the password of an account by the token that was sent to its address. Every session ends, every other token
+    /// of the address is revoked, and all known clients are forgotten. The address counts as verified. Returns whether
+    /// the token was still valid.
     pub async fn reset_password(
         &self,
         token: &str,
@@ -187,8 +185,7 @@ impl Store {
     }
 }
 
-/// Takes an address from an account that holds it without having verified it. That account states
-/// it from now on.
+/// Takes an address from an account that holds it without having verified it. That account only states it from then on.
 async fn evict_unverified(
     connection: &mut AnyConnection,
     email: &str,

@@ -1,10 +1,11 @@
-//! The admins. They have a table of their own, which no request writes: a field of a request's body
-//! cannot make anybody an admin.
+//! The admins. They have a table of their own, to which no request adds a row, so that no field of a request's body can
+//! make anybody an admin.
 
 use events::Timestamp;
 use sqlx::{AnyConnection, Row};
+use uuid::Uuid;
 
-use super::{Store, StoreError, addresses, millis, sessions};
+use super::{Store, StoreError, addresses, millis, numbered, sessions};
 use crate::user::Email;
 
 const FIND: &str = "SELECT user_id FROM admins WHERE user_id = ?";
@@ -12,12 +13,12 @@ const APPOINTED: &str =
     "SELECT u.id FROM users u JOIN admins a ON a.user_id = u.id WHERE u.email = ?";
 const APPOINT: &str = "INSERT INTO admins (user_id) VALUES (?)";
 const BY_EMAIL: &str = "SELECT id FROM users WHERE email = ?";
-const INSERT: &str = "INSERT INTO users (name, email, password_hash, created_at_ms, email_verified_at_ms) VALUES ('Admin', ?, ?, ?, ?)";
-/// The operator names the address, which therefore counts as verified.
+const INSERT: &str = "INSERT INTO users (id, name, email, password_hash, created_at_ms, email_verified_at_ms) VALUES (?, 'Admin', ?, ?, ?, ?)";
+/// Also marks the address as verified, because the operator has named it.
 const SET_PASSWORD: &str =
     "UPDATE users SET password_hash = ?, email_verified_at_ms = ? WHERE id = ?";
 
-/// Returns whether the user is an admin, as the connection's transaction sees it.
+/// Returns whether the user is an admin, read in the connection's transaction.
 pub async fn is_admin(connection: &mut AnyConnection, user_id: i64) -> Result<bool, sqlx::Error> {
     Ok(sqlx::query(FIND)
         .bind(user_id)
@@ -27,7 +28,7 @@ pub async fn is_admin(connection: &mut AnyConnection, user_id: i64) -> Result<bo
 }
 
 impl Store {
-    /// Returns whether the account of this address is an admin's.
+    /// Returns whether the account with this address belongs to an admin.
     pub async fn is_appointed(&self, email: &Email) -> Result<bool, StoreError> {
         let found = sqlx::query(APPOINTED)
             .bind(email.as_str())
@@ -36,8 +37,8 @@ impl Store {
         Ok(found.is_some())
     }
 
-    /// Makes the account of this address an admin's, with this password and without sessions;
-    /// creates it if it is missing.
+    /// Makes the account with this address an admin's, sets this password and ends its sessions. Creates the account if
+    /// it is missing.
     pub async fn appoint(
         &self,
         email: &Email,
@@ -59,13 +60,15 @@ impl Store {
                 id
             }
             None => {
-                let insert = sqlx::query(INSERT)
-                    .bind(email.as_str())
-                    .bind(password_hash)
-                    .bind(millis(now))
-                    .bind(millis(now));
-                let inserted = insert.execute(transaction.connection()).await?;
-                transaction.inserted_id(&inserted).await?
+                let insert = |id| {
+                    sqlx::query(INSERT)
+                        .bind(id)
+                        .bind(email.as_str())
+                        .bind(password_hash)
+                        .bind(millis(now))
+                        .bind(millis(now))
+                };
+                numbered::insert(transaction.connection(), (now, Uuid::new_v4()), insert).await?
             }
         };
 

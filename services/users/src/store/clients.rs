@@ -1,4 +1,4 @@
-//! The clients that an account was used from: the table `known_clients`.
+//! The clients from which an account was used: the table `known_clients`.
 
 use chassis::sql::is_duplicate;
 use events::Timestamp;
@@ -25,7 +25,7 @@ pub async fn forget(connection: &mut AnyConnection, user_id: i64) -> Result<(), 
 }
 
 impl Store {
-    /// Returns the first of these clients that the account was used from before.
+    /// Returns the first of these clients from which the account was used before.
     pub async fn known_client(
         &self,
         user_id: i64,
@@ -39,8 +39,8 @@ impl Store {
         Ok(None)
     }
 
-    /// Stores that the account is used from these clients. An account has at most 20 known clients;
-    /// the oldest are removed.
+    /// Stores that the account is used from these clients. An account has at most 20 known clients; those that were
+    /// seen least recently are removed.
     pub async fn remember_clients(
         &self,
         user_id: i64,
@@ -72,7 +72,7 @@ impl Store {
             let remember = sqlx::query(REMEMBER).bind(user_id).bind(client);
             let remember = remember.bind(millis(now));
             match remember.execute(transaction.connection()).await {
-                // Another request of the client has stored it meanwhile.
+                // Another request of the client has stored the row meanwhile.
                 Err(error) if is_duplicate(&error) => return Ok(()),
                 noted => noted?,
             };

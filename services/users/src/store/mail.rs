@@ -1,7 +1,7 @@
-//! The mail about accounts that waits to be sent, and the tokens in its links: the tables
-//! `account_mail` and `mail_tokens`.
+//! The mail about accounts that waits to be sent, and the tokens in its links: the tables `account_mail` and
+//! `mail_tokens`.
 //!
-//! A mail stays in its table for a day after it was sent: it holds its slot.
+//! A mail stays in its table for a day, even after it was sent, because its row occupies its slot.
 
 use chassis::sql::is_duplicate;
 use events::Timestamp;
@@ -17,7 +17,7 @@ const INSERT: &str = "INSERT INTO account_mail (id, kind, email, slot, created_a
                       VALUES (?, ?, ?, ?, ?, ?, 0)";
 const DUE: &str = "SELECT id, kind, email, due_at_ms, attempts FROM account_mail WHERE due_at_ms <= ? \
                    ORDER BY due_at_ms LIMIT 20";
-/// Only one of two replicas that found the same mail due changes its row.
+/// If two replicas have found the same mail due, only one of them changes its row.
 const TAKE: &str =
     "UPDATE account_mail SET due_at_ms = ?, attempts = attempts + 1 WHERE id = ? AND due_at_ms = ?";
 const SETTLE: &str = "UPDATE account_mail SET due_at_ms = NULL WHERE id = ?";
@@ -47,8 +47,8 @@ struct DueMail {
     attempts: i64,
 }
 
-/// Stores a mail to be sent, as part of the caller's transaction; nothing if the address has had
-/// one of this kind just now.
+/// Stores a mail to be sent, as part of the caller's transaction. Does nothing if the address already has a mail of
+/// this kind in the current slot.
 pub async fn put(
     connection: &mut AnyConnection,
     kind: MailKind,
@@ -74,7 +74,7 @@ pub async fn put(
     }
 }
 
-/// Returns the address that a valid token was sent to.
+/// Returns the address to which a valid token was sent; none if the token is not valid.
 pub async fn address_of_token(
     connection: &mut AnyConnection,
     kind: MailKind,
@@ -90,7 +90,7 @@ pub async fn address_of_token(
     found.map(|row| row.try_get("email")).transpose()
 }
 
-/// Uses a token up. Returns whether it was valid: of several uses, one is.
+/// Uses up a token. Returns whether it was valid; of several uses, only one returns true.
 pub async fn use_token(
     connection: &mut AnyConnection,
     kind: MailKind,
@@ -133,8 +133,7 @@ impl Store {
         Ok(transaction.commit().await?)
     }
 
-    /// Hands over the mail that is due, up to 20 mails. Unless it is settled, it is handed over
-    /// again later.
+    /// Returns up to 20 mails that are due. Mail that is not settled is returned again later.
     pub async fn take_mail(&self, now: Timestamp) -> Result<Vec<TakenMail>, StoreError> {
         self.forget_old_mail(now).await?;
         let due = sqlx::query(DUE).bind(millis(now));
@@ -147,7 +146,7 @@ impl Store {
         Ok(taken)
     }
 
-    /// Notes that a mail was sent, or can never be.
+    /// Settles a mail: it was sent, or can never be sent. Returns whether it exists.
     pub async fn settle_mail(&self, id: &str) -> Result<bool, StoreError> {
         let settle = sqlx::query(SETTLE).bind(id);
         let settled = settle.execute(self.database.pool()).await?;
@@ -196,7 +195,7 @@ impl Store {
     }
 }
 
-/// Returns the present content of a mail; none if it has become pointless.
+/// Returns the content that a mail has now; none if it has become pointless.
 async fn content(
     connection: &mut AnyConnection,
     due: &DueMail,

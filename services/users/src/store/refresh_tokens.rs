@@ -16,7 +16,7 @@ const END_EXPIRED: &str = "DELETE FROM refresh_tokens WHERE expires_at_ms < ?";
 
 /// A refresh token in SQL.
 pub struct RefreshToken {
-    /// The id of its session: all tokens from the same log-in have the same.
+    /// The id of its session, which all tokens from the same log-in share.
     pub family: String,
     pub user_id: i64,
     pub is_used: bool,

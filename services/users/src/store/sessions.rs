@@ -1,7 +1,7 @@
-//! The sessions of accounts: the table `sessions`, and the tokens that end with a session.
+//! The sessions of accounts: the table `sessions`.
 //!
-//! A session ends together with its refresh tokens (`refresh_tokens`); access tokens are revoked by
-//! the account's next epoch (`epochs`).
+//! When a session ends, its refresh tokens are deleted (`refresh_tokens`). Access tokens are revoked by the account's
+//! next epoch (`epochs`).
 
 use chassis::sql::Database;
 use events::Timestamp;
@@ -23,10 +23,10 @@ const END_OWN: &str = "DELETE FROM sessions WHERE family = ? AND user_id = ?";
 const END_USER: &str = "DELETE FROM sessions WHERE user_id = ?";
 const END_UNUSED: &str = "DELETE FROM sessions WHERE used_at_ms < ?";
 
-/// Largest size in bytes of a client's user agent.
+/// Maximum length of a stored user agent, in bytes.
 const MOST_AGENT_BYTES: usize = 200;
 
-/// The address and user agent that a session is used from.
+/// The address and user agent from which a session is used.
 #[derive(Clone, Debug)]
 pub struct UsedFrom {
     pub address: String,
@@ -34,8 +34,7 @@ pub struct UsedFrom {
 }
 
 impl UsedFrom {
-    /// Returns this address and user agent; of the user agent, the first 200 visible ASCII
-    /// characters are kept.
+    /// Returns this address and user agent. Only the first 200 visible ASCII characters of the user agent are kept.
     pub fn new(address: String, user_agent: &str) -> Self {
         let is_kept = |c: &char| c.is_ascii_graphic() || *c == ' ';
         Self {
@@ -49,15 +48,15 @@ impl UsedFrom {
     }
 }
 
-/// A session as its owner sees it.
+/// A session as it is returned to its owner.
 #[derive(Debug, Serialize)]
 pub struct Session {
     pub id: String,
     /// The time of the log-in.
     pub began_at: Timestamp,
-    /// The time when its newest token was issued.
+    /// The time at which its newest token was issued.
     pub used_at: Timestamp,
-    /// The address that the newest token was issued to.
+    /// The address to which its newest token was issued.
     pub address: String,
     /// The client's user agent.
     pub user_agent: String,
@@ -95,7 +94,7 @@ pub async fn began_at_ms(
     row.map(|row| row.try_get("began_at_ms")).transpose()
 }
 
-/// Stores that the session is used.
+/// Stores the time and place of the session's latest use.
 pub async fn used(
     connection: &mut AnyConnection,
     family: &str,
@@ -156,7 +155,7 @@ pub async fn end_all(
     epochs::move_on(connection, user_id, now).await
 }
 
-/// Deletes sessions whose last use is before `since_ms`: their tokens have expired.
+/// Deletes the sessions whose last use is before `since_ms`, whose tokens have expired.
 pub async fn end_unused(connection: &mut AnyConnection, since_ms: u64) -> Result<(), sqlx::Error> {
     let end = sqlx::query(END_UNUSED).bind(signed(since_ms));
     end.execute(connection).await?;

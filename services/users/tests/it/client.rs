@@ -1,4 +1,4 @@
-//! Requests to the service by `oneshot`, as a client would send them.
+//! A client of the service that sends its requests without a network.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ pub struct Client {
     address: Option<&'static str>,
 }
 
-/// The answer.
+/// The reply to a request.
 pub struct Reply {
     pub status: StatusCode,
     pub location: Option<String>,
@@ -28,29 +28,34 @@ pub struct Reply {
 }
 
 impl Client {
-    /// A client of a service with empty tables.
+    /// Returns a client of a service with empty tables.
     pub async fn new(database: Database) -> Self {
         Self::of(database, &Config::default(), Auth::open()).await
     }
 
-    /// The same, where the service authenticates its callers.
+    /// Returns a client of a service that authenticates its callers.
     pub async fn enforced(database: Database, config: &Config) -> Self {
         Self::of(database, config, Identities::default().auth).await
     }
 
     pub async fn of(database: Database, config: &Config, auth: Auth) -> Self {
+        Self::counted(database, config, auth, &Metrics::new("users")).await
+    }
+
+    /// The same with these metrics.
+    pub async fn counted(
+        database: Database,
+        config: &Config,
+        auth: Auth,
+        metrics: &Metrics,
+    ) -> Self {
         users::migrate(&database).await.unwrap();
         users::appoint_admin(config, &database, &Shutdown::new())
             .await
             .unwrap();
 
         let router = users::router(config, Parts { database, auth });
-        let router = application(
-            router,
-            &Health::new(),
-            &Metrics::new("users"),
-            Duration::from_secs(30),
-        );
+        let router = application(router, &Health::new(), metrics, Duration::from_secs(30));
 
         Self {
             router,
@@ -63,14 +68,14 @@ impl Client {
         &self.router
     }
 
-    /// A client that has logged in.
+    /// Logs in, and returns a client with the access token.
     pub async fn logged_in(&self, email: &str, password: &str) -> Self {
         let reply = self.log_in(email, password).await;
         assert_eq!(reply.status, StatusCode::OK, "{}", reply.body);
         self.showing(reply.body["access_token"].as_str().unwrap())
     }
 
-    /// A client that shows this access token.
+    /// Returns a client that sends this access token.
     pub fn showing(&self, token: &str) -> Self {
         Self {
             router: self.router.clone(),
@@ -79,7 +84,7 @@ impl Client {
         }
     }
 
-    /// A client at this address, by the word of the gateway.
+    /// Returns a client for which the gateway states this address.
     pub fn at(&self, address: &'static str) -> Self {
         Self {
             router: self.router.clone(),
@@ -152,7 +157,7 @@ impl Client {
 }
 
 impl Reply {
-    /// That it is a problem with this status, blaming this field.
+    /// Asserts that it is a problem document with this status and field.
     pub fn assert_problem(&self, status: u16, field: Option<&str>) {
         assert_eq!(self.status, status, "{}", self.body);
         assert_eq!(self.body["status"], status);

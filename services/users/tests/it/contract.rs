@@ -30,6 +30,26 @@ async fn a_user_is_created_with_an_id_and_found_at_its_location() {
 }
 
 #[tokio::test]
+async fn ids_do_not_count_the_users() {
+    check(async |client| {
+        let mut ids = Vec::new();
+        for name in ["ada", "bob", "eve"] {
+            let email = format!("{name}@test.com");
+            let created = client.post(json!({"name": name, "email": email})).await;
+            ids.push(created.body["id"].as_i64().unwrap());
+        }
+
+        assert!(
+            ids.iter().all(|id| (1 << 40..1 << 53).contains(id)),
+            "{ids:?}"
+        );
+        assert_ne!(ids[1] - ids[0], 1, "{ids:?}");
+        assert_ne!(ids[1] - ids[0], ids[2] - ids[1], "{ids:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn names_in_any_script_come_back_as_they_were() {
     check(async |client| {
         let created = client
@@ -82,12 +102,12 @@ async fn another_address_needs_the_password_of_an_account_that_has_one() {
             .assert_problem(403, Some("current_password"));
         assert_eq!(client.get(&path).await.body["email"], "demo@test.com");
 
-        // The address that it has is no change.
+        // The address that the account already has is not a change.
         let same = json!({"name": "Grace", "email": "DEMO@test.com"});
         assert_eq!(client.patch(&path, same).await.body["name"], "Grace");
         assert_eq!(change(json!(password)).await.body["email"], "new@test.com");
 
-        // An account without a password changes its address without stating one.
+        // An account without a password changes its address without a password.
         let other = json!({"name": "Eve", "email": "eve@test.com"});
         let eve = client.post(other).await.location.unwrap();
         let moved = client.patch(&eve, json!({"email": "eve2@test.com"})).await;
@@ -97,7 +117,7 @@ async fn another_address_needs_the_password_of_an_account_that_has_one() {
 }
 
 #[tokio::test]
-async fn who_may_belong_to_an_address_is_not_probed_without_the_password() {
+async fn addresses_cannot_be_probed_without_the_password() {
     check(async |client| {
         client.post(demo()).await;
         let mallory =

@@ -1,4 +1,4 @@
-//! Sessions of pages in a browser, whose refresh token no script reads.
+//! Sessions of pages in a browser, whose refresh token is in a cookie that no script can read.
 
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode};
@@ -10,16 +10,19 @@ use crate::client::Client;
 use crate::databases::on_each_database;
 
 const PAGE: (&str, &str) = ("tidemark-session", "cookie");
+const TLS: (&str, &str) = ("x-forwarded-proto", "https");
 const PASSWORD: &str = "correct horse";
 
 struct Answer {
     status: StatusCode,
     cookie: Option<String>,
+    /// All cookies that the reply sets.
+    cookies: Vec<String>,
     body: Value,
 }
 
 impl Answer {
-    /// The cookie as the browser sends it back.
+    /// Returns the cookie in the form in which the browser sends it back.
     fn kept(&self) -> String {
         self.cookie
             .as_ref()
@@ -50,20 +53,21 @@ async fn post(client: &Client, path: &str, headers: &[(&str, &str)], body: Value
         .await
         .unwrap();
     let status = response.status();
-    let cookie = cookie(response.headers());
+    let cookies = cookies(response.headers());
     let bytes = response.into_body().collect().await.unwrap().to_bytes();
 
     Answer {
         status,
-        cookie,
+        cookie: cookies.first().cloned(),
+        cookies,
         body: serde_json::from_slice(&bytes).unwrap_or_default(),
     }
 }
 
-fn cookie(headers: &HeaderMap) -> Option<String> {
-    headers
-        .get("set-cookie")
-        .map(|value| value.to_str().unwrap().to_owned())
+fn cookies(headers: &HeaderMap) -> Vec<String> {
+    let set = headers.get_all("set-cookie").into_iter();
+    set.map(|value| value.to_str().unwrap().to_owned())
+        .collect()
 }
 
 async fn log_in(client: &Client, headers: &[(&str, &str)]) -> Answer {
@@ -79,14 +83,16 @@ async fn log_in(client: &Client, headers: &[(&str, &str)]) -> Answer {
 }
 
 #[tokio::test]
-async fn a_page_is_given_its_refresh_token_in_a_cookie_and_nowhere_else() {
+async fn a_page_gets_its_refresh_token_only_in_a_cookie() {
     on_each_database(async |database| {
         let client = Client::new(database).await;
         let answer = log_in(&client, &[PAGE]).await;
         let cookie = answer.cookie.as_ref().unwrap();
 
         assert!(
-            cookie.ends_with("; Path=/api/users; Max-Age=2592000; HttpOnly; SameSite=Strict"),
+            cookie.starts_with("tidemark_refresh=")
+                && cookie
+                    .ends_with("; Max-Age=2592000; HttpOnly; SameSite=Strict; Path=/api/users"),
             "{cookie}"
         );
 
@@ -94,14 +100,56 @@ async fn a_page_is_given_its_refresh_token_in_a_cookie_and_nowhere_else() {
             answer.body["access_token"].is_string() && answer.body.get("refresh_token").is_none()
         );
 
-        let secure = log_in(&client, &[PAGE, ("x-forwarded-proto", "https")])
-            .await
-            .cookie
-            .unwrap();
-        assert!(secure.ends_with("; Secure"), "{secure}");
-
         let other = log_in(&client, &[]).await;
         assert!(other.cookie.is_none() && other.body["refresh_token"].is_string());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn over_tls_only_cookies_of_this_host_are_accepted() {
+    on_each_database(async |database| {
+        let client = Client::new(database).await;
+        let own = log_in(&client, &[PAGE, TLS]).await;
+        let cookie = own.cookie.as_ref().unwrap();
+        assert!(
+            cookie.starts_with("__Host-tidemark_refresh=")
+                && cookie.ends_with("; HttpOnly; SameSite=Strict; Path=/; Secure")
+                && !cookie.contains("Domain"),
+            "{cookie}"
+        );
+
+        assert_eq!(own.cookies.len(), 2, "the session's and the device's");
+        for cookie in &own.cookies {
+            assert!(cookie.starts_with("__Host-tidemark_"), "{cookie}");
+        }
+
+        // Another host of the domain, or a page without TLS, can only set a cookie without the prefix.
+        let plain = log_in(&client, &[PAGE]).await.kept();
+        let refresh = async |cookies: &str| {
+            let headers = [PAGE, TLS, ("cookie", cookies)];
+            post(&client, "/users/refresh", &headers, Value::Null).await
+        };
+        assert_eq!(refresh(&plain).await.status, StatusCode::UNAUTHORIZED);
+
+        let renewed = refresh(&format!("{plain}; {}", own.kept())).await;
+        assert_eq!(renewed.status, StatusCode::OK);
+        let renewed = renewed.kept();
+        assert!(renewed.starts_with("__Host-tidemark_refresh="), "{renewed}");
+
+        let without_tls = [PAGE, ("cookie", renewed.as_str())];
+        let refused = post(&client, "/users/refresh", &without_tls, Value::Null).await;
+        assert_eq!(refused.status, StatusCode::UNAUTHORIZED);
+
+        let headers = [PAGE, TLS, ("cookie", renewed.as_str())];
+        let out = post(&client, "/users/logout", &headers, Value::Null).await;
+        let forgotten = out.cookie.unwrap();
+        assert!(
+            forgotten.starts_with("__Host-tidemark_refresh=; Max-Age=0;")
+                && forgotten.ends_with("; Path=/; Secure"),
+            "{forgotten}"
+        );
+        assert_eq!(refresh(&renewed).await.status, StatusCode::UNAUTHORIZED);
     })
     .await;
 }
@@ -112,7 +160,7 @@ async fn a_cookie_is_good_once_and_beside_the_pages_header_only() {
         let client = Client::new(database).await;
         let first = log_in(&client, &[PAGE]).await.kept();
 
-        // As a page of another site would have the browser send it.
+        // The browser would send this for a page of another site.
         let forged = post(
             &client,
             "/users/refresh",
@@ -171,7 +219,7 @@ async fn a_cookie_is_good_once_and_beside_the_pages_header_only() {
 }
 
 #[tokio::test]
-async fn a_cookie_that_another_host_has_added_takes_nobody_elsewhere() {
+async fn a_cookie_added_by_another_host_is_not_accepted() {
     on_each_database(async |database| {
         let client = Client::new(database).await;
         let own = log_in(&client, &[PAGE]).await.kept();
@@ -187,12 +235,12 @@ async fn a_cookie_that_another_host_has_added_takes_nobody_elsewhere() {
             assert_eq!(refused.status, StatusCode::UNAUTHORIZED, "{all}");
         }
 
-        // A proxy may send each cookie in a header of its own.
+        // A proxy may send each cookie in a separate header.
         let headers = [PAGE, ("cookie", own.as_str()), ("cookie", planted.as_str())];
         let refused = post(&client, "/users/refresh", &headers, Value::Null).await;
         assert_eq!(refused.status, StatusCode::UNAUTHORIZED);
 
-        // A cookie whose name differs in case or at its end is another one.
+        // A cookie whose name differs in case or at its end is a different cookie.
         let (name, _) = own.split_once('=').unwrap();
         let others = format!("{}=1; {name}2=2", name.to_uppercase());
         let twice = format!("{others}; {own}; {own}");
@@ -208,7 +256,7 @@ async fn a_cookie_that_another_host_has_added_takes_nobody_elsewhere() {
 }
 
 #[tokio::test]
-async fn logging_out_ends_the_session_of_the_cookie_and_has_it_forgotten() {
+async fn a_log_out_ends_the_session_and_deletes_the_cookie() {
     on_each_database(async |database| {
         let client = Client::new(database).await;
         let cookie = log_in(&client, &[PAGE]).await.kept();
@@ -224,7 +272,7 @@ async fn logging_out_ends_the_session_of_the_cookie_and_has_it_forgotten() {
         assert!(
             out.cookie
                 .unwrap()
-                .starts_with("tidemark_refresh=; Path=/api/users; Max-Age=0;")
+                .starts_with("tidemark_refresh=; Max-Age=0;")
         );
 
         for cookie in [&[PAGE, ("cookie", cookie.as_str())][..], &[PAGE]] {

@@ -1,4 +1,4 @@
-//! The rights of callers, where they must authenticate.
+//! The rights of callers if they must authenticate.
 
 use axum::http::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -23,7 +23,7 @@ async fn check(test: impl AsyncFn(Client)) {
         .await;
 }
 
-/// A user who has signed up and logged in, and the path of the account.
+/// Signs up and logs in. Returns the client, and the path of the account.
 async fn somebody(client: &Client, email: &str) -> (Client, String) {
     let created = client
         .post(json!({"name": "Demo", "email": email, "password": PASSWORD}))
@@ -74,11 +74,51 @@ async fn a_user_sees_and_changes_its_own_account_and_no_other() {
             ada.patch(&hers, json!({"name": "Ada"})).await.body["name"],
             "Ada"
         );
+    })
+    .await;
+}
 
-        assert_eq!(
-            ada.send(Method::DELETE, &hers, None).await.status,
-            StatusCode::NO_CONTENT
-        );
+#[tokio::test]
+async fn an_access_token_alone_closes_no_account() {
+    check(async |client| {
+        let (ada, hers) = somebody(&client, "ada@test.com").await;
+        for body in [
+            None,
+            Some(json!({})),
+            Some(json!({"current_password": null})),
+        ] {
+            ada.send(Method::DELETE, &hers, body)
+                .await
+                .assert_problem(422, Some("current_password"));
+        }
+
+        let wrong = json!({"current_password": "wrong horse"});
+        ada.send(Method::DELETE, &hers, Some(wrong))
+            .await
+            .assert_problem(403, Some("current_password"));
+        assert_eq!(ada.get(&hers).await.status, StatusCode::OK);
+
+        let right = json!({"current_password": PASSWORD});
+        let closed = ada.send(Method::DELETE, &hers, Some(right)).await;
+        assert_eq!(closed.status, StatusCode::NO_CONTENT);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_admin_closes_other_accounts_without_the_password() {
+    check(async |client| {
+        let (_, path) = somebody(&client, "ada@test.com").await;
+        let admin = client.logged_in(ADMIN, PASSWORD).await;
+        let closed = admin.send(Method::DELETE, &path, None).await;
+        assert_eq!(closed.status, StatusCode::NO_CONTENT);
+
+        let listed = admin.get("/users").await;
+        let own = format!("/users/{}", listed.body["items"][0]["id"]);
+        admin
+            .send(Method::DELETE, &own, None)
+            .await
+            .assert_problem(422, Some("current_password"));
     })
     .await;
 }

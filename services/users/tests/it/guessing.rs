@@ -1,4 +1,4 @@
-//! Guessing passwords, and its cost for others.
+//! Limits on guessing passwords, and their effect on other users.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use crate::databases::on_each_database;
 
 const EMAIL: &str = "demo@test.com";
 const PASSWORD: &str = "correct horse";
-/// No allowance lasts for so many, however slowly they are made.
+/// More guesses than any allowance permits, even if they are made slowly.
 const MOST_GUESSES: usize = 400;
 const HOME: &str = "192.0.2.1";
 const ELSEWHERE: &str = "198.51.100.1";
@@ -19,21 +19,24 @@ async fn check(test: impl AsyncFn(Client)) {
     on_each_database(async |database| test(Client::new(database).await).await).await;
 }
 
-async fn sign_up(client: &Client) {
+/// Signs up and confirms the address. Returns the path of the account.
+async fn sign_up(client: &Client) -> String {
     let new = json!({"name": "Demo", "email": EMAIL, "password": PASSWORD});
     let created = client.post(new).await;
     assert_eq!(created.status, StatusCode::CREATED);
 
-    // An address that is not confirmed logs in from the client that signed up alone.
+    // An account with an unconfirmed address can log in only from the client that signed up.
     let take = client.send(Method::POST, "/account-mail/take", None).await;
     let link = take.body["items"][0]["link"].as_str().unwrap().to_owned();
-    let path = format!("{}/verification", created.location.unwrap());
+    let account = created.location.unwrap();
+    let path = format!("{account}/verification");
     let token = json!({"token": link.split_once('#').unwrap().1});
     let verified = client.send(Method::POST, &path, Some(token)).await;
     assert_eq!(verified.status, StatusCode::OK, "{}", verified.body);
+    account
 }
 
-/// Guesses until one is refused; returns how many were compared with a password before, and how long that took.
+/// Guesses until a guess is refused. Returns the number of guesses before it, and the time that they took.
 async fn guess(client: &Client, mut email: impl FnMut(usize) -> String) -> (usize, Duration) {
     let began = Instant::now();
     for compared in 0..MOST_GUESSES {
@@ -47,7 +50,7 @@ async fn guess(client: &Client, mut email: impl FnMut(usize) -> String) -> (usiz
             status => panic!("{status}: {}", reply.body),
         }
     }
-    panic!("{MOST_GUESSES} guesses were not too many");
+    panic!("none of {MOST_GUESSES} guesses was refused");
 }
 
 /// Asserts that the allowance gives this number of guesses: `burst` at once, and one more after each `seconds`.
@@ -143,10 +146,10 @@ async fn common_passwords_and_those_made_of_the_account_are_refused() {
             client.post(new).await.assert_problem(422, Some("password"));
         }
 
-        sign_up(&client).await;
+        let path = format!("{}/password", sign_up(&client).await);
         let change = json!({"current_password": PASSWORD, "new_password": "password1"});
         client
-            .send(Method::PUT, "/users/1/password", Some(change))
+            .send(Method::PUT, &path, Some(change))
             .await
             .assert_problem(422, Some("new_password"));
     })

@@ -1,4 +1,4 @@
-//! The contract of the users service, the same on every database.
+//! Tests of the contract of the users service, on every database.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -7,10 +7,15 @@ mod contract;
 mod cookies;
 #[path = "../../../chassis/tests/it/databases.rs"]
 mod databases;
+mod ending;
 mod enforced;
 mod guessing;
 mod mail;
+mod mail_taken;
 mod openapi;
 mod reset;
 mod revocation;
+mod second_factor;
+mod security_counts;
+mod security_log;
 mod sessions;

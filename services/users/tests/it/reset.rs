@@ -1,4 +1,4 @@
-//! A forgotten password: who may set another one, and who may not.
+//! The reset of a forgotten password.
 
 use axum::http::{Method, StatusCode};
 use serde_json::json;
@@ -7,7 +7,7 @@ use crate::mail::{ADA, PASSWORD, Shop, check, pair, token};
 
 const NEW_PASSWORD: &str = "battery staple";
 
-/// The token that is sent to an address whose owner forgot a password.
+/// Requests a new password for this address, and returns the token in the mail.
 async fn forgotten(shop: &Shop, email: &str) -> String {
     assert_eq!(
         shop.forget_password(email).await.status,
@@ -132,7 +132,7 @@ async fn a_guessed_link_or_one_for_something_else_sets_nothing() {
         assert_eq!(
             reset.status,
             StatusCode::NO_CONTENT,
-            "a refused password uses no link"
+            "a refused password must not use up the link"
         );
     })
     .await;
@@ -146,7 +146,7 @@ async fn the_owner_has_a_valid_link_however_often_others_request_one() {
         for _ in 0..5 {
             shop.forget_password(ADA).await;
         }
-        assert_eq!(shop.kinds().await, [], "the inbox is not filled");
+        assert_eq!(shop.kinds().await, [], "the inbox must not be filled");
         assert_eq!(
             shop.reset(&first, NEW_PASSWORD).await.status,
             StatusCode::NO_CONTENT

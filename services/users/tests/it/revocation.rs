@@ -1,4 +1,4 @@
-//! Access tokens that are taken back, and sessions as their owner sees them.
+//! The revocation of access tokens, and the list of sessions.
 
 use axum::http::{Method, StatusCode};
 use chassis::sql::Database;
@@ -70,7 +70,7 @@ async fn check(test: impl AsyncFn(Ada)) {
         let new = json!({"name": "Ada", "email": EMAIL, "password": PASSWORD});
         let id = client.post(new).await.body["id"].as_i64().unwrap();
 
-        // Her address is confirmed: she logs in from anywhere.
+        // Confirms her address, so that she can log in from any client.
         for statement in [
             "UPDATE users SET email = 'ada@test.com', email_verified_at_ms = 1",
             "DELETE FROM stated_addresses",
@@ -142,7 +142,12 @@ async fn a_refresh_token_used_twice_takes_the_access_tokens_back() {
 async fn a_deleted_account_has_no_access_token() {
     check(async |ada| {
         let session = ada.log_in().await;
-        let deleted = ada.delete(&session, "").await;
+        let path = format!("/users/{}", ada.id);
+        let password = json!({"current_password": PASSWORD});
+        let deleted = session
+            .client
+            .send(Method::DELETE, &path, Some(password))
+            .await;
         assert_eq!(deleted.status, StatusCode::NO_CONTENT);
         assert!(!ada.is_let_in(&session).await);
     })
@@ -150,14 +155,15 @@ async fn a_deleted_account_has_no_access_token() {
 }
 
 #[tokio::test]
-async fn the_other_services_are_told_of_accounts_whose_tokens_were_taken_back() {
+async fn other_services_get_the_epochs_of_revoked_tokens() {
     check(async |ada| {
         let published = || ada.client.get("/.well-known/token-epochs.json");
-        assert_eq!(published().await.body, json!({"epochs": {}}));
+        let expected = |epochs: Value| json!({"epochs": epochs, "complete_since": 0});
+        assert_eq!(published().await.body, expected(json!({})));
         let session = ada.log_in().await;
         ada.post("/users/logout", &session.refresh_token).await;
         let id = ada.id.to_string();
-        assert_eq!(published().await.body, json!({"epochs": {id: 1}}));
+        assert_eq!(published().await.body, expected(json!({id: 1})));
     })
     .await;
 }

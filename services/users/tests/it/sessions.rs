@@ -1,4 +1,4 @@
-//! Logging in, staying logged in, and out again.
+//! Log-in, refreshed sessions, and log-out.
 
 use std::collections::HashMap;
 
@@ -43,7 +43,7 @@ async fn set_password(client: &Client, id: i64, body: Value) -> Reply {
 }
 
 #[tokio::test]
-async fn an_access_token_names_its_user_and_is_verified_by_the_published_keys_alone() {
+async fn an_access_token_is_verified_with_only_the_published_keys() {
     check(async |client| {
         let id = sign_up(&client).await;
         let tokens = log_in(&client, PASSWORD).await;
@@ -64,7 +64,7 @@ async fn an_access_token_names_its_user_and_is_verified_by_the_published_keys_al
         let keys = client.get("/.well-known/jwks.json").await.body;
         assert!(
             keys["keys"][0].get("d").is_none(),
-            "the private part stays inside"
+            "the private part must not be published"
         );
 
         let keys: JwkSet = serde_json::from_value(keys).unwrap();
@@ -82,7 +82,7 @@ async fn an_access_token_names_its_user_and_is_verified_by_the_published_keys_al
 }
 
 #[tokio::test]
-async fn an_unknown_address_a_wrong_password_and_none_at_all_look_the_same() {
+async fn an_unknown_address_and_a_wrong_password_look_the_same() {
     check(async |client| {
         let unknown = log_in(&client, PASSWORD).await;
         sign_up(&client).await;
@@ -181,9 +181,11 @@ async fn a_deleted_user_has_no_session() {
     check(async |client| {
         let id = sign_up(&client).await;
         let token = log_in(&client, PASSWORD).await.body["refresh_token"].take();
-        client
-            .send(Method::DELETE, &format!("/users/{id}"), None)
+        let password = json!({"current_password": PASSWORD});
+        let closed = client
+            .send(Method::DELETE, &format!("/users/{id}"), Some(password))
             .await;
+        assert_eq!(closed.status, StatusCode::NO_CONTENT);
         refresh(&client, &token).await.assert_problem(401, None);
     })
     .await;

@@ -1,4 +1,4 @@
-//! Tests of a scan: each record once, and a gap for each that is not read.
+//! Tests that a scan reads each record once, and reports a gap for records that it does not read.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -12,7 +12,7 @@ const WIDE: Limits = Limits {
     time: Duration::from_secs(60),
 };
 
-/// A log of a topic with two partitions, each with so many records.
+/// Returns a log with a topic of two partitions, each with this number of records.
 fn log(records: u64) -> SimulatedLog {
     let log = SimulatedLog::default();
     let spec = TopicSpec {
@@ -40,7 +40,7 @@ fn log(records: u64) -> SimulatedLog {
     log
 }
 
-/// Returns the number of records that were passed on, and the gaps. At most `room` are taken.
+/// Scans the log with room for `room` records. Returns the number of records that were passed on, and the gaps.
 fn scanned(log: &SimulatedLog, limits: Limits, room: u64) -> (u64, Vec<String>) {
     let mut scan = Scan::new(log, 0, limits);
     let mut passed = 0;
@@ -114,7 +114,7 @@ fn what_is_deleted_during_a_scan_is_a_gap() {
         Fault::None
     });
 
-    // The first thousand of partition 1 and the last five hundred, which are left.
+    // The first thousand records of partition 1, and its last five hundred, which are not deleted.
     let (read, gaps) = scanned(&process, WIDE, u64::MAX);
     assert_eq!(read, 4500);
     assert_eq!(

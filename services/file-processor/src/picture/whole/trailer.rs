@@ -1,26 +1,76 @@
-//! The content that cameras write behind a JPEG and announce in it. Pure.
+//! The content that cameras write after a JPEG. Pure.
 
 use super::{end_of_jpeg, is_padding};
 
 /// Announces further pictures, in an APP2 segment.
 const MULTI_PICTURE: &[u8] = b"MPF\0";
+/// Name the video after a motion photo, in the XMP of Google's camera and in its earlier form.
+/// See <https://developer.android.com/media/platform/motion-photo-format>.
+const MOTION_PHOTO: [&[u8]; 2] = [b"Camera:MotionPhoto=\"1\"", b"Camera:MicroVideo=\"1\""];
+/// Begins a video in the ISO base media file format, behind the length of this box.
+const VIDEO_START: &[u8] = b"ftyp";
+/// The boxes of such a video.
+const VIDEO_BOXES: [&[u8; 4]; 9] = [
+    b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"moof", b"mfra", b"uuid",
+];
 /// Ends the trailer of Samsung's phones.
 const SAMSUNG_END: &[u8] = b"SEFT";
 /// Begins the list of notes in that trailer.
 const SAMSUNG_LIST: &[u8] = b"SEFH";
 
-/// Returns `true` if `more` consists entirely of content that `picture` announces.
+/// Returns `true` if `more` consists entirely of pictures and a video that `picture` announces, padding,
+/// and a Samsung trailer.
 pub(super) fn is_announced(picture: &[u8], more: &[u8]) -> bool {
-    let has_pictures = picture
-        .windows(MULTI_PICTURE.len())
-        .any(|part| part == MULTI_PICTURE);
-
-    let rest = if has_pictures {
-        behind_pictures(more)
-    } else {
-        more
-    };
+    let mut rest = more;
+    if contains(picture, MULTI_PICTURE) {
+        rest = behind_pictures(rest);
+    }
+    if MOTION_PHOTO.iter().any(|mark| contains(picture, mark)) {
+        rest = behind_video(rest);
+    }
     is_padding(rest) || is_samsung(rest)
+}
+
+/// Returns `true` if a video begins at once or after zeros.
+pub(super) fn is_video(more: &[u8]) -> bool {
+    video_at(more).is_some()
+}
+
+/// Returns the offset of a video behind any number of zeros. The length in front of its name begins with zeros, too.
+fn video_at(bytes: &[u8]) -> Option<usize> {
+    let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
+    let begins_at = |at: &usize| bytes.get(at + 4..at + 8) == Some(VIDEO_START);
+    (zeros.saturating_sub(4)..=zeros).find(begins_at)
+}
+
+fn contains(bytes: &[u8], part: &[u8]) -> bool {
+    bytes.windows(part.len()).any(|found| found == part)
+}
+
+/// Skips the boxes of a video at the beginning, and returns the rest.
+fn behind_video(bytes: &[u8]) -> &[u8] {
+    let Some(mut at) = video_at(bytes) else {
+        return bytes;
+    };
+    while let Some(length) = video_box(&bytes[at..]) {
+        at += length;
+    }
+    &bytes[at..]
+}
+
+/// Returns the length of the box at the beginning, or `None` if there is no whole box of a video.
+fn video_box(bytes: &[u8]) -> Option<usize> {
+    let kind = bytes.get(4..8)?;
+    if !VIDEO_BOXES.iter().any(|known| *known == kind) {
+        return None;
+    }
+
+    let length = match u32::from_be_bytes(*bytes.first_chunk()?) {
+        // The length follows in 64 bits.
+        1 => usize::try_from(u64::from_be_bytes(*bytes.get(8..)?.first_chunk()?)).ok()?,
+        length => length as usize,
+    };
+    (8..=bytes.len()).contains(&length).then_some(length)
 }
 
 /// Skips the pictures at the beginning, and the zeros between them, and returns the rest.
@@ -44,7 +94,7 @@ fn is_samsung(bytes: &[u8]) -> bool {
     samsung_notes(bytes).is_some_and(|notes| notes == bytes.len())
 }
 
-/// Returns the number of bytes that the list accounts for, including its own.
+/// Returns the number of bytes of the notes in the list, and of the list itself.
 fn samsung_notes(bytes: &[u8]) -> Option<usize> {
     let before_end = bytes.strip_suffix(SAMSUNG_END)?;
     let (rest, length) = before_end.split_last_chunk::<4>()?;

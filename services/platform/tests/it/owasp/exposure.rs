@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use crate::shop::{Answer, shop};
+use crate::shop::{Answer, Visitor, shop};
 
 /// The operations that need no token. All other described operations do.
 const PUBLIC: [&str; 9] = [
@@ -24,8 +24,17 @@ fn api8_security_misconfiguration() {
     let shop = shop();
     let customer = shop.customer();
     let stranger = shop.stranger();
-    let page = stranger.get("/");
 
+    headers_protect(&stranger, &customer);
+    origins_are_those_of_the_settings(&stranger);
+    stranger
+        .send("TRACE", "/api/products", json!({}))
+        .expect(405);
+    errors_reveal_nothing(&customer);
+}
+
+fn headers_protect(stranger: &Visitor, customer: &Visitor) {
+    let page = stranger.get("/");
     assert!(
         page.header("content-security-policy")
             .unwrap()
@@ -58,7 +67,9 @@ fn api8_security_misconfiguration() {
         assert_eq!(personal.status, 200, "{path}");
         assert_eq!(personal.header("cache-control"), Some("no-store"), "{path}");
     }
+}
 
+fn origins_are_those_of_the_settings(stranger: &Visitor) {
     let from = |origin| {
         Answer::to(
             stranger
@@ -85,11 +96,9 @@ fn api8_security_misconfiguration() {
             "{elsewhere}"
         );
     }
+}
 
-    stranger
-        .send("TRACE", "/api/products", json!({}))
-        .expect(405);
-
+fn errors_reveal_nothing(customer: &Visitor) {
     let broken = customer
         .request("POST", "/api/orders")
         .header("content-type", "application/json")
@@ -125,7 +134,7 @@ fn api9_improper_inventory_management() {
 
     let mut open = BTreeSet::new();
     for (path, method, operation) in operations(&document) {
-        // A visitor for each, for an address has its limit.
+        // Each request has a visitor of its own, because an address has a rate limit.
         let answer = shop
             .stranger()
             .send(&method, &path.replace("{id}", "9"), json!({}));

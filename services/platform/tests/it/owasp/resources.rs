@@ -1,5 +1,4 @@
-//! API4, API6, API7 and API10: resources that callers use up, and data that the platform takes from
-//! elsewhere.
+//! API4, API6, API7 and API10: resources that callers use up, and data from other servers.
 
 use std::io::ErrorKind;
 use std::net::TcpListener;
@@ -12,7 +11,7 @@ use crate::hostile::Hostile;
 use crate::platform::Platform;
 use crate::shop::{Answer, BURST, shop};
 
-/// Far more requests than the limit admits in the time of sending them one after the other.
+/// Far more requests than the limit admits while they are sent one after the other.
 const FLOOD: usize = 20 * BURST;
 
 #[test]
@@ -131,7 +130,7 @@ fn api7_server_side_request_forgery() {
         .order(product["id"].as_str().unwrap(), 1)
         .expect(201);
 
-    // When the customer was notified, everybody has seen the order.
+    // The notification shows that the services have processed the order.
     customer.get_until("/api/notifications", |list| {
         list["items"]
             .as_array()

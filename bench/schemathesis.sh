@@ -1,19 +1,19 @@
 #!/bin/bash
-# Holds the API to its OpenAPI document: schemathesis asks the gateway for everything the document describes, with values
-# that are allowed and values that are not, alone and one request after the other along the document's links.
+# Compares the API with its OpenAPI document: schemathesis sends the gateway every described request, with allowed and
+# with forbidden values, alone and one after the other along the document's links.
 #
 #   bench/schemathesis.sh [BASE_URL]
 #
-# Without BASE_URL it starts two platforms that leave nothing behind, and tests both: one that asks nobody who they are, and
-# one that asks everybody, as its admin. With BASE_URL it tests that one; TOKEN is then the access token to show, if any.
-# Either way the shop is full of nonsense afterwards.
+# Without BASE_URL it starts two platforms that leave nothing behind, and tests both: one without authentication, and
+# one with it, as its admin. With BASE_URL it tests that platform; TOKEN is then the access token to send, if any.
+# Afterwards the shop is full of generated data.
 #
-#   EXAMPLES    requests of each kind for each operation, at most (20)
-#   SEED        the same requests again (1)
+#   EXAMPLES    the most requests of each kind for each operation (20)
+#   SEED        the same seed gives the same requests (1)
 #   PLATFORM    the binary (target/release/platform, else target/debug/platform)
 #
-# Needs bash, curl and Python 3 with venv. Ends with 0 when everything was as described; where there is no Python it says so,
-# and ends with 0 as well, but not in CI.
+# Needs bash, curl and Python 3 with venv. Exits with 0 if every answer was as described. Without Python it prints a
+# line that it was skipped, and exits with 0 as well, except in CI.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -22,7 +22,7 @@ work=$(mktemp -d)
 platforms=()
 trap 'for pid in "${platforms[@]}"; do kill "$pid" && wait "$pid" || true; done; rm -rf "$work"' EXIT
 
-# An environment of its own for each set of requirements, kept for the next time.
+# An environment for each set of requirements, which is kept for the next run.
 schemathesis() {
     local requirements=$here/schemathesis/requirements.txt folder
     folder=$tools/schemathesis-$(cksum <"$requirements" | cut -d ' ' -f 1)
@@ -34,7 +34,7 @@ schemathesis() {
     echo "$folder/bin/schemathesis"
 }
 
-# start NAME ARGUMENT...: a platform on free ports; $base is where its gateway is.
+# start NAME ARGUMENT...: starts a platform on free ports; sets $base to the address of its gateway.
 start() {
     local name=$1 binary=${PLATFORM:-}
     shift
@@ -46,11 +46,11 @@ start() {
         [ -z "$base" ] || ! curl --silent --fail --output /dev/null "$base/health" || return 0
         sleep 0.1
     done
-    echo "the platform is not well:" && cat "$work/$name.log"
+    echo "the platform is not healthy:" && cat "$work/$name.log"
     exit 1
 }
 
-# hold BASE [TOKEN]: without a token nobody is asked for one, whatever the document says of those who are.
+# hold BASE [TOKEN]: tests a platform. Without a token, the document's security requirements do not apply.
 hold() {
     echo "══ $1, seed ${SEED:-1}${2:+, with a token}"
     local document=$work/openapi.json headers=()
@@ -65,7 +65,7 @@ hold() {
 }
 
 if ! command=$(schemathesis); then
-    echo "SKIPPED: schemathesis cannot be had: python3 with venv and pip, and a way to PyPI are needed"
+    echo "SKIPPED: schemathesis is not available: it needs python3 with venv and pip, and access to PyPI"
     [ -z "${CI:-}" ]
     exit
 fi

@@ -3,8 +3,8 @@
 #
 #   bench/test-api.sh [BASE]        BASE is http://localhost:5000 unless given
 #
-# Needs bash and curl. May be run again and again against the same platform. Ends with 0 when everything was as it
-# must be, and with 1 at the first thing that was not.
+# Needs bash and curl. May be run repeatedly against the same platform. Exits with 0 if all answers were as expected,
+# and with 1 at the first that was not.
 set -euo pipefail
 
 BASE="${1:-http://localhost:5000}"
@@ -29,7 +29,7 @@ request() { # METHOD PATH [BODY]
     body="${answer%$'\n'*}"
 }
 
-show() { # METHOD PATH [BODY]: a request that is worth a line
+show() { # METHOD PATH [BODY]: a request that is printed
     request "$@"
     printf '\n%s %s %s\n  %s %.300s\n' "$1" "$2" "${3:-}" "$status" "$body"
 }
@@ -44,7 +44,7 @@ field() { # NAME: the first field of that name in the answer, without quotes
     grep -oE "\"$1\" *: *(\"[^\"]*\"|[0-9]+)" <<<"$body" | head -n 1 | sed -E 's/^"[^"]*" *: *"?//; s/"$//' || true
 }
 
-objects() { # the flat objects of the answer, one a line
+objects() { # the flat objects of the answer, one on each line
     tr '{' '\n' <<<"$body"
 }
 
@@ -55,7 +55,7 @@ require() { # NAME: the field, which must be there
     printf '%s' "$value"
 }
 
-find_user() { # E-MAIL: looks through every page
+find_user() { # E-MAIL: searches every page
     local cursor= found
     while :; do
         request GET "/api/users?limit=100${cursor:+&cursor=$cursor}"
@@ -122,4 +122,4 @@ count=$(grep -oE '"order_count" *: *[0-9]+' <<<"$counted" | grep -oE '[0-9]+' | 
 
 show GET /api/analytics/summary
 expect 200
-printf '\n✓ everything was as it must be\n'
+printf '\n✓ all checks passed\n'

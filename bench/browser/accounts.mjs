@@ -9,7 +9,7 @@ const UNTIL_COUNTED_MS = 90_000;
 const PASSWORD = "correct horse";
 const NEW_PASSWORD = "battery staple";
 
-/** Has an account from its sign-up to the log-in with another password. */
+/** Uses an account from its sign-up to the log-in with another password. */
 export async function accounts(visitor) {
   const { page, device } = visitor;
   const claim = (sentence, test) => check(`accounts, ${device}: ${sentence}`, test);
@@ -40,7 +40,7 @@ export async function accounts(visitor) {
   await claim("an account with orders is closed, and logs in no more", () => closeAccount(visitor, email));
 }
 
-/** An account nothing hangs on comes and goes, where nobody is asked who they are. */
+/** Creates and deletes an account without orders, where callers do not authenticate. */
 export async function openAccount(visitor) {
   const { page } = visitor;
   const email = `eve-${Date.now()}@example.org`;
@@ -65,13 +65,14 @@ export async function openAccount(visitor) {
     await dialog(page).getByText("Delete the account").click();
     await dialog(page).getByRole("button", { name: "Delete my account" }).click();
     await dialog(page).getByRole("button", { name: "No, keep it" }).click();
+    await dialog(page).locator("#remove-password").fill(PASSWORD);
     await dialog(page).getByRole("button", { name: "Delete my account" }).click();
     await dialog(page).getByRole("button", { name: "Yes, delete it for good" }).click();
     await isKnown(page, "Log in");
   });
 }
 
-/** Signs up with a password from wherever the page is. */
+/** Signs up with a password, from any page. */
 export async function signUp(page, name, email) {
   await page.locator("#open-account").click();
   await dialog(page).getByRole("button", { name: "Sign up instead" }).click();
@@ -81,7 +82,7 @@ export async function signUp(page, name, email) {
   await isKnown(page, name);
 }
 
-/** The masthead shows this name, or what stands in its place. */
+/** Waits until the masthead shows this name, or the text for a visitor without an account. */
 export function isKnown(page, name) {
   return page.getByRole("button", { name, exact: true }).and(page.locator("#open-account")).waitFor();
 }
@@ -160,7 +161,7 @@ async function changeDetails(visitor) {
   await visitor.look("account-details");
 }
 
-// A modal dialog hides the page behind it from queries by role, so this one goes by text.
+// A modal dialog hides the page behind it from queries by role, so this query is by text.
 function isKnownBehind(page, name) {
   return page.locator("#open-account").filter({ hasText: name }).waitFor({ state: "attached" });
 }
@@ -181,6 +182,10 @@ async function closeAccount(visitor, email) {
   await page.goto("/");
   await page.locator("#open-account").click();
   await dialog(page).getByText("Delete the account").click();
+  await dialog(page).getByRole("button", { name: "Delete my account" }).click();
+  await dialog(page).getByRole("button", { name: "Yes, delete it for good" }).click();
+  await dialog(page).getByText("The current password is needed").waitFor();
+  await dialog(page).locator("#remove-password").fill(NEW_PASSWORD);
   await dialog(page).getByRole("button", { name: "Delete my account" }).click();
   await dialog(page).getByRole("button", { name: "Yes, delete it for good" }).click();
   await isKnown(page, "Log in");

@@ -31,7 +31,7 @@ export async function budget(arrive) {
   }
 }
 
-/** Tests that every product of the demo has a drawing. An emoji in its place is an empty box on a machine without such a font. */
+/** Tests that every product of the demo has a drawing. An emoji instead would be an empty box on a machine without such a font. */
 export async function drawings(arrive) {
   await check("the demo's products are drawn", async () => {
     const { page } = await arrive("desktop");

@@ -1,15 +1,15 @@
-// The orders of the shop, where callers are asked who they are: for admins alone.
+// The orders of the shop, which only admins see where callers authenticate, and mail about accounts.
 
 import assert from "node:assert/strict";
 import { isKnown, signUp } from "./accounts.mjs";
 import { check } from "./report.mjs";
 
-/** Looks at all orders as a stranger, who may not, and as the admin. */
+/** Opens the page of all orders as a stranger, who is refused, and as the admin. */
 export async function desk(visitor, admin) {
   const { page } = visitor;
-  await check("desk: a stranger is told who it is for", async () => {
+  await check("desk: a stranger reads that the page is for admins", async () => {
     await page.goto("/admin");
-    await page.getByText("This is for who runs the shop").waitFor();
+    await page.getByText("This page is for admins").waitFor();
     await visitor.holdAccessible();
   });
   await check("desk: the admin sees the orders of all customers, by their state", async () => {
@@ -26,7 +26,7 @@ export async function desk(visitor, admin) {
   });
 }
 
-/** The links that no mail server was there for: an address is confirmed, and a forgotten password set, by them. */
+/** Follows links of mail that the admin's page shows, as no mail server is set: one confirms an address, one sets a forgotten password. */
 export async function mail(visitor, admin) {
   const { page } = visitor;
   const email = `mail-${Date.now()}@example.org`;
@@ -71,11 +71,11 @@ export async function mail(visitor, admin) {
     await page.goto(link);
     await page.getByLabel("New password", { exact: true }).fill("another battery");
     await page.getByRole("button", { name: "Set the password" }).click();
-    await page.getByText("The link was used").waitFor();
+    await page.getByText("The link was already used").waitFor();
   });
 }
 
-/** The link of the newest mail with this subject to this address, as the admin's page gets it. */
+/** Returns the link of the newest mail with this subject to this address, from the admin's route. */
 async function linkTo(admin, email, subject) {
   const post = (path, body, headers = {}) => fetch(`${admin.base}/api${path}`, { method: "POST", headers: { "content-type": "application/json", ...headers }, body: JSON.stringify(body) });
   const { access_token } = await (await post("/users/login", { email: admin.email, password: admin.password })).json();

@@ -1,4 +1,4 @@
-// Files are uploaded and looked at, by those who run the shop and by those who do not.
+// Files are uploaded and viewed, by admins and by customers.
 
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
@@ -13,12 +13,12 @@ const CATALOGUE = {
   buffer: Buffer.from("sku,name,price_cents,stock,category\nB1,Brass Barometer,8900,5,Home\nB2,Broken Barometer,cheap,5,Home\n"),
 };
 
-/** Uploads files where nobody is asked who they are. */
+/** Uploads files where callers do not authenticate. */
 export async function files(visitor) {
   const { page, device } = visitor;
   const claim = (sentence, test) => check(`files, ${device}: ${sentence}`, test);
 
-  await claim("an empty hold says so", async () => {
+  await claim("an empty hold has a notice", async () => {
     await page.goto("/");
     await page.getByRole("link", { name: "Files" }).click();
     await page.getByText("The hold is empty").waitFor();
@@ -40,7 +40,7 @@ export async function files(visitor) {
     await visitor.look("files-refused");
     await page.unrouteAll({ behavior: "wait" });
   });
-  await claim("without its service the page says so, and finds it again", async () => {
+  await claim("while its service is down the page has a notice, and recovers", async () => {
     await page.route("**/api/files?*", (route) => route.abort());
     await page.reload();
     await page.getByText("The files are out of reach").waitFor();
@@ -51,7 +51,7 @@ export async function files(visitor) {
   });
 }
 
-/** Looks at what is there on a small screen. */
+/** Views the files on a small screen. */
 export function filesOnAPhone(visitor) {
   return check("files, phone: the page is accessible and stands still", async () => {
     await visitor.page.goto("/files");
@@ -61,7 +61,7 @@ export function filesOnAPhone(visitor) {
   });
 }
 
-/** Files where callers are asked who they are. */
+/** Uploads files where callers authenticate. */
 export async function guardedFiles(visitor, admin) {
   const { page } = visitor;
   const claim = (sentence, test) => check(`files, guarded: ${sentence}`, test);
@@ -116,7 +116,7 @@ async function importCatalogue(visitor) {
   await page.goto("/files");
 }
 
-/** The rows that were not taken are downloaded, mended and uploaded: then all are in. */
+/** Downloads the refused rows, corrects them and uploads them again: then all rows are imported. */
 async function mendBadRows(page) {
   const saving = page.waitForEvent("download");
   await card(page, "autumn.csv").getByRole("button", { name: "Download 1 bad row as CSV" }).click();

@@ -1,8 +1,8 @@
-// The same shop without a mouse.
+// The basket by keyboard alone, without a mouse.
 
 import { check } from "./report.mjs";
 
-/** Puts something into the basket and looks at it by keyboard alone. */
+/** Puts a product into the basket and opens the basket, by keyboard alone. */
 export async function keyboard(visitor) {
   const { page } = visitor;
   const basket = page.locator("#open-basket");

@@ -1,5 +1,5 @@
-// Serves the storefront from the source tree before a running platform, to work on the pages without building them in:
-// node pages.mjs [port] [the platform's address].
+// Serves the storefront from the source tree in front of a running platform, to work on the pages without a build: node pages.mjs
+// [port] [the platform's address].
 
 import { readFile } from "node:fs/promises";
 import { createServer, request } from "node:http";

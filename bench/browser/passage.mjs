@@ -1,10 +1,10 @@
-// A way to the platform that can be closed: to who comes by it, the gateway goes away and comes back.
+// A TCP proxy to the platform that can be closed: for its clients, the gateway goes away and comes back.
 
 import { connect, createServer } from "node:net";
 import { once } from "node:events";
 
 export class Passage {
-  /** A way to `base`, open. */
+  /** Opens a proxy to `base`. */
   static async to(base) {
     const passage = new Passage(new URL(base));
     await passage.open(0);
@@ -34,7 +34,7 @@ export class Passage {
     this.port = this.server.address().port;
   }
 
-  /** Whoever is on the way is lost. */
+  /** Closes the proxy and ends its connections. */
   async shut() {
     const closed = once(this.server, "close");
     this.server.close();

@@ -1,5 +1,5 @@
 // Takes the pictures of the project's README: node pictures.mjs [base address] [folder].
-// The platform has run `--demo-load 60` for some minutes, so that there is something to see.
+// The platform must have run with `--demo-load 60` for some minutes, so that the pages have content.
 
 import { join } from "node:path";
 import { chromium } from "playwright-core";

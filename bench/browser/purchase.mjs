@@ -1,5 +1,5 @@
-// The story of a purchase: look around, sign up, buy, pay, wait for the minute to close, find the count on the board, and see the
-// order arrive.
+// A purchase from beginning to end: search, sign up, order, pay, wait until the minute closes, find the count on the board, and
+// see the order delivered.
 
 import assert from "node:assert/strict";
 import { check } from "./report.mjs";
@@ -19,7 +19,7 @@ export async function purchase(visitor) {
     await visitor.look("shop");
   });
   await claim("the shop is accessible and stands still", () => holdAll(visitor));
-  await claim("a search narrows the shelf, and says when nothing fits", () => search(page));
+  await claim("a search narrows the shelf, and a notice appears when nothing matches", () => search(page));
   await claim("a product has a page of its own, and the way back", () => lookClosely(visitor));
   await claim("two products go into the basket", () => fillBasket(visitor));
   await claim("the basket is accessible", () => visitor.holdAccessible());
@@ -43,8 +43,8 @@ export async function purchase(visitor) {
     await visitor.look("receipt");
   });
   await claim("the receipt is accessible", () => visitor.holdAccessible());
-  await claim("a card that is declined says so, and another one pays", () => pay(visitor));
-  await claim("the receipt says when the order was counted", async () => {
+  await claim("a declined card has a notice, and another one pays", () => pay(visitor));
+  await claim("the receipt shows when the order was counted", async () => {
     await page.getByText(/^Counted: \d+ order/).waitFor({ timeout: UNTIL_COUNTED_MS });
     await visitor.look("counted");
   });
@@ -113,7 +113,7 @@ async function fillBasket(visitor) {
 async function chooseAddress(visitor) {
   const { page } = visitor;
   await page.getByRole("radio", { name: "Send it to an address" }).check();
-  const lines = { "Name of who": "Ada Lovelace", Street: "12 Café Lane", "Postal code": "10115", Town: "Berlin", Country: "D" };
+  const lines = { "Name of the recipient": "Ada Lovelace", Street: "12 Café Lane", "Postal code": "10115", Town: "Berlin", Country: "D" };
   for (const [name, text] of Object.entries(lines)) await page.getByRole("textbox", { name }).fill(text);
 }
 
@@ -131,7 +131,7 @@ async function pay(visitor) {
   await visitor.look("paid");
 }
 
-/** Does the shop's part on a page of its own, while the customer watches. */
+/** Moves the order on as the shop, on a page of its own, while the customer watches. */
 async function deliver(visitor) {
   const { page } = visitor;
   const order = page.getByRole("article").first();
@@ -146,7 +146,7 @@ async function deliver(visitor) {
   await page.bringToFront();
   await state("shipped");
   await desk.goto("/admin?status=shipped");
-  await desk.getByRole("button", { name: `Note that it arrived: ${name.toLowerCase()}`, exact: true }).click();
+  await desk.getByRole("button", { name: `Mark as delivered: ${name.toLowerCase()}`, exact: true }).click();
   await page.bringToFront();
   await state("delivered");
   await desk.close();

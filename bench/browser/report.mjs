@@ -3,7 +3,7 @@
 let passed = 0;
 let failed = 0;
 
-/** Tries one claim, named by a sentence. True when it held. */
+/** Runs one check, named by a sentence. Returns true if it passed. */
 export async function check(sentence, claim) {
   try {
     await claim();
@@ -17,13 +17,13 @@ export async function check(sentence, claim) {
   }
 }
 
-/** An error outside a check is a failed check, and ends the run: the promise of a route that nobody waits for, for instance. */
+/** Counts an error outside a check as a failed check, and ends the run. An example is a rejected promise without a handler. */
 process.on("uncaughtException", (error) => {
   console.log(`FAILED  outside a check: ${error.stack ?? error}`);
   process.exit(1);
 });
 
-/** Prints the sum and gives the exit code. A run without a check has not passed. */
+/** Prints the totals and sets the exit code. A run without a check has not passed. */
 export function conclude() {
   console.log(`${passed} passed, ${failed} failed`);
   return failed === 0 && passed > 0 ? 0 : 1;

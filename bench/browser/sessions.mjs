@@ -7,7 +7,7 @@ import { check } from "./report.mjs";
 /** Logs in where callers authenticate, and tests each way in which a token ends. */
 export async function sessions(visitor) {
   const { page } = visitor;
-  await check("sessions: a token about to run out is renewed before it is shown", async () => {
+  await check("sessions: a token that is about to expire is renewed before it is sent", async () => {
     await page.goto("/orders");
     await signUp(page, "Ida", `ida-${Date.now()}@example.org`);
     await page.getByText("No orders yet").waitFor();
@@ -18,12 +18,12 @@ export async function sessions(visitor) {
     assert.notEqual((await refreshToken(page)).value, before.value);
     assert.deepEqual(refused, []);
   });
-  await check("sessions: no script reads what a token is renewed with, and no other site uses it", async () => {
+  await check("sessions: no script can read the refresh token, and no other site can use it", async () => {
     const { value, httpOnly, sameSite, path } = await refreshToken(page);
     assert.deepEqual({ httpOnly, sameSite, path }, { httpOnly: true, sameSite: "Strict", path: "/api/users" });
     const readable = await page.evaluate(() => JSON.stringify([document.cookie, { ...localStorage }, { ...sessionStorage }]));
     assert.ok(!readable.includes(value));
-    // The cookie goes along here, as it would if a browser let another site's form send it.
+    // The request has the cookie, as if a browser let another site's form send it.
     const forged = await page.request.post("/api/users/refresh");
     assert.equal(forged.status(), 415);
     assert.equal((await refreshToken(page)).value, value);
@@ -51,7 +51,7 @@ export async function sessions(visitor) {
     assert.deepEqual(refused.flat(), []);
     await other.close();
   });
-  await check("sessions: one that is over says so, and keeps the basket", async () => {
+  await check("sessions: the end of one has a notice, and the basket stays", async () => {
     await page.goto("/");
     await page.getByRole("button", { name: /^Add /, disabled: false }).first().click();
     await tamper(page, { access_token: "a.e30.a" });
@@ -68,12 +68,12 @@ export async function sessions(visitor) {
 
 const kept = (page) => page.evaluate(() => JSON.parse(localStorage.getItem("tidemark.session")));
 
-/** The cookie, which only the browser knows. */
+/** Returns the cookie, which scripts cannot read. */
 async function refreshToken(page) {
   return (await page.context().cookies()).find(({ name }) => name === "tidemark_refresh");
 }
 
-/** Changes what is kept of the session. */
+/** Changes the stored session. */
 async function tamper(page, changes) {
   const before = await kept(page);
   await page.evaluate((session) => localStorage.setItem("tidemark.session", JSON.stringify(session)), { ...before, ...changes });
@@ -84,7 +84,7 @@ async function reload(page) {
   await page.getByText("No orders yet").waitFor();
 }
 
-/** Collects the answers of this status from now on. */
+/** Collects the answers with this status from now on. */
 function listen(page, status, path = "") {
   const found = [];
   page.on("response", (answer) => {

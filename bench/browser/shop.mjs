@@ -1,6 +1,6 @@
 // Clicks through the storefront as customers do: node shop.mjs [base address] [folder for screenshots].
-// The base address is also taken from BASE_URL, that of a platform with --auth enforced from ENFORCED_URL, its admin from
-// ADMIN_EMAIL and ADMIN_PASSWORD, the browser from CHROMIUM.
+// Variables: BASE_URL, the base address; ENFORCED_URL, the address of a platform with --auth enforced; ADMIN_EMAIL and
+// ADMIN_PASSWORD, its admin; CHROMIUM, the browser.
 
 import { mkdir } from "node:fs/promises";
 import { chromium } from "playwright-core";
@@ -33,19 +33,19 @@ const arrive = (device, at = base) => Visitor.arrive(browser, device, { base: at
 async function shop(device) {
   const visitor = await arrive(device);
   await purchase(visitor);
-  // The refused sign-up, address and card of the story are the errors a browser may log.
+  // The browser may log errors of the refused sign-up, address and card of the purchase.
   await holdQuiet(visitor, /status of (409|422)/);
 }
 
 async function account(device) {
   const visitor = await arrive(device, enforced);
   await accounts(visitor);
-  // 401 also tells the pages that callers are asked who they are.
+  // By a 401 the pages also detect that callers must authenticate.
   await holdQuiet(visitor, /status of (401|403|409|422|429)/);
 }
 
 function holdQuiet({ device, errors }, expected) {
-  return check(`${device}: nothing was complained about in the console`, () => {
+  return check(`${device}: no error is in the console`, () => {
     const others = errors.filter((text) => !expected.test(text));
     if (others.length > 0) throw new Error(others.join("\n"));
   });
@@ -59,10 +59,10 @@ async function wearOut() {
   await mail(await arrive("phone", enforced), admin);
 }
 
-// Some wait for a minute to close, and all can do so together.
+// Some scripts wait for a minute to close; they run at the same time.
 const stories = [shop("desktop"), shop("phone")];
 if (enforced) stories.push(account("desktop"), account("phone"), wearOut());
-else console.log("SKIPPED: accounts and sessions, for ENFORCED_URL names no platform with --auth enforced");
+else console.log("SKIPPED: accounts and sessions (set ENFORCED_URL to a platform with --auth enforced)");
 await Promise.all(stories);
 await keyboard(await arrive("desktop"));
 await trouble(await arrive("desktop"), base);

@@ -1,4 +1,4 @@
-// Somebody in front of a browser: a fresh profile on a device, who notes every error and how far things moved about.
+// A visitor: a fresh browser profile on a device, which records every error and every layout shift.
 
 import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
@@ -8,7 +8,7 @@ import { devices } from "playwright-core";
 const require = createRequire(import.meta.url);
 const axeSource = await readFile(require.resolve("axe-core/axe.min.js"), "utf8");
 
-/** The devices the storefront is tried on. */
+/** The devices on which the storefront is tested. */
 export const DEVICES = {
   desktop: { viewport: { width: 1280, height: 900 }, colorScheme: "light" },
   phone: { ...devices["Pixel 7"], colorScheme: "dark" },
@@ -39,13 +39,13 @@ export class Visitor {
     Object.assign(this, { page, device, folder, errors: [] });
   }
 
-  /** Saves what is seen as <device>-<name>.png. */
+  /** Saves a screenshot as <device>-<name>.png. */
   async look(name) {
     await this.settle();
     await this.page.screenshot({ path: join(this.folder, `${this.device}-${name}.png`) });
   }
 
-  /** Waits until what comes in has come in: half of it has half the contrast. */
+  /** Waits until elements that fade in are opaque, because half transparent ones have half the contrast. */
   async settle() {
     await this.page.evaluate(() => {
       const ending = document.getAnimations().filter(({ effect }) => effect.getComputedTiming().endTime !== Infinity);
@@ -53,17 +53,27 @@ export class Visitor {
     });
   }
 
-  /** Fails when axe finds anything against WCAG 2.2 A and AA, or against its best practice. */
+  /** Fails if axe finds a violation of WCAG 2.2 A and AA, or of its best practices. */
   async holdAccessible() {
     await this.settle();
-    // Evaluated, not added as a script: the page's policy rightly refuses scripts from elsewhere.
+    // axe is evaluated, not added as a script, because the page's policy refuses scripts from elsewhere.
     await this.page.evaluate(axeSource);
-    const { violations } = await this.page.evaluate(() => window.axe.run());
+    const { violations } = await this.page.evaluate(async () => {
+      // A message that ends meanwhile is removed at once, because half faded out it would have half the contrast.
+      const still = new CSSStyleSheet();
+      still.replaceSync("* { transition: none !important }");
+      document.adoptedStyleSheets.push(still);
+      try {
+        return await window.axe.run();
+      } finally {
+        document.adoptedStyleSheets = document.adoptedStyleSheets.filter((sheet) => sheet !== still);
+      }
+    });
     const found = violations.map(({ id, help, nodes }) => `${id}: ${help} (${nodes[0].target.join(" ")}, ${nodes.length} times)`);
     if (found.length > 0) throw new Error(found.join("\n"));
   }
 
-  /** Fails when the page can be moved sideways or moved about while it loaded. */
+  /** Fails if the page scrolls sideways, or its layout shifted while it loaded. */
   async holdSteady() {
     const { excess, moved, movers } = await this.page.evaluate(() => ({
       excess: document.documentElement.scrollWidth - document.documentElement.clientWidth,
@@ -74,7 +84,7 @@ export class Visitor {
     if (moved > 0.02) throw new Error(`the layout shifted by ${moved.toFixed(3)}: ${movers.join(", ")}`);
   }
 
-  /** Waits until `locator` has the focus: a dialog gives it back after the key that closes it was handled. */
+  /** Waits until `locator` has the focus. A dialog gives it back only after the key that closes it was handled. */
   async holdFocus(locator) {
     await this.page.waitForFunction((node) => node === document.activeElement, await locator.elementHandle());
   }

@@ -19,7 +19,7 @@ const PAGES = {
   "/verify": ".notice",
 };
 
-/** Fills a shop without authentication with long words, and looks at every page. */
+/** Fills a shop without authentication with long words, and checks every page. */
 export async function words(arrive) {
   const { page } = await arrive("phone");
   const send = async (path, data) => (await page.request.post(`/api${path}`, { data })).json();
@@ -55,7 +55,7 @@ export async function words(arrive) {
     });
   }
 
-  await check("words: a product's page shows nothing of the shop's own books", async () => {
+  await check("words: a product's page shows no internal data of the shop", async () => {
     await page.goto(`/products/${product.id}`);
     await page.locator("h1").waitFor();
     assert.doesNotMatch(await page.locator("main").innerText(), /version/);
@@ -63,7 +63,7 @@ export async function words(arrive) {
   await page.context().close();
 }
 
-/** Fails if an element is to the right of the phone, unless it is in a part that scrolls by itself. */
+/** Fails if an element extends beyond the right edge of the screen, unless it is in a part that scrolls by itself. */
 async function holdNarrow(page) {
   const beyond = await page.evaluate(() => {
     const width = document.documentElement.clientWidth;

@@ -6,7 +6,7 @@ import http from 'k6/http';
 const { ADMIN_EMAIL, ADMIN_PASSWORD } = __ENV;
 const TAGS = { part: 'setup' };
 
-/** The parameters of a request by whoever has this token; by nobody without one. */
+/** Returns the parameters of a request with this token, or without authentication if there is none. */
 export function as(token, headers = {}) {
   return { headers: { 'Content-Type': 'application/json', ...(token && { Authorization: `Bearer ${token}` }), ...headers } };
 }
@@ -15,22 +15,22 @@ function post(address, body, token) {
   return http.post(address, JSON.stringify(body), { ...as(token), tags: TAGS });
 }
 
-/** An access token of this account. */
+/** Returns an access token of this account. */
 export function logged_in(api, email, password) {
   const response = post(`${api}/users/login`, { email, password });
   return response.status === 200 ? response.json('access_token') : fail(`${email} cannot log in: ${response.status} ${response.body}`);
 }
 
-/** A customer of this run's own, logged in: { id, email, password, token }. */
+/** Signs a customer of this run up and logs in: { id, email, password, token }. */
 export function customer(api, email, password) {
   const response = post(`${api}/users`, { name: 'Customer', email, password });
   if (response.status !== 201) {
-    fail(`${email} cannot sign up: ${response.status} ${response.body}; where sign-ups are limited, CUSTOMERS says how many the run makes`);
+    fail(`${email} cannot sign up: ${response.status} ${response.body}; where sign-ups are limited, set a smaller CUSTOMERS`);
   }
   return { id: response.json('id'), email, password, token: logged_in(api, email, password) };
 }
 
-/** An access token of the admin; null where none is named. */
+/** Returns an access token of the admin; null if none is named. */
 export function admin(api) {
   return ADMIN_EMAIL ? logged_in(api, ADMIN_EMAIL, ADMIN_PASSWORD) : null;
 }
@@ -44,14 +44,14 @@ export function own_products(api, run, count, token) {
     if (!token && (response.status === 401 || response.status === 403)) {
       return null;
     }
-    products.push(response.status === 201 ? response.json() : fail(`a product cannot be made: ${response.status} ${response.body}`));
+    products.push(response.status === 201 ? response.json() : fail(`a product cannot be created: ${response.status} ${response.body}`));
   }
   return products;
 }
 
-/** Products of the catalogue with stock for a run: [{ id, price_cents }]. */
+/** Returns products of the catalogue with stock for a run: [{ id, price_cents }]. */
 export function catalogue(api, count) {
   const response = http.get(`${api}/products?limit=100`, { tags: TAGS });
   const stocked = response.status === 200 ? response.json('items').filter((product) => product.stock >= 10000) : [];
-  return stocked.length > 0 ? stocked.slice(0, count) : fail(`no product has 10000 pieces left: ADMIN_EMAIL and ADMIN_PASSWORD name who makes some`);
+  return stocked.length > 0 ? stocked.slice(0, count) : fail(`no product has 10000 pieces left: set ADMIN_EMAIL and ADMIN_PASSWORD, whose account creates some`);
 }

@@ -1,4 +1,4 @@
-// Reads the platform's books: the number of orders that are stored, and the number that the stream job has counted.
+// Reads the number of stored orders, and the number of orders that the stream job has counted.
 import http from 'k6/http';
 
 import { as } from './accounts.js';
@@ -7,7 +7,7 @@ function params(token) {
   return { ...as(token), tags: { part: 'books', name: 'books' } };
 }
 
-/** All items of a list, page by page. */
+/** Returns all items of a list, which it reads page by page. */
 function all(address, token) {
   const items = [];
   let cursor = null;

@@ -16,7 +16,7 @@ export const options = {
 export function setup() {
   const run = `${Date.now()}`;
   const { id: user, token } = customer(API, `cost-${run}@example.com`, `cost of ${run}`);
-  const [product] = own_products(API, run, 1, admin(API)) || fail('where callers show who they are, ADMIN_EMAIL and ADMIN_PASSWORD name who makes a product');
+  const [product] = own_products(API, run, 1, admin(API)) || fail('where callers authenticate, set ADMIN_EMAIL and ADMIN_PASSWORD, whose account creates a product');
   return { user, product: product.id, token };
 }
 
@@ -28,7 +28,7 @@ export default function ({ user, product, token }) {
   const pay = () => http.post(`${API}/orders/${order.json('id')}/payments`, JSON.stringify({ token: 'sim-approve' }), params);
   const paid = order.status === 201 ? pay() : order;
   const said = `${seen.status} ${order.status} ${kept.status} ${paid.status}`;
-  check(said, { 'all four are answered well': () => said === '200 201 200 201' }) || console.error(said, order.body);
+  check(said, { 'all four requests succeed': () => said === '200 201 200 201' }) || console.error(said, order.body);
 }
 
 export function handleSummary(data) {

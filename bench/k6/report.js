@@ -6,14 +6,14 @@ function round(number) {
   return number >= 100 ? number.toFixed(0) : number.toFixed(2);
 }
 
-/** Every threshold with whether it held: [{ metric, rule, ok }]. Of what was never measured k6 says that it did: we do not. */
+/** Returns every threshold with its result: [{ metric, rule, ok }]. In k6 a threshold without a measurement holds; here it does not. */
 function thresholds(data) {
   const measured = data.metrics[REQUESTS].values.count > 0;
   return Object.entries(data.metrics).flatMap(([metric, { thresholds: rules }]) =>
     Object.entries(rules || {}).map(([rule, { ok }]) => ({ metric, rule, ok: ok && measured })));
 }
 
-/** The figures of a run: [[what, value]]. */
+/** Returns the figures of a run: [[name, value]]. */
 function figures(data) {
   const times = data.metrics[REQUESTS].values;
   const count = (metric, field = 'count') => (data.metrics[metric] ? data.metrics[metric].values[field] : 0);
@@ -34,7 +34,7 @@ function checks(group) {
   return [...group.checks, ...group.groups.flatMap(checks)];
 }
 
-/** The run as lines of text. */
+/** Returns the run as lines of text. */
 export function text(data, run) {
   const lines = figures(data).map(([what, value]) => `  ${what.padEnd(18)} ${value}`);
   const missed = checks(data.root_group).filter((c) => c.fails > 0).map((c) => `  ✗ ${c.name}: ${c.fails} of ${c.fails + c.passes} times not`);
@@ -50,7 +50,7 @@ function rows(cells) {
   return cells.map((row) => `<tr>${row.map((cell) => `<td>${escape(cell)}</td>`).join('')}</tr>`).join('\n');
 }
 
-/** The run as a page that needs nothing else. */
+/** Returns the run as a page without further files. */
 export function html(data, run) {
   const rules = thresholds(data);
   const verdict = rules.every(({ ok }) => ok) ? 'All thresholds held' : 'Not all thresholds held';

@@ -1,4 +1,4 @@
-// The load test of the platform: people who look, order, look again and pay, from ten to two hundred of them.
+// The load test of the platform: ten to two hundred users view a product, order it, read the order back and pay.
 //
 //   k6 run bench/k6/shop.js                               ten minutes against http://127.0.0.1:5000
 //   BASE_URL=https://shop.example.com k6 run …            any other address
@@ -146,10 +146,10 @@ export default function (data) {
   sleep(Math.random() / 2);
 }
 
-// Every iteration that came to its end placed one order, and the customers are this run's own: so many orders of theirs must be
-// stored, and all that are stored counted. An iteration that was interrupted may have placed one, too. The newest are counted when
-// their minute is over: they are waited for. An order whose answer was lost on the way may be stored or not, so a profile that allows
-// for that allows for a difference here. Tokens live a quarter of an hour: the customers log in again.
+// Every complete iteration placed one order, and the customers belong to this run: as many of their orders must be stored, and
+// all stored ones counted. An interrupted iteration may have placed one, too. The newest orders are counted when their minute is
+// over, so the run waits for that. An order whose answer was lost may be stored or not, so a profile that allows lost answers
+// allows a difference here. Tokens live a quarter of an hour, so the customers log in again.
 export function balance({ users, summarized: before }) {
   const placed = exec.instance.iterationsCompleted;
   const interrupted = exec.instance.iterationsInterrupted;

@@ -9,9 +9,10 @@ use crate::counterparts::{BROWSER, Cache, CounterpartError, provision};
 use crate::platform::{self, Platform, PlatformError, Settings};
 
 const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/browser");
-/// The scripts begin the line of a check that failed with it (`browser/report.mjs`).
+/// The word with which the scripts begin the line of a failed check (`browser/report.mjs`).
 const FAILED: &str = "FAILED";
-/// Fewest checks of a run of all scripts. Fewer mean that one of them ended before its checks.
+/// The least number of checks in a run of all scripts. Fewer mean that a script ended before its
+/// checks.
 const FEWEST_CHECKS: u32 = 100;
 /// The first admin of the platform with authentication: e-mail address and password.
 const ADMIN: [&str; 2] = ["captain@example.org", "steady as she goes"];
@@ -24,7 +25,7 @@ pub struct Args {}
 /// The reason why a script did not reach its end.
 #[derive(Debug, thiserror::Error)]
 pub enum BrowserError {
-    /// A script failed, and these are the checks of it that did.
+    /// A script failed, with these failed checks.
     #[error("`{what}` ended with {status}{}", listed(.failed))]
     Script {
         /// The command.
@@ -34,13 +35,13 @@ pub enum BrowserError {
         /// The sentences of the checks that failed.
         failed: Vec<String>,
     },
-    /// The scripts reported success, but not of as many checks as they have.
+    /// The scripts reported success, but of fewer checks than they have.
     #[error("`npm test` reported {0} checks that passed; there are at least {FEWEST_CHECKS}")]
     TooFew(u32),
     /// The platform did not start or stop.
     #[error(transparent)]
     Platform(#[from] PlatformError),
-    /// Chromium, Node.js or npm cannot be had.
+    /// Chromium, Node.js or npm is missing and cannot be installed.
     #[error(transparent)]
     Counterpart(#[from] CounterpartError),
     /// A system call failed.
@@ -195,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn a_check_that_failed_is_named_whatever_the_status() {
+    fn a_failed_check_is_named_for_any_exit_status() {
         for status in [0, 1] {
             let script = format!("echo 'FAILED  two'; echo '9 passed, 1 failed'; exit {status}");
             let error = run_shell(&script).unwrap_err().to_string();

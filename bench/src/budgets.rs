@@ -42,7 +42,7 @@ pub struct Args {
     /// Only these stages; they are printed and not compared.
     #[arg(long, value_parser = stage_name)]
     stage: Vec<&'static str>,
-    /// Does the work of a stage, to be counted from outside.
+    /// Does the work of a stage, whose instructions another process counts.
     #[arg(long, hide = true, value_parser = stage_name, requires = "passes")]
     work: Option<&'static str>,
     /// The number of passes of that work.
@@ -50,7 +50,7 @@ pub struct Args {
     passes: Option<u64>,
 }
 
-/// The reason why the budgets are not kept, or could not be compared.
+/// The reason why figures exceed their budgets, or could not be compared.
 #[derive(Debug, thiserror::Error)]
 pub enum BudgetError {
     /// Stages are not within their budgets.
@@ -73,8 +73,8 @@ pub enum BudgetError {
     /// A program or a folder is not available.
     #[error(transparent)]
     Counterpart(#[from] CounterpartError),
-    /// A tool's version could not be found out.
-    #[error("the version of a tool cannot be found out: {0}")]
+    /// A tool's version could not be determined.
+    #[error("the version of a tool cannot be determined: {0}")]
     Version(std::io::Error),
 }
 
@@ -139,7 +139,8 @@ fn stage(name: &str) -> &'static Stage {
     found.expect("names of stages are checked when they are read")
 }
 
-/// Does a stage's work in this process. A stage that handles less than its units would be cheap.
+/// Does a stage's work in this process. It fails if fewer than all units are handled, because that
+/// would be cheaper.
 fn work(stage: &Stage, passes: u64) -> Result<(), BudgetError> {
     let failed = |reason: String| BudgetError::Stage {
         stage: stage.name,
@@ -158,7 +159,8 @@ fn work(stage: &Stage, passes: u64) -> Result<(), BudgetError> {
     }
 }
 
-/// Counts the instructions of the stages, several at a time: none is disturbed by another.
+/// Counts the instructions of the stages, several at a time. They do not affect each other's
+/// counts.
 fn count(stages: &[&Stage]) -> Result<Vec<Figure>, BudgetError> {
     let cache = Cache::open()?;
     let folder = cache.scratch("budgets")?;
@@ -190,8 +192,8 @@ fn count(stages: &[&Stage]) -> Result<Vec<Figure>, BudgetError> {
     Ok(figures.into_iter().map(|(_, figure)| figure).collect())
 }
 
-/// Returns the figures, where one that is above its budget is the median of three counts: the threads of a job may have waited
-/// for each other more often by chance.
+/// Returns the figures. A figure above its budget is counted again, and is the median of three
+/// counts, because the threads of a job may have waited for each other more often by chance.
 fn steadied(
     mut figures: Vec<Figure>,
     budgets: &Budgets,
@@ -228,8 +230,8 @@ fn count_one(stage: &Stage, folder: &Path) -> Result<Figure, BudgetError> {
     figure(stage, of_passes("1")?, of_passes("2")?)
 }
 
-/// Returns the figure of a stage whose program took so many instructions with one pass and with two. A stage that does
-/// nothing would be within any budget.
+/// Returns the figure of a stage from the instructions of its program with one pass and with two.
+/// It fails if a pass does no work, because such a stage would be within any budget.
 fn figure(stage: &Stage, once: u64, twice: u64) -> Result<Figure, BudgetError> {
     #[allow(clippy::cast_precision_loss, reason = "far fewer than 2^53")]
     let instructions = twice.saturating_sub(once) as f64 / stage.units as f64;
@@ -276,7 +278,7 @@ fn judge(budgets: &Budgets, figures: &[Figure], here: &Tools) -> Result<Comparis
 
     let changes = budgets.changes(figures).into_iter();
     let (less, others): (Vec<_>, Vec<_>) = changes.partition(Change::is_less);
-    // A build of one crate alone unifies features differently, which alone may spare this much.
+    // A build of one crate alone unifies features differently, which can explain the difference.
     for change in less {
         println!("{}", change.sentence());
     }

@@ -1,20 +1,22 @@
-//! `bench code`: figures of how the code is laid out and how it reads, and rules that a machine can
-//! check.
+//! `bench code`: figures about the layout and the readability of the code, and rules that a machine
+//! can check.
 //!
 //! ```text
 //! cargo metadata ──▶ source files ──┬──▶ figures by crate: sizes, blank lines, comments, words   (printed)
-//!                    (parsed once)  ├──▶ imports between files ──▶ circles                      (a rule: none)
+//!                    (parsed once)  ├──▶ long functions and files, `let`s of several things        (printed)
+//!                                   ├──▶ imports between files ──▶ circles                      (a rule: none)
 //!                                   ├──▶ public types by name  ──▶ names used twice             (a rule: none)
 //!                                   └──▶ public items          ──▶ changes of a library's surface
 //!                                                                  that its list does not have   (a rule: none)
 //! ```
 //!
-//! Tests are left out: modules under `#[cfg(test)]` and everything outside `src`. The figures are
+//! Tests are left out: modules under `#[cfg(test)]`, with their files, and everything outside `src`. The figures are
 //! for a reader; only the rules can fail the command.
 
 mod figures;
 mod imports;
 mod names;
+mod shape;
 mod source;
 mod surface;
 
@@ -55,7 +57,7 @@ pub enum CodeError {
         /// The cause.
         source: syn::Error,
     },
-    /// The workspace has no source file: nothing was measured.
+    /// The workspace has no source file, so nothing was measured.
     #[error("the workspace has no source file")]
     Empty,
     /// The rules are broken; each sentence names one place.
@@ -142,6 +144,15 @@ fn print_figures(crates: &[Crate]) {
     println!("{}", total.row("all"));
 
     println!("\n{}", total.words());
+
+    let places: Vec<String> = crates.iter().flat_map(shape::places).collect();
+    println!(
+        "\n{} places are too long, or bind several things by one `let`",
+        places.len()
+    );
+    for place in places {
+        println!("  {place}");
+    }
 }
 
 fn broken_rules(crates: &[Crate]) -> Vec<String> {

@@ -5,7 +5,7 @@ use std::error::Error;
 use clap::Parser;
 
 /// Tidemark's harness: starts real counterparts, generates orders, runs the real programs and
-/// checks what they did.
+/// checks their results.
 #[derive(Debug, Parser)]
 #[command(name = "bench", version, arg_required_else_help = true)]
 pub enum Command {
@@ -27,17 +27,18 @@ pub enum Command {
     /// Kills the job's processes, its broker and its object store under load, and compares every
     /// count with the input.
     Crash(crate::crash::Args),
-    /// Cuts one of two brokers off from the job, then freezes it, and holds every count against the input.
+    /// Cuts one of two brokers off from the job, then freezes it, and compares every count with the input.
     CutOff(crate::cut_off::Args),
-    /// Shops on the real platform, kills it, and sees that nothing acknowledged is lost or counted twice.
+    /// Shops on the real platform, kills it, and checks that nothing acknowledged is lost or counted twice.
     EndToEnd(crate::end_to_end::Args),
-    /// Destroys everything but backups and the log, rebuilds it, and checks that the books balance.
+    /// Destroys everything but backups and the log, restores the platform, and checks that orders
+    /// and counts agree.
     Drill(crate::drill::Args),
     /// Prints the orders of the topic as SQL, for a database that was restored from a backup.
     OrdersAsSql(crate::orders_as_sql::Args),
-    /// Lets Chromium shop on a fresh platform.
+    /// Runs the storefront's scripts in Chromium on a fresh platform.
     Browser(crate::browser::Args),
-    /// Has two hundred customers of k6 shop on a fresh platform that authenticates them.
+    /// Runs the load test of k6, with two hundred customers, on a fresh platform where callers authenticate.
     Load(crate::load::Args),
     /// Measures CPU time and memory of the job on real Kafka, beside a bare reader.
     Throughput(crate::throughput::Args),
@@ -48,9 +49,12 @@ pub enum Command {
     /// Measures the memory of each service in a process of its own, idle and after a little
     /// traffic.
     Idle(crate::idle::Args),
+    /// Measures the rows that replicas of analytics write a second, and the costs of layouts of rows.
+    AnalyticsWrites(crate::analytics_writes::Args),
     /// Measures the time from a window's end until its results can be read.
     Latency(crate::latency::Args),
-    /// Measures the job's memory on backlogs, uneven partitions and a sink that stalls.
+    /// Measures the job's memory on backlogs, uneven partitions, a sink that stalls and bad
+    /// records.
     Pressure(crate::pressure::Args),
     /// Measures checkpoints, and starts from them, by the size of the state.
     Recovery(crate::recovery::Args),
@@ -62,7 +66,7 @@ impl Command {
     /// Runs the command.
     ///
     /// # Errors
-    /// The error that stopped the command, or that it is about.
+    /// The error that stopped the command, or that its check found.
     pub fn run(self) -> Result<(), Box<dyn Error>> {
         match self {
             Self::Verify(args) => args.run()?,
@@ -83,6 +87,7 @@ impl Command {
             Self::Gateway(args) => args.run()?,
             Self::Overload(args) => args.run()?,
             Self::Idle(args) => args.run()?,
+            Self::AnalyticsWrites(args) => args.run()?,
             Self::Latency(args) => args.run()?,
             Self::Pressure(args) => args.run()?,
             Self::Recovery(args) => args.run()?,

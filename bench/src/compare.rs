@@ -39,7 +39,7 @@ pub struct Verdict {
 const EXAMPLES: usize = 5;
 
 impl Verdict {
-    /// Returns whether every user and window has exactly its count and total, once per revision,
+    /// Returns `true` if every user and window has exactly its count and total, once per revision,
     /// and there are no other results.
     pub fn is_exact(&self) -> bool {
         let results = self.missing + self.unexpected + self.wrong + self.duplicated;
@@ -77,7 +77,7 @@ impl Verdict {
 
             if read != Some(sums) {
                 self.summaries_wrong += 1;
-                self.example(format!("summary: {summary:?} in place of {sums:?}"));
+                self.example(format!("summary: {summary:?} instead of {sums:?}"));
             }
         }
         self.summaries_wrong += newest.len();
@@ -87,7 +87,7 @@ impl Verdict {
     pub fn compare_number(&mut self, what: &str, expected: u64, read: u64) {
         if expected != read {
             self.numbers_wrong += 1;
-            self.example(format!("{what}: {read} in place of {expected}"));
+            self.example(format!("{what}: {read} instead of {expected}"));
         }
     }
 
@@ -197,6 +197,6 @@ fn note_values(row: &Expected, read: &WindowCount, window_ms: u64, verdict: &mut
     let end_ms = row.window_start_ms + window_ms;
     if values != (row.order_count, Some(row.total_cents), end_ms) {
         verdict.wrong += 1;
-        verdict.example(format!("wrong: {read:?} in place of {row:?}"));
+        verdict.example(format!("wrong: {read:?} instead of {row:?}"));
     }
 }

@@ -1,9 +1,10 @@
 //! The real counterparts of the platform: Apache Kafka, MariaDB, DynamoDB Local; Chromium for the browser test, and k6
 //! for the load test.
 //!
-//! Their files are [fetched](provision) once into the [cache](Cache): jars from Maven Central, Go modules, packages
-//! from Debian (installed when the harness runs as root, named when it does not). Each server then runs as a [`Server`]
-//! on 127.0.0.1, on a port that was free, with its data in a folder of its own, until its value is dropped.
+//! Their files are [fetched](provision) once into the [cache](Cache): jars from Maven Central, Go
+//! modules, and packages from Debian. If the harness does not run as root, an error names the
+//! missing packages instead. Each server then runs as a [`Server`] on 127.0.0.1, on a port that was
+//! free, with its data in a folder of its own, until its value is dropped.
 //!
 //! `bench counterparts up` leaves them running between commands; the module `detached` stores their
 //! addresses.
@@ -59,9 +60,9 @@ pub enum CounterpartError {
     /// The server ended, or did not answer in time.
     #[error("{name} did not become ready: {reason}; its log is {log}; the end of it:\n{printed}")]
     NotReady {
-        /// The server ended, or did not answer in time.
-        name: &'static str,
         /// The counterpart's name.
+        name: &'static str,
+        /// The end of the server, or the time without an answer.
         reason: String,
         /// The path of its log.
         log: String,

@@ -61,7 +61,7 @@ pub struct Args {
     seed: u64,
 }
 
-/// The reason why there was no comparison, or what it found.
+/// The reason why there was no comparison, or its finding.
 #[derive(Debug, thiserror::Error)]
 pub enum CrashError {
     /// The results differ from the expected ones.
@@ -163,8 +163,8 @@ impl Args {
     }
 }
 
-/// Waits until every order of the input is counted, and compares all that the job has written. Returns the counts as
-/// well, each with the time at which the broker took it.
+/// Waits until every order of the input is counted, and compares all records that the job has
+/// written. Also returns the counts, each with its time in the log.
 pub(crate) fn await_verdict(
     log: &dyn RecordLog,
     job: &Job<'_>,

@@ -30,16 +30,17 @@ use witness::Witness;
 const LEADERS: [u16; 4] = [1, 2, 1, 2];
 /// The clients of Kafka that the job can use.
 const CLIENTS: [&str; 2] = ["rdkafka", "native"];
-/// Orders go on for so long before a broker stops answering, and for so long after it answers again.
+/// The time for which orders are sent before a broker stops answering, and again after it answers.
 const AROUND: Duration = Duration::from_secs(4);
-/// A partition that gives no answer for so long makes the job not ready.
+/// The setting `--answer-limit`: a partition without an answer for this time makes the job not
+/// ready.
 const ANSWER_LIMIT: Duration = Duration::from_secs(3);
-/// A job is ready within this time after its start or after the end of a trouble, or never.
+/// The time limit for a job to become ready after its start, or after the end of a fault.
 const READY_WITHIN: Duration = Duration::from_secs(60);
 /// The time limit for a job to stop after a request.
 const STOPS_WITHIN: Duration = Duration::from_secs(30);
 
-/// Cuts one of two brokers off from the job, then freezes it, and holds every count against the input.
+/// Cuts one of two brokers off from the job, then freezes it, and compares every count with the input.
 #[derive(Debug, clap::Parser)]
 pub struct Args {
     /// The time for which the broker does not answer, each time; longer than the 3 s after which the job must report
@@ -54,7 +55,7 @@ pub struct Args {
     seed: u64,
 }
 
-/// The reason why there is no verdict, or a bad one.
+/// The reason why the comparison failed or could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum CutOffError {
     /// A job's report is missing or wrong.
@@ -73,7 +74,7 @@ pub enum CutOffError {
     /// Not everything was counted.
     #[error(transparent)]
     Counts(#[from] CrashError),
-    /// It did not come so far.
+    /// The run failed before the comparison.
     #[error(transparent)]
     Run(RunError),
 }
@@ -84,11 +85,11 @@ impl<E: Into<RunError>> From<E> for CutOffError {
     }
 }
 
-/// The brokers and the ways to them.
+/// The brokers, and their addresses.
 struct Cluster {
     pair: Pair,
     proxy: Proxy,
-    /// The addresses by which orders come.
+    /// The addresses by which orders are sent.
     direct: String,
     /// The addresses that the jobs use.
     proxied: String,
@@ -98,7 +99,7 @@ impl Args {
     /// Runs and prints the verdict.
     ///
     /// # Errors
-    /// [`CutOffError`] when a job does not report the broker, counts wrongly, or cannot be run.
+    /// [`CutOffError`] if a job does not report the broker, counts wrongly, or cannot be run.
     pub fn run(self) -> Result<(), CutOffError> {
         let cache = Cache::open()?;
         let folder = cache.scratch("cut-off")?;
@@ -149,7 +150,7 @@ impl Args {
         jobs.into_iter().try_for_each(|job| job.finish(&*log))
     }
 
-    /// Makes trouble while orders come, and watches the jobs' reports.
+    /// Causes the fault while orders are sent, and watches the jobs' reports.
     fn under_load(
         &self,
         log: &dyn RecordLog,
@@ -187,7 +188,7 @@ impl Args {
                 .collect::<Result<Vec<()>, _>>()
         });
 
-        // The broker goes on after any report, because the load waits for it.
+        // The fault ends whatever the reports were, because the load waits for the broker.
         (trouble.end)();
         println!("{} it is over", Timestamp::now());
         reported?;
@@ -196,7 +197,7 @@ impl Args {
             .try_for_each(|job| job.witness.await_ready(READY_WITHIN))
     }
 
-    /// Orders of now, for the time of one trouble.
+    /// Returns the settings of orders from now on, for the time of one fault.
     fn orders(&self) -> OrderSettings {
         let span = AROUND + self.away + AROUND;
         OrderSettings {
@@ -213,7 +214,7 @@ impl Args {
     }
 }
 
-/// Places an order on a partition that the first broker leads.
+/// Moves an order to a partition that the first broker leads.
 fn on_the_first_broker(made: Made) -> Made {
     let partition = if made.user_id.is_multiple_of(2) { 0 } else { 2 };
     Made {
@@ -299,7 +300,7 @@ impl<'a> Running<'a> {
         })
     }
 
-    /// Holds every count of the job against the input, and stops it.
+    /// Compares every count of the job with the input, and stops the job.
     fn finish(mut self, log: &dyn RecordLog) -> Result<(), CutOffError> {
         let client = self.witness.client();
         let (verdict, _) = crash::await_verdict(log, &self.job)?;

@@ -5,9 +5,9 @@
 //!      ─▶ restore SQL, tables, uploads ─▶ the orders since then, from the topic ─▶ job starts over ─▶ platform starts
 //! ```
 //!
-//! It is the runbook of infra-aws/README.md in small; a cloud has point-in-time recovery in place
-//! of the dump and the exported tables. At the end the books must balance: every order of the topic
-//! is in SQL, counted and notified, each once. Data that cannot be restored is printed.
+//! It is the runbook of infra-aws/README.md on a small scale; a cloud has point-in-time recovery
+//! instead of the dump and the exported tables. At the end every order of the topic must be in SQL,
+//! counted and notified, each once. Data that cannot be restored is printed.
 
 mod backup;
 mod database;
@@ -48,7 +48,7 @@ pub enum DrillError {
     #[error("{0} failed; the end of its output:\n{1}")]
     Program(&'static str, String),
     /// The address of the database cannot be parsed.
-    #[error("{0:?} is no address: {1}")]
+    #[error("{0:?} is not an address: {1}")]
     Address(String, String),
     /// A table could not be exported or restored.
     #[error("table {0}: {1}")]
@@ -160,7 +160,7 @@ fn drill(cache: &Cache, folder: &Path, doomed: World, log: &dyn RecordLog) -> Re
     taken.print();
     times.print();
     losses.print();
-    println!("drill: everything was as it must be");
+    println!("drill: all checks passed");
 
     Ok(())
 }
@@ -213,7 +213,8 @@ struct Losses {
 }
 
 impl End {
-    /// Compares the restored data with the customers' knowledge, and replaces the latter by it.
+    /// Compares the restored data with the customers' records of their orders, which it then
+    /// replaces.
     fn losses(&self, shop: &Shop, customers: &mut Customers) -> Result<Losses> {
         let stored = shop.orders().map_err(EndToEndError::from)?;
         if let Some(lost) = customers

@@ -1,9 +1,9 @@
 //! `bench end-to-end`: the whole platform from a customer's view, also when it, its broker or its
 //! orders service is killed, and when it is started wrongly.
 //!
-//! The books must balance: every order that the platform acknowledged is among its orders, on the
-//! topic, in the mailbox and in the counts of the windows, each once; and none of these has
-//! anything that the others lack.
+//! Every order that the platform acknowledged must be among its orders, on the topic, in the
+//! mailbox and in the counts of the windows, each once. None of these may have an order that the
+//! others lack.
 
 pub(crate) mod books;
 mod customers;
@@ -23,11 +23,11 @@ use crate::read::ReadError;
 use crate::shop::ShopError;
 pub use customers::Customers;
 
-/// The demo waits until a window closes.
+/// The time limit of the demo, which waits until a window closes.
 const DEMO_LIMIT: Duration = Duration::from_secs(150);
 
-/// Starts the real platform, shops, counts, kills it, starts it again, and checks that nothing
-/// acknowledged was lost.
+/// Starts the real platform, orders, waits for the counts, kills the platform, starts it again, and
+/// checks that no acknowledged order was lost.
 #[derive(Debug, clap::Parser)]
 pub struct Args {
     /// Use real servers in place of the embedded stores: all of them are started for the run.
@@ -187,7 +187,7 @@ impl Run<'_> {
         println!("stopping");
         platform.stop()?;
         books::compare_topic(&*record_log::open(&self.log)?, &customers, &notified)?;
-        println!("end to end: everything was as it must be");
+        println!("end to end: all checks passed");
 
         Ok(())
     }
@@ -207,7 +207,7 @@ impl Run<'_> {
     }
 }
 
-/// Starts the platform in ways that must fail beside the one that runs with `settings`; each start
+/// Starts the platform in ways that must fail while another one runs with `settings`. Each start
 /// must print one line with the reason.
 fn refusals(settings: &Settings, folder: &Path) -> Result<()> {
     let other_ports = platform::free_port_base()?;

@@ -35,7 +35,7 @@ pub struct Args {
     client: String,
 }
 
-/// The reason why there is no verdict, or a bad one.
+/// The reason why the comparison failed or could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum ExactError {
     /// The results differ from the expected ones.
@@ -97,8 +97,8 @@ impl Args {
         }
     }
 
-    /// Compares every topic that the job writes with the oracle. None of the generated orders is
-    /// too late to be counted.
+    /// Compares every topic that the job writes with the oracle. No generated order is too late to
+    /// be counted.
     fn verdict(&self, log: &dyn RecordLog, job: &Job<'_>) -> Result<Verdict, ReadError> {
         let expected = oracle::counts(self.orders.good(), WINDOW_MS);
         let mut verdict = compare(&expected, read::all_json(log, &job.output())?, WINDOW_MS);

@@ -27,7 +27,7 @@ pub enum FlinkError {
     #[error(transparent)]
     Log(#[from] LogError),
     /// The job failed or hung.
-    #[error("Flink did not end well; the end of its output:\n{0}")]
+    #[error("Flink failed; the end of its output:\n{0}")]
     Failed(String),
     /// A system call failed.
     #[error(transparent)]

@@ -47,12 +47,12 @@ pub enum GatewayError {
     #[error(transparent)]
     NotBuilt(#[from] crate::binaries::NotBuilt),
     /// The users service gave no token.
-    #[error("no token could be had: {0}")]
+    #[error("no token was obtained: {0}")]
     NoToken(#[from] reqwest::Error),
     /// The load generator did not print a report.
     #[error("wrk did not report on {0}; its output:\n{1}")]
     NoReport(&'static str, String),
-    /// Requests failed, so the figures of the others mean nothing.
+    /// Requests failed, so the figures are not valid.
     #[error("{failed} of {requests} requests to {proxy} failed")]
     Failed {
         /// The proxy.

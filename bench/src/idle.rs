@@ -48,9 +48,9 @@ pub enum IdleError {
 /// The memory of one process.
 struct Memory {
     resident: u64,
-    /// The part that is in no other process.
+    /// The part that no other process shares.
     anonymous: u64,
-    /// The memory with shared pages divided by the number of processes that share them.
+    /// The memory, in which a shared page counts for the fraction that falls to this process.
     proportional: u64,
     threads: u64,
 }
@@ -73,7 +73,7 @@ impl Args {
         println!("{}", machine::describe());
 
         let apart = Apart::start(folder.path(), &stores, 1)?;
-        // Without requests: the memory of idle services is measured.
+        // The services get no requests meanwhile, because the memory of idle services is measured.
         thread::sleep(self.duration);
         print("idle", &apart)?;
 

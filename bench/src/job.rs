@@ -80,7 +80,7 @@ impl Job<'_> {
         format!("{ANALYTICS_SUMMARIES}-{}", self.run)
     }
 
-    /// Returns the topic with the records that are no orders.
+    /// Returns the topic with the records that are not orders.
     pub fn dead_letters(&self) -> String {
         format!("{ORDERS_DEAD_LETTER}-{}", self.run)
     }
@@ -157,10 +157,10 @@ impl Job<'_> {
         self.run_to_end_watched(settings, LIMIT, || {})
     }
 
-    /// Does the same, and calls `look` again and again meanwhile.
+    /// As [`Job::run_to_end`], and calls `look` repeatedly meanwhile.
     ///
     /// # Errors
-    /// [`JobError`] when it is missing, fails or hangs.
+    /// [`JobError`] if it is missing, fails or hangs.
     pub fn run_to_end_watched(
         &self,
         settings: &[&str],

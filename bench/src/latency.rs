@@ -2,8 +2,8 @@
 //!
 //! Orders are sent at a steady rate with the clock as their event time, so the watermark passes a
 //! window's end `disorder` after the clock has. The measured time begins then, and ends when a
-//! `read_committed` reader has the result. It contains the last order's way into Kafka and to the
-//! job, aggregation, the checkpoint, the transaction, and the way out.
+//! `read_committed` reader has the result. It contains the last order's way through Kafka to the
+//! job, the aggregation, the checkpoint, the transaction, and the way to the reader.
 
 mod stages;
 
@@ -31,7 +31,7 @@ const RECORDS_PER_POLL: usize = 10_000;
 /// The file of the job's log.
 const JOB_LOG: &str = "order-analytics.log";
 
-/// Measures the time from a window's end to its results being readable, under a steady load on real
+/// Measures the time from a window's end until its results can be read, under a steady load on real
 /// Kafka.
 #[derive(Debug, clap::Parser)]
 pub struct Args {
@@ -56,7 +56,7 @@ pub struct Args {
     /// Workers of the job.
     #[arg(long, default_value_t = 2)]
     workers: u32,
-    /// Also prints when windows pass each stage, from watermark to commit
+    /// Also prints the time at which windows pass each stage, from watermark to commit
     #[arg(long)]
     stages: bool,
     /// Kafka's brokers as `host:port`, comma separated; if absent, a broker is started.
@@ -176,7 +176,7 @@ impl Args {
         .collect()
     }
 
-    /// Sends orders of now: event time follows the clock.
+    /// Sends orders whose event time follows the clock.
     fn load(&self, log: &dyn RecordLog, topic: &str) -> Result<(), GenerateError> {
         let orders = OrderSettings {
             orders: u64::from(self.rate) * self.duration.as_secs(),

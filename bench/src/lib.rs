@@ -10,6 +10,7 @@
     reason = "the harness talks to people on standard output"
 )]
 
+pub mod analytics_writes;
 pub mod apart;
 pub mod binaries;
 pub mod browser;

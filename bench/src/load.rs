@@ -1,9 +1,10 @@
-//! `bench load`: two hundred customers shop for a minute on a platform that authenticates everybody, and its books
-//! balance.
+//! `bench load`: two hundred customers shop for a minute on a platform where callers authenticate;
+//! then the orders are compared with the counts.
 //!
-//! The script is `bench/k6/shop.js` in its quick shape. Speed is not judged, because the machine may be busy: every
-//! answer must be right or refuse for overload, every accepted order stored, and every stored order counted once.
-//! Windows of a few seconds replace the minute, so that the last orders are counted soon.
+//! The script is `bench/k6/shop.js` in its quick shape. Speed is not checked, because the machine
+//! may be busy. Every answer must be correct or refuse because of overload, every accepted order
+//! must be stored, and every stored order counted once. Windows of a few seconds replace the
+//! minute, so that the last orders are counted soon.
 
 use std::io;
 use std::path::Path;
@@ -15,17 +16,20 @@ use crate::platform::{self, Platform, PlatformError, Settings};
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/k6/shop.js");
 const ADMIN_EMAIL: &str = "captain@example.org";
 const ADMIN_PASSWORD: &str = "steady as she goes";
-/// Each signs up and logs in twice, and hashing a password is the dearest thing that the platform does.
+/// The number of accounts. It is small because each signs up and logs in twice, and hashing a
+/// password is the most expensive operation of the platform.
 const CUSTOMERS: &str = "10";
 
-/// Has two hundred customers of k6 shop on a fresh platform for a minute, and holds its books against their orders.
+/// Runs the load test of k6, with two hundred customers, on a fresh platform for a minute, and compares the books with
+/// the orders.
 #[derive(Debug, clap::Parser)]
 pub struct Args {}
 
 /// The reason why the load test did not pass.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    /// k6 found an answer, a limit or the books wrong.
+    /// k6 found a wrong answer, a threshold that does not hold, or a difference between orders and
+    /// counts.
     #[error(
         "`k6 run bench/k6/shop.js` ended with {0}; 99 means that a threshold of its table does not hold"
     )]
@@ -33,7 +37,7 @@ pub enum LoadError {
     /// The platform missed a goal.
     #[error(transparent)]
     Platform(#[from] PlatformError),
-    /// k6 cannot be had.
+    /// k6 is missing and cannot be built.
     #[error(transparent)]
     Counterpart(#[from] CounterpartError),
     /// The system refused.
@@ -71,7 +75,7 @@ pub fn run(cache: &Cache, folder: &Path) -> Result<(), LoadError> {
         .env("REPORT", folder)
         .status()?;
 
-    // An end that takes too long is no failure here, because the machine may be busy.
+    // A slow end of the platform is not a failure here, because the machine may be busy.
     drop(platform);
     if status.success() {
         Ok(())
@@ -80,8 +84,8 @@ pub fn run(cache: &Cache, folder: &Path) -> Result<(), LoadError> {
     }
 }
 
-/// Starts a platform that authenticates its callers, lets one address sign up as often as it likes and an account order
-/// as much as it likes before it pays, and counts by short windows.
+/// Starts a platform where callers authenticate. It limits neither the sign-ups of an address nor
+/// the unpaid orders of an account, and counts by short windows.
 fn start(folder: &Path) -> Result<Platform, LoadError> {
     let arguments = [
         ["--auth", "enforced"],

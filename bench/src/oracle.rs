@@ -1,4 +1,4 @@
-//! The expected results, computed in another way than the job does it: sort, group, fold.
+//! The expected results, computed in another way than in the job: sort, group, fold.
 
 use events::OrderCreated;
 

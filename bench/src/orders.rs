@@ -1,9 +1,9 @@
 //! Orders made from a seed: the same settings give the same records, byte for byte, on every
 //! machine.
 //!
-//! Event time advances evenly over the span; each order then lies up to `disorder` behind, as on a
-//! topic that many clients write to. No order is further behind than that, so none is late, except
-//! the share that the settings make late.
+//! Event time advances evenly over the span; each order is then up to `disorder` behind it, as on a
+//! topic that many clients write to. So no order is late, except the share that the settings make
+//! late.
 
 use std::time::Duration;
 
@@ -26,20 +26,20 @@ pub struct OrderSettings {
     /// Distribution of orders over users.
     #[arg(long, value_enum, default_value_t = Spread::Uniform)]
     pub spread: Spread,
-    /// The event time of the first order. It must lie in the past: the job rejects records from the
-    /// future.
+    /// The event time of the first order. It must be in the past, because the job rejects records
+    /// from the future.
     #[arg(long, default_value = "2025-01-01T00:00:00Z")]
     pub start: Timestamp,
     /// Event time that the orders cover.
     #[arg(long, default_value = "10m", value_parser = humantime::parse_duration)]
     pub span: Duration,
-    /// The furthest that an order may lie behind the newest one.
+    /// The greatest time by which an order may be behind the newest one.
     #[arg(long, default_value = "5s", value_parser = humantime::parse_duration)]
     pub disorder: Duration,
     /// The share of orders that come three to ten minutes late, between 0 and 1.
     #[arg(long, default_value_t = 0.0)]
     pub late: f64,
-    /// The share of records that are no orders, between 0 and 1.
+    /// The share of records that are not orders, between 0 and 1.
     #[arg(long, default_value_t = 0.0)]
     pub malformed: f64,
     /// Seed of every random choice.
@@ -72,7 +72,7 @@ pub struct Made {
 pub enum Value {
     /// An order.
     Order(OrderCreated),
-    /// Bytes that are no order; none is a tombstone.
+    /// Bytes that are not an order; none is a tombstone.
     Malformed(Option<Vec<u8>>),
 }
 
@@ -191,6 +191,7 @@ impl Maker {
             product_id: product.id,
             quantity,
             unit_price_cents: product.price_cents,
+            name: None,
         }
     }
 

@@ -6,10 +6,10 @@
 //!
 //! - a customer who signed up after the backup gets a nameless account with the old id, because
 //!   orders refer to it;
-//! - an order gets its row and its items as they were when it was placed, and then the last state
-//!   that the topic has of it; its address and its payments are not on the topic;
-//! - an unpaid order expires a day after it was placed, and each account's unpaid orders are counted
-//!   anew;
+//! - an order gets its row and its items as they were when it was placed, and then its last state
+//!   on the topic; its address and its payments are not on the topic;
+//! - an unpaid order expires a day after it was placed, and each account's unpaid orders are
+//!   counted again;
 //! - a row of the outbox whose event is on the topic is deleted: the relay would publish it
 //!   again.
 //!
@@ -86,7 +86,8 @@ fn property(text: &str) -> Result<(String, String), &'static str> {
 pub struct Events {
     /// The orders that were placed.
     pub orders: Vec<OrderCreated>,
-    /// The states that they entered later. Those of one order are in their order.
+    /// The states that the orders entered later. Those of one order are in the order in which it
+    /// entered them.
     pub changes: Vec<OrderChanged>,
 }
 
@@ -101,7 +102,7 @@ enum Event {
 /// Reads the events of the topic.
 ///
 /// # Errors
-/// [`ReadError`], also if a record is none of these events.
+/// [`ReadError`], also if a record is not one of these events.
 pub fn read_events(log: &dyn RecordLog) -> Result<Events, ReadError> {
     let mut events = Events::default();
     for event in read::all_json(log, ORDERS)? {
@@ -116,7 +117,7 @@ pub fn read_events(log: &dyn RecordLog) -> Result<Events, ReadError> {
 /// Returns the statements for the orders on the log.
 ///
 /// # Errors
-/// [`ReadError`], also if a record is no order.
+/// [`ReadError`], also if a record is not one of these events.
 pub fn of(log: &dyn RecordLog) -> Result<String, ReadError> {
     Ok(statements(&read_events(log)?))
 }
@@ -201,7 +202,7 @@ fn update(change: &OrderChanged) -> String {
     let status = text(event_type.strip_prefix("order.").unwrap_or(event_type));
     let ms = change.changed_at.as_ms();
     let id = change.order_id;
-    // Which payment it was is not on the topic.
+    // The topic does not contain the id of the payment.
     let paid_by = match event_type {
         ORDER_PAID => ", paid_by = 'restored'",
         _ => "",
@@ -232,7 +233,7 @@ fn insert(sql: &mut String, columns: &str, key: &str, rows: impl Iterator<Item =
             sql,
             "INSERT INTO {columns} VALUES\n  {rows}\n  ON DUPLICATE KEY UPDATE {key} = {key};"
         )
-        .expect("a string takes everything");
+        .expect("writing to a string cannot fail");
     }
 }
 
@@ -257,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn an_order_becomes_its_customer_its_row_and_its_items_and_leaves_the_outbox() {
+    fn an_order_becomes_its_rows_and_leaves_the_outbox() {
         let order = order(
             r#"{"event_id":"0198c0de-0000-7000-8000-000000000001","event_type":"order.created","order_id":7,"user_id":42,
                 "total_cents":3998,"currency":"U'D","items":[{"product_id":"0198c0de-0000-7000-8000-000000000002",

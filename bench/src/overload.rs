@@ -1,8 +1,8 @@
-//! `bench overload`: six floods from one address, and the answers for a customer at another address
-//! before, during and after each.
+//! `bench overload`: sends six floods from one address, and measures the answers to a customer at
+//! another address before, during and after each.
 //!
-//! Every flood meets a fresh platform, which authenticates its callers and has its default limits.
-//! Flood, customer and platform share the machine, so the figures are worse than those of a
+//! Every flood is sent to a fresh platform, which authenticates its callers and has its default
+//! limits. Flood, customer and platform share the machine, so the figures are worse than those of a
 //! platform on a machine of its own.
 
 mod customer;
@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use self::customer::{Service, Visit, p99, recovery};
+use self::customer::{Service, Visit, median, p99, recovery};
 use self::floods::{Flood, Tally};
 use crate::counterparts::{Cache, CounterpartError};
 use crate::machine::{self, mib};
@@ -26,11 +26,12 @@ use crate::platform::{self, Platform, PlatformError, Settings};
 const PROBE_EVERY: Duration = Duration::from_millis(200);
 /// The time limit of a probe; Kubernetes' default.
 const PROBE_LIMIT: Duration = Duration::from_secs(1);
-/// A visit is quick again within this many times the 99th percentile from before the flood.
+/// The factor of the 99th percentile from before the flood within which a visit counts as quick
+/// again.
 const AS_BEFORE: u32 = 2;
-/// The quick visits in a row that make a recovery.
+/// The number of quick visits in a row that count as recovery.
 const ENOUGH_VISITS: usize = 20;
-/// The operator's port of the gateway, above its own.
+/// The distance of the gateway's operator's port from its own port.
 const OPERATOR: u16 = 10;
 
 /// Floods a platform in six ways, and prints the answers for its other customers meanwhile.
@@ -41,7 +42,7 @@ pub struct Args {
     duration: Duration,
 }
 
-/// The reason why the platform does not withstand a flood, or none was sent.
+/// The reason why the platform did not withstand a flood, or no flood was sent.
 #[derive(Debug, thiserror::Error)]
 pub enum OverloadError {
     /// The platform did not start, or ended under the flood.
@@ -56,11 +57,11 @@ pub enum OverloadError {
     /// The customer has no client.
     #[error(transparent)]
     Client(#[from] reqwest::Error),
-    /// The flood kept everybody out.
+    /// No other customer was answered during the flood.
     #[error("{0}: no other customer was answered")]
     Silenced(&'static str),
     /// The platform did not come back after the flood.
-    #[error("{0}: answers are not as quick as before within {1:?} after the flood")]
+    #[error("{0}: {1:?} after the flood, answers are still slower than before it")]
     Slow(&'static str, Duration),
 }
 
@@ -138,7 +139,7 @@ impl Args {
     }
 }
 
-/// Probes the gateway's liveness again and again, as the kubelet does.
+/// Probes the gateway's liveness repeatedly, as the kubelet does.
 fn probe(
     port_base: u16,
     is_over: &AtomicBool,
@@ -164,6 +165,19 @@ fn probe(
     Ok(())
 }
 
+/// Returns the words about the sorted shed times.
+fn shed(times: &[Duration]) -> String {
+    if times.is_empty() {
+        return "no request was answered by 429 or 503".to_owned();
+    }
+    format!(
+        "shed by 429 or 503: {}, within p50 {:.1?}, p99 {:.1?}",
+        times.len(),
+        median(times),
+        p99(times),
+    )
+}
+
 impl Outcome {
     fn print(&self, name: &str) {
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
@@ -177,13 +191,12 @@ impl Outcome {
 
         println!("{name}");
         println!(
-            "  sent {}, closed or not accepted {}, served {}, refused {} (p99 {:.1?})",
+            "  sent {}, closed or not accepted {}, served {}",
             count(&self.tally.sent),
             count(&self.tally.closed),
             count(&self.tally.served),
-            refusals.len(),
-            p99(&refusals),
         );
+        println!("  {}", shed(&refusals));
         for (when, service) in [("before", self.before), ("during", self.during)] {
             println!(
                 "  another customer {when}: {} answered, {} failed, p99 {:.1?}",
@@ -208,5 +221,18 @@ impl Outcome {
             return Err(OverloadError::Slow(name, watched));
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shed_times_are_named_only_where_there_are_some() {
+        let times: Vec<_> = (1..=100).map(Duration::from_millis).collect();
+        let expected = "shed by 429 or 503: 100, within p50 50.0ms, p99 99.0ms";
+        assert_eq!(shed(&times), expected);
+        assert!(!shed(&[]).contains("p99"));
     }
 }

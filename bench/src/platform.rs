@@ -18,8 +18,8 @@ const START_LIMIT: Duration = Duration::from_secs(60);
 const STOP_LIMIT: Duration = Duration::from_secs(5);
 /// The time within which a start must fail, if it has to.
 const REFUSAL_LIMIT: Duration = Duration::from_secs(40);
-/// The ports of a platform: the gateway, six services and the job listen side by side, and the
-/// operator's ports lie ten above.
+/// The ports of a platform: the gateway, six services and the job have consecutive ports, and the
+/// operator's ports are ten above.
 const PORTS: u16 = 20;
 
 /// The reason why the platform did not work.
@@ -195,7 +195,7 @@ pub fn refusal(settings: &Settings) -> Result<String, PlatformError> {
             ));
         }
         Some(ended) if ended.status.code().is_none_or(|code| code == 0) => {
-            return misbehaved(format!("ended with {} in place of an error", ended.status));
+            return misbehaved(format!("ended with {} instead of an error", ended.status));
         }
         Some(_) => {}
     }
@@ -204,7 +204,7 @@ pub fn refusal(settings: &Settings) -> Result<String, PlatformError> {
     let mut lines = said.lines().take_while(|line| !line.is_empty());
     match (lines.next(), lines.next()) {
         (Some(line), None) if !line.contains("panicked") => Ok(line.to_owned()),
-        _ => misbehaved("did not say why in one line".to_owned()),
+        _ => misbehaved("did not print the reason in one line".to_owned()),
     }
 }
 

@@ -1,5 +1,5 @@
-//! `bench pressure`: more input than the job can take at once, a sink that accepts no output, and bad
-//! input.
+//! `bench pressure`: more input than the job can process at once, a sink that accepts no output,
+//! and bad input.
 //!
 //! Each case is a backlog that the job reads to its end. The memory that this takes is measured; it
 //! must not grow with the backlog. Every count is checked.
@@ -47,7 +47,7 @@ pub struct Args {
     /// Only these cases, comma separated.
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Case::Even, Case::Busy, Case::Behind, Case::Stalled, Case::Fifth, Case::Bad])]
     cases: Vec<Case>,
-    /// Time for which a stalled sink accepts next to nothing.
+    /// Time for which a stalled sink accepts almost nothing.
     #[arg(long, default_value = "1m", value_parser = humantime::parse_duration)]
     stall: Duration,
     /// Workers of the job.
@@ -58,22 +58,22 @@ pub struct Args {
 /// The defect of the input or output.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub enum Case {
-    /// None: all partitions hold the same number of orders, of the same time.
+    /// No defect: all partitions hold the same number of orders, of the same time.
     Even,
     /// One partition holds ten times as many orders as each of the others, of the same time.
     Busy,
     /// One partition holds the orders of the day before.
     Behind,
-    /// Kafka accepts next to no results for a while.
+    /// Kafka accepts almost no results for a while.
     Stalled,
-    /// A fifth of the records are no orders.
+    /// A fifth of the records are not orders.
     Fifth,
     /// No record is an order.
     Bad,
 }
 
 impl Case {
-    /// The share of records that are no orders.
+    /// Returns the share of records that are not orders.
     fn malformed(self) -> f64 {
         match self {
             Self::Even | Self::Busy | Self::Behind | Self::Stalled => 0.0,
@@ -177,7 +177,7 @@ impl Args {
     }
 
     /// Runs the job with a broker that lets each producer write one byte a second, which is a batch
-    /// about every ten seconds. The limit is set before the job starts, because a job is soon done.
+    /// about every ten seconds. The limit is set before the job starts, because the job ends soon.
     fn run_stalled(
         &self,
         log: &dyn RecordLog,

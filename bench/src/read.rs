@@ -76,8 +76,9 @@ impl Args {
     }
 }
 
-/// Passes every committed record of the topic to `each`, and returns their number. Partitions are polled in turn, as a job
-/// does it: records of a partition come in their order, and between those of others.
+/// Passes every committed record of the topic to `each`, and returns their number. Partitions are
+/// polled in turn, as in a job: records of a partition come in their order, mixed with those of
+/// others.
 ///
 /// # Errors
 /// [`ReadError`].
@@ -121,7 +122,7 @@ pub fn all(
     }
 }
 
-/// A partition, and what is left of it.
+/// A partition, and the range of offsets that is not read yet.
 struct Unread {
     partition: u32,
     range: OffsetRange,
@@ -134,7 +135,8 @@ impl Unread {
         each: &mut dyn FnMut(Record<'_>),
     ) -> Result<u64, ReadError> {
         let polled = reader.poll(self.partition, RECORDS_PER_POLL, each)?;
-        // The offsets before the end may hold no record: a marker of a transaction, or a gap of compaction.
+        // Offsets before the end may have no record: that of a transaction's marker, or a gap left
+        // by compaction.
         self.range.start = match polled.is_at_end() {
             true => self.range.end,
             false => polled.next_offset,
@@ -157,7 +159,7 @@ pub fn count(log: &dyn RecordLog, topic: &str) -> Result<u64, ReadError> {
 /// Returns the values of all committed records of the topic, decoded from JSON.
 ///
 /// # Errors
-/// [`ReadError::Value`] at the first value that is no `T`; tombstones are none.
+/// [`ReadError::Value`] at the first value that is not a `T`. A tombstone is not.
 pub fn all_json<T: DeserializeOwned>(
     log: &dyn RecordLog,
     topic: &str,
@@ -166,7 +168,8 @@ pub fn all_json<T: DeserializeOwned>(
     Ok(values.into_iter().map(|(value, _)| value).collect())
 }
 
-/// Returns the value of every committed record of the topic, read as JSON, with the time that the log has for it.
+/// Returns the value of every committed record of the topic, decoded from JSON, with its time in
+/// the log.
 ///
 /// # Errors
 /// As [`all_json`].

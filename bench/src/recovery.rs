@@ -27,7 +27,7 @@ const START_MS: u64 = 1_735_689_600_000;
 /// Measures checkpoints and starts from them, by the size of the state.
 #[derive(Debug, clap::Parser)]
 pub struct Args {
-    /// Orders of each measurement, comma separated; nearly each is of a user of its own
+    /// Orders of each measurement, comma separated; nearly every order has a user of its own
     #[arg(long, value_delimiter = ',', default_values_t = [1_000, 1_000_000])]
     orders: Vec<u64>,
     /// Workers of the job.

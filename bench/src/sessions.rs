@@ -1,8 +1,8 @@
 //! `bench sessions`: the checkpoints of a job with long sessions.
 //!
 //! The job counts the sessions of a day. All counts of the day can still be corrected,
-//! so all of it stays in its checkpoints. The command looks at the newest manifest again and again
-//! while the job runs, and compares the parts that it names with those that the workers wrote.
+//! so all of it stays in its checkpoints. The command reads the newest manifest repeatedly while
+//! the job runs, and compares the parts that it names with those that the workers wrote.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -21,7 +21,7 @@ use crate::orders::{OrderSettings, Spread};
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// The first minute of 2025.
 const START_MS: u64 = 1_735_689_600_000;
-/// The time between two looks at the newest manifest.
+/// The time between two reads of the newest manifest.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// Measures the checkpoints of a job that counts the sessions of a day.
@@ -39,7 +39,7 @@ pub struct Args {
     /// Workers of the job.
     #[arg(long, default_value_t = 2)]
     workers: u32,
-    /// Kafka's brokers as `host:port`, comma separated; a fresh one is started when absent.
+    /// Kafka's brokers as `host:port`, comma separated; if absent, a broker is started
     #[arg(long, env = "TIDEMARK_BROKERS")]
     brokers: Option<String>,
 }
@@ -50,7 +50,7 @@ pub enum SessionsError {
     /// The job wrote no checkpoint.
     #[error("the job wrote no checkpoint")]
     NoCheckpoint,
-    /// It did not come so far.
+    /// The run failed before the measurement.
     #[error(transparent)]
     Run(RunError),
 }
@@ -82,7 +82,7 @@ struct Seen {
     newest: Option<(Manifest, u64)>,
     most_parts: usize,
     largest_manifest_bytes: u64,
-    /// The parts that workers wrote, as opposed to merges.
+    /// The parts that workers wrote, without merged ones.
     of_workers: BTreeSet<String>,
 }
 
@@ -134,7 +134,7 @@ impl Args {
         Ok(())
     }
 
-    /// Runs the job to its end, and looks at its checkpoints meanwhile.
+    /// Runs the job to its end, and reads its checkpoints meanwhile.
     fn watch(&self, job: &Job<'_>) -> Result<Seen, SessionsError> {
         let manifests = job.checkpoints().join(job.run).join("manifests");
         let mut seen = Seen::default();

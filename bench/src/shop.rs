@@ -62,7 +62,7 @@ pub struct Notification {
 /// The platform's own audit of its books.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Audit {
-    /// Whether no closed minute has a difference.
+    /// `true` if no closed minute has a difference.
     pub balanced: bool,
     /// Minutes with orders that are not closed yet.
     pub open_minutes: usize,
@@ -104,13 +104,13 @@ impl Shop {
         })
     }
 
-    /// Returns whether the gateway and everything behind it is healthy.
+    /// Returns `true` if the gateway and everything behind it is healthy.
     pub fn is_healthy(&self) -> bool {
         self.get::<Value>("/health")
             .is_ok_and(|health| health["status"] == "ok")
     }
 
-    /// Returns whether the gateway forwards requests to an orders service that answers.
+    /// Returns `true` if the gateway forwards requests to an orders service that answers.
     pub fn shows_orders(&self) -> bool {
         self.get::<Value>("/api/orders?limit=1").is_ok()
     }

@@ -1,8 +1,8 @@
 //! `bench throughput`: the cost of the job beside a bare reader of the same records.
 //!
 //! Both are children of a process that stays small, and the kernel measures them: the CPU time of
-//! all their threads, and the most memory they held. They take turns, so that a busy minute of the
-//! machine affects both.
+//! all their threads, and their peak memory. They take turns, so that a busy minute of the machine
+//! affects both.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -69,7 +69,7 @@ pub enum ThroughputError {
     /// A part of the measurement failed.
     #[error("`bench {0}` failed")]
     Part(&'static str),
-    /// The job did not count every order, so its speed means nothing.
+    /// The job did not count every order, so its speed is not valid.
     #[error("the job counted {counted} of {orders} orders")]
     Counted {
         /// Orders counted.
@@ -307,7 +307,7 @@ impl Args {
         self.orders as f64 / 1e6
     }
 
-    /// Checks the counts: the speed of a job that miscounts means nothing.
+    /// Checks the counts, because the speed of a job with wrong counts is not valid.
     fn check(&self, log: &dyn RecordLog, output: &str) -> Result<(), ThroughputError> {
         let counts: Vec<WindowCount> = read::all_json(log, output)?;
         let counted = counts.iter().map(|count| count.order_count).sum();

@@ -1,8 +1,9 @@
 //! `bench verify`, which is `cargo verify`: every check and test, against the real counterparts.
 //!
-//! A failed step fails the run. The steps after it run nevertheless, because each starts the
-//! servers that it needs. Steps that mostly wait have others beside them, whose lines begin with their names. Everything is built in the release profile, so that a fresh clone
-//! compiles its dependencies once.
+//! A failed step fails the run. The steps after it still run, because each starts the servers that
+//! it needs. Steps that mostly wait have others beside them; each line of those begins with the
+//! step's name. Everything is built in the release profile, so that a fresh clone compiles its
+//! dependencies once.
 
 mod output;
 mod steps;
@@ -24,7 +25,7 @@ pub struct Args {
     /// All but these steps.
     #[arg(long, value_name = "STEP", value_parser = step_name)]
     skip: Vec<&'static str>,
-    /// Programs that cannot be had here: kafka, mariadb, dynamodb or k6. Tests and steps that need them do not run, and
+    /// Programs that this machine cannot run: kafka, mariadb, dynamodb or k6. Tests and steps that need them do not run, and
     /// do not fail.
     #[arg(long, value_name = "PROGRAM", value_parser = needed)]
     without: Vec<Needed>,
@@ -74,18 +75,19 @@ struct Context {
     cache: Cache,
     available: Vec<Counterpart>,
     has_k6: bool,
-    /// The name of a step that runs beside others, which then stands before each of its lines; otherwise empty.
+    /// The name of a step that runs beside others, which is printed before each of its lines;
+    /// otherwise empty.
     mark: &'static str,
 }
 
-/// A program that steps need, and that a machine may lack.
+/// A program that steps need and a machine may lack.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Needed {
     Server(Counterpart),
     K6,
 }
 
-/// Steps that run one after the other, and steps that do so beside them.
+/// Steps that run one after the other, and others that run one after the other beside them.
 struct Stage {
     steps: &'static [Step],
     beside: &'static [Step],
@@ -102,7 +104,7 @@ struct Step {
 enum Outcome {
     Passed,
     NotRun(&'static str),
-    /// It measured, and could not compare.
+    /// It measured, and could not compare, for this reason.
     NotCompared(String),
 }
 
@@ -199,8 +201,8 @@ impl Step {
     }
 }
 
-/// Prints the failures with their reasons, then the table: a reader of a long log finds both at its
-/// end.
+/// Prints the failures with their reasons, then the table, so that a reader of a long log finds
+/// both at its end.
 fn report(lines: &[Line]) -> Result<(), VerifyError> {
     for line in lines {
         if let Err(error) = &line.result {

@@ -4,7 +4,7 @@ import org.eclipse.jetty.server.Connector;
 import org.eclipse.jetty.server.Server;
 import org.eclipse.jetty.server.ServerConnector;
 
-/** DynamoDB Local on 127.0.0.1 only. As it comes, it listens on every interface and has no setting against that. */
+/** Starts DynamoDB Local on 127.0.0.1 only. By itself it listens on every interface, and has no setting for this. */
 public class LoopbackDynamoDb {
     public static void main(String[] arguments) throws Exception {
         DynamoDBProxyServer proxy = ServerRunner.createServerFromCommandLineArgs(arguments);

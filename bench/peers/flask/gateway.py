@@ -1,4 +1,4 @@
-"""A gateway as it is commonly written in Flask: each request is sent on over a session's pooled connections."""
+"""A gateway as commonly written in Flask: it forwards each request over the pooled connections of a session."""
 
 import os
 
@@ -13,7 +13,7 @@ BETWEEN_NEIGHBOURS = {
 
 app = Flask(__name__)
 session = requests.Session()
-session.trust_env = False  # it would look for proxies in the environment at each request
+session.trust_env = False  # otherwise it looks for proxies in the environment at each request
 session.mount("http://", requests.adapters.HTTPAdapter(pool_maxsize=32))
 
 

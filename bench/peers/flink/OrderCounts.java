@@ -80,7 +80,7 @@ public class OrderCounts {
         return settings;
     }
 
-    /** (user, total, event time) by a scan for the three fields. */
+    /** Returns (user, total, event time) by a scan for the three fields. */
     private static class Scan implements KafkaRecordDeserializationSchema<Tuple3<Long, Long, Long>> {
         private final Tuple3<Long, Long, Long> order = new Tuple3<>();
 
@@ -118,7 +118,7 @@ public class OrderCounts {
         return number;
     }
 
-    /** Of 2026-11-22T10:00:00.123Z; the days are counted as by Hinnant's days_from_civil. */
+    /** Parses 2026-11-22T10:00:00.123Z. The days are counted by Hinnant's days_from_civil. */
     private static long instant(byte[] text, int at) {
         long year = digits(text, at, 4);
         long month = digits(text, at + 5, 2);

@@ -1,8 +1,8 @@
 //! Counts a program's instructions by valgrind's callgrind.
 //!
-//! Valgrind runs the program on a processor of its own, which is the same wherever the real one has AVX2. So the same
-//! program takes the same instructions whatever else the machine does. Only the seeds of hash tables and the moments at
-//! which threads wake each other differ.
+//! Valgrind simulates a processor, which is the same wherever the real one has AVX2. So the same
+//! program takes the same instructions at any load of the machine. Only the seeds of hash tables
+//! and the moments at which threads wake each other differ.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -12,7 +12,7 @@ use crate::counterparts::{CounterpartError, find, tail};
 /// The reason why instructions could not be counted.
 #[derive(Debug, thiserror::Error)]
 pub enum CallgrindError {
-    /// Valgrind could not be started, or its figures not be read.
+    /// Valgrind could not be started, or its figures could not be read.
     #[error("{what}: {source}")]
     Io {
         /// The operation.
@@ -67,7 +67,7 @@ pub fn instructions(
         .arg(format!("--callgrind-out-file={}", file.display()))
         .arg(program)
         .args(arguments)
-        // Settings of this shell would be settings of the program.
+        // The environment of this shell would also be the program's.
         .env_clear()
         .stdin(Stdio::null())
         .output()

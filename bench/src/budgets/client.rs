@@ -96,7 +96,7 @@ fn record<'a>(key: &'a [u8], value: &'a [u8]) -> NewRecord<'a> {
     }
 }
 
-/// The number of records of a batch, which is the last field of its header.
+/// Returns the number of records of a batch, which is the last field of its header.
 fn records_of(batch: &[u8]) -> u64 {
     let count = batch.get(57..61).and_then(<[u8]>::first_chunk);
     count.map_or(0, |count| u64::from(u32::from_be_bytes(*count)))

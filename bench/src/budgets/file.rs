@@ -6,7 +6,7 @@ use std::process::Command;
 
 use serde::{Deserialize, Serialize};
 
-/// The change, in percent, from which a figure is no longer within its budget.
+/// The change, in percent, at which a figure is not within its budget any more.
 const TOLERANCE: f64 = 3.0;
 
 /// The reason why the file cannot be used.
@@ -20,7 +20,7 @@ pub enum FileError {
         /// The cause.
         source: std::io::Error,
     },
-    /// It is no file of budgets.
+    /// It is not a file of budgets.
     #[error("{path}: {source}")]
     Malformed {
         /// Its path.
@@ -30,7 +30,7 @@ pub enum FileError {
     },
 }
 
-/// The budgets, and the tools that they hold for.
+/// The budgets, and the tools for which they are valid.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Budgets {
@@ -40,7 +40,7 @@ pub struct Budgets {
     pub stages: Vec<Figure>,
 }
 
-/// The tools that decide how many instructions a program has.
+/// The tools on which the number of a program's instructions depends.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Tools {
@@ -48,7 +48,7 @@ pub struct Tools {
     pub rustc: String,
     /// The target that it compiles for.
     pub target: String,
-    /// The processor, as far as programs choose their instructions by it.
+    /// The features of the processor by which programs choose their instructions.
     pub processor: String,
     /// The C library, which copies and allocates memory.
     pub libc: String,
@@ -133,13 +133,14 @@ impl Budgets {
 }
 
 impl Change {
-    /// Returns by how many percent of its budget the figure is greater; none without a budget or a figure.
+    /// Returns the percentage of its budget by which the figure is greater; none without a budget
+    /// or a figure.
     pub fn percent(&self) -> Option<f64> {
         let percent = (self.figure? / self.budget? - 1.0) * 100.0;
         Some((percent * 10.0).round() / 10.0)
     }
 
-    /// Returns whether the stage takes less than its budget.
+    /// Returns `true` if the stage takes less than its budget.
     pub fn is_less(&self) -> bool {
         self.percent().is_some_and(|percent| percent < 0.0)
     }
@@ -161,17 +162,17 @@ impl Change {
                 format!("{stage} has no budget: write one with `bench budgets --keep`")
             }
             (Some(_), ..) => format!(
-                "{stage} has a budget and is no stage any more: take it out with `bench budgets --keep`"
+                "{stage} has a budget and is not a stage any more: remove it with `bench budgets --keep`"
             ),
         }
     }
 }
 
 impl Tools {
-    /// Returns those of this machine. `valgrind` is its version.
+    /// Returns the tools of this machine. `valgrind` is its version.
     ///
     /// # Errors
-    /// The reason why a tool could not be asked for its version.
+    /// The reason why a tool's version could not be read.
     pub fn here(valgrind: String) -> Result<Self, std::io::Error> {
         let rustc = printed("rustc", &["-vV"])?;
         let host = rustc.lines().find_map(|line| line.strip_prefix("host: "));
@@ -184,7 +185,8 @@ impl Tools {
         })
     }
 
-    /// Returns the differences between these tools and others, as a sentence; none if there are none.
+    /// Returns the differences between these tools and those in `here`, as a sentence; none if
+    /// there are none.
     pub fn difference(&self, here: &Self) -> Option<String> {
         let pairs = [
             (&self.rustc, &here.rustc),
@@ -211,7 +213,8 @@ fn printed(command: &str, arguments: &[&str]) -> Result<String, std::io::Error> 
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// Valgrind's own processor has AVX2 if the real one has it, and is otherwise the same.
+/// Returns the features of valgrind's simulated processor. It has AVX2 if the real one has, and is
+/// otherwise always the same.
 fn processor() -> &'static str {
     #[cfg(target_arch = "x86_64")]
     return if std::arch::is_x86_feature_detected!("avx2") {
@@ -276,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stage_that_takes_less_asks_for_a_new_budget() {
+    fn a_stage_that_takes_less_needs_a_new_budget() {
         let found = sentences(&[figure("decode", 1_000.0), figure("fold", 50.0)]);
         assert_eq!(found.len(), 1);
         assert!(found[0].starts_with("fold takes 50 instructions, 50 % less"));
@@ -308,11 +311,11 @@ mod tests {
     }
 
     #[test]
-    fn a_stage_without_a_budget_and_a_budget_without_a_stage_are_named() {
+    fn missing_budgets_and_missing_stages_are_named() {
         let found = sentences(&[figure("decode", 1_000.0), figure("close", 5.0)]);
         assert_eq!(found.len(), 2);
         assert!(found[0].starts_with("close has no budget"));
-        assert!(found[1].starts_with("fold has a budget and is no stage"));
+        assert!(found[1].starts_with("fold has a budget and is not a stage"));
     }
 
     #[test]

@@ -70,7 +70,7 @@ pub fn written(rows: &[Row<u64, OrderTotals>]) -> Vec<Output> {
     rows.iter().map(written).collect()
 }
 
-/// Returns texts of random bytes, which do not get smaller by packing.
+/// Returns texts of random bytes, which compression does not make smaller.
 pub fn noise(count: u64, bytes: usize) -> Vec<Vec<u8>> {
     let mut random = Xoshiro256PlusPlus::seed_from_u64(1);
     let text = |_| {

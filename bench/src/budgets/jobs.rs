@@ -44,7 +44,7 @@ pub fn admit(units: u64, passes: u64) -> Result<u64, Box<dyn Error>> {
     count_few_keys(units, passes, counting()?)
 }
 
-/// Counts the same events as [`admit`], and looks at no id.
+/// Counts the same events as [`admit`], without their ids.
 pub fn admit_without_ids(units: u64, passes: u64) -> Result<u64, Box<dyn Error>> {
     count_few_keys(units, passes, counting_without_ids()?)
 }
@@ -62,7 +62,7 @@ fn count_few_keys(
     Ok(read)
 }
 
-/// Counts the events of many keys, in all panes together `units` times `passes` of them.
+/// Counts the events of many keys: `units` times `passes` of them in all panes together.
 pub fn close(units: u64, passes: u64) -> Result<u64, Box<dyn Error>> {
     let events = units * PASSES;
     count(events, events, units * passes / PANES, counting()?)
@@ -77,10 +77,7 @@ pub fn whole(units: u64, passes: u64) -> Result<u64, Box<dyn Error>> {
         value: inputs::published(&order),
     });
 
-    let mut records: Vec<_> = orders.collect();
-    // Those that are not read stay until the program ends, so that dropping them costs neither run anything.
-    std::mem::forget(records.split_off(usize::try_from(read)?));
-    let log = FixedLog::new(ORDERS, ANALYTICS_RESULTS, records);
+    let log = FixedLog::new(ORDERS, ANALYTICS_RESULTS, orders, read);
     let published = log.published();
 
     let line = Line::try_parse_from(["order-analytics", "--until-end", "--workers", "1"])?;
@@ -96,9 +93,8 @@ fn count(
     keys: u64,
     pipeline: Pipeline<u64, Count>,
 ) -> Result<u64, Box<dyn Error>> {
-    let mut records: Vec<_> = (0..made).map(|number| event(number, read, keys)).collect();
-    std::mem::forget(records.split_off(usize::try_from(read)?));
-    let log = FixedLog::new(SOURCE, RESULTS, records);
+    let records = (0..made).map(|number| event(number, read, keys));
+    let log = FixedLog::new(SOURCE, RESULTS, records, read);
     let published = log.published();
 
     let settings = Settings {
@@ -115,7 +111,7 @@ fn check(found: u64, expected: u64) -> Result<(), Box<dyn Error>> {
     if found == expected {
         Ok(())
     } else {
-        Err(format!("the job published {found} results in place of {expected}").into())
+        Err(format!("the job published {found} results instead of {expected}").into())
     }
 }
 
@@ -141,7 +137,8 @@ fn counted(source: Sourced<Event>) -> Result<Pipeline<u64, Count>, JobError> {
         }))
 }
 
-/// Event `number` of `count`. Its pane and its key follow from the number, so that each key has as many events as any.
+/// Returns event `number` of `count`. Its pane and its key follow from the number, so that all keys
+/// have the same number of events.
 fn event(number: u64, count: u64, keys: u64) -> Stored {
     let time_ms = START_MS + PANES * WINDOW_MS * number / count;
     let key = (number % keys).wrapping_mul(0x9e37_79b9_7f4a_7c15);

@@ -1,5 +1,5 @@
-//! A record log in this process that costs next to nothing: it hands over records that were made before, and counts what
-//! is published. A job on it spends its instructions on its own work.
+//! A record log in this process that costs almost nothing: it passes on records that were made
+//! before, and counts published ones. So a job on it spends its instructions on its own work.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -26,14 +26,21 @@ pub struct Stored {
 pub struct FixedLog {
     source: String,
     /// The records of the source topic, by partition.
-    partitions: Arc<[Vec<Stored>]>,
+    partitions: Arc<[Partition]>,
     /// The number of records that were published to topics, and the topic that is counted.
     published: Arc<AtomicU64>,
     counted: String,
 }
 
+/// The records of a partition, of which the topic has the first ones.
+#[derive(Default)]
+struct Partition {
+    records: Vec<Stored>,
+    end: usize,
+}
+
 struct FixedReader {
-    partitions: Arc<[Vec<Stored>]>,
+    partitions: Arc<[Partition]>,
     next: Vec<usize>,
 }
 
@@ -44,13 +51,23 @@ struct CountingPublisher {
 }
 
 impl FixedLog {
-    /// Returns a log whose topic `source` has these records, one partition after the other in turns. Records that are
-    /// published to the topic `counted` are counted.
-    pub fn new(source: &str, counted: &str, records: impl IntoIterator<Item = Stored>) -> Self {
-        let mut partitions: Vec<Vec<Stored>> = (0..PARTITIONS).map(|_| Vec::new()).collect();
+    /// Returns a log whose topic `source` has the first `count` of these records, which are dealt to
+    /// the partitions in turn. It holds the others as well: with the same records, logs of any count
+    /// are made and dropped by the same instructions. Records that are published to the topic
+    /// `counted` are counted.
+    pub fn new(
+        source: &str,
+        counted: &str,
+        records: impl IntoIterator<Item = Stored>,
+        count: u64,
+    ) -> Self {
+        let mut partitions: Vec<Partition> = Vec::new();
+        partitions.resize_with(PARTITIONS as usize, Partition::default);
         for (place, record) in (0_usize..).zip(records) {
             let partition = place % partitions.len();
-            partitions[partition].push(record);
+            let partition = &mut partitions[partition];
+            partition.end += usize::from((place as u64) < count);
+            partition.records.push(record);
         }
 
         Self {
@@ -61,7 +78,7 @@ impl FixedLog {
         }
     }
 
-    /// The number of records that were published to the counted topic, shared with the log.
+    /// Returns the number of records that were published to the counted topic, shared with the log.
     pub fn published(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.published)
     }
@@ -90,9 +107,9 @@ impl RecordLog for FixedLog {
 
     fn offsets(&self, topic: &str) -> Result<Vec<OffsetRange>, LogError> {
         let is_source = topic == self.source;
-        let range = |records: &Vec<Stored>| OffsetRange {
+        let range = |partition: &Partition| OffsetRange {
             start: 0,
-            end: if is_source { records.len() as u64 } else { 0 },
+            end: if is_source { partition.end as u64 } else { 0 },
         };
         Ok(self.partitions.iter().map(range).collect())
     }
@@ -133,7 +150,8 @@ impl Reader for FixedReader {
         max: usize,
         each: &mut dyn FnMut(Record<'_>),
     ) -> Result<Polled, LogError> {
-        let all = &self.partitions[partition as usize];
+        let Partition { records, end } = &self.partitions[partition as usize];
+        let all = &records[..*end];
         let next = &mut self.next[partition as usize];
         let from = (*next).min(all.len());
         let read = &all[from..from.saturating_add(max).min(all.len())];

@@ -11,7 +11,7 @@ use stream::Output;
 
 use super::inputs::{self, WINDOW_MS};
 
-/// Decodes orders in the layout of our own producer.
+/// Decodes orders in the layout of Tidemark's producer.
 pub fn decode_published(units: u64, passes: u64) -> Result<u64, Box<dyn Error>> {
     let values: Vec<_> = inputs::orders(units)
         .map(|order| inputs::published(&order))
@@ -45,7 +45,7 @@ pub fn encode(units: u64, passes: u64) -> Result<u64, Box<dyn Error>> {
     Ok(written)
 }
 
-/// Returns how many of the values are orders.
+/// Returns the number of values that are orders.
 fn decode_all(values: &[Vec<u8>], passes: u64) -> u64 {
     let mut decoded = 0;
     for _ in 0..passes {
@@ -66,7 +66,8 @@ fn decode_all(values: &[Vec<u8>], passes: u64) -> u64 {
     decoded
 }
 
-/// Returns an order as a producer writes it that puts spaces, its own field and another sequence.
+/// Returns an order in the layout of another producer: with spaces, a further field, and its fields
+/// in another sequence.
 fn rewritten(order: &OrderCreated) -> String {
     let mut text = format!(
         r#"{{"created_at": "{}", "user_id": {}, "shop": true, "items": ["#,
@@ -80,7 +81,7 @@ fn rewritten(order: &OrderCreated) -> String {
             r#"{comma}{{"quantity": {}, "product_id": "{}", "unit_price_cents": {}}}"#,
             item.quantity, item.product_id, item.unit_price_cents
         )
-        .expect("a text takes everything");
+        .expect("writing to a string cannot fail");
     }
 
     write!(
@@ -88,7 +89,7 @@ fn rewritten(order: &OrderCreated) -> String {
         r#"], "currency": "{}", "total_cents": {}, "order_id": {}, "event_type": "{}", "event_id": "{}"}}"#,
         order.currency, order.total_cents, order.order_id, order.event_type, order.event_id
     )
-    .expect("a text takes everything");
+    .expect("writing to a string cannot fail");
 
     text
 }

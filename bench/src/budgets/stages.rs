@@ -1,7 +1,8 @@
-//! The stages of the hot path, each as work that can be done alone and again and again.
+//! The stages of the hot path. The work of each can be done alone, and repeatedly.
 //!
-//! A stage makes its input first, always the same and always all of it. Then it passes over the input once or twice. The
-//! difference of two such programs is one pass, without the start of the program and the making of the input.
+//! A stage first makes its whole input, which is always the same. Then it passes over the input
+//! once or twice. The difference of two such programs is one pass, without the start of the program
+//! and the making of the input.
 
 use std::error::Error;
 
@@ -11,17 +12,18 @@ use super::{client, jobs, records};
 pub struct Stage {
     /// Its name.
     pub name: &'static str,
-    /// The thing that the stage handles many of.
+    /// The unit of the stage's work.
     pub unit: &'static str,
     /// A sentence about the work that is counted.
     pub about: &'static str,
     /// The number of units in a pass.
     pub units: u64,
-    /// Makes the input of a stage of so many units, passes over it so many times, and returns how many units it handled.
+    /// Makes the input of a stage with this number of units, passes over it this number of times,
+    /// and returns the number of handled units.
     pub run: fn(u64, u64) -> Result<u64, Box<dyn Error>>,
 }
 
-/// All stages, in the order of the data's way.
+/// All stages, in the order in which data passes through them.
 pub const STAGES: &[Stage] = &[
     Stage {
         name: "fetch",

@@ -1,5 +1,5 @@
-//! Sizes of files and functions, blank lines in functions, documentation, and words that make prose
-//! hard to read.
+//! Figures of the code: sizes of files and functions, blank lines in functions, documentation, and
+//! words that make prose hard to read.
 
 use std::collections::BTreeMap;
 
@@ -102,7 +102,7 @@ impl Figures {
         )
     }
 
-    /// Returns how often the words of each group occur in 1,000 words of comments.
+    /// Returns the frequency of the words of each group in 1,000 words of comments.
     pub fn words(&self) -> String {
         let group = |(group, _): &(&'static str, _)| {
             let count = self.found.get(group).unwrap_or(&0);

@@ -1,7 +1,7 @@
 //! The imports between the files of a crate, and the circles among them.
 //!
 //! An import is a `use` or a path in the code that leads to another file of the crate. Three things
-//! are no imports:
+//! are not imports:
 //! - `mod child;` alone, which only declares a file;
 //! - a re-export (`pub use`): a file that imports the name imports the file that defines it;
 //! - names that a module takes from one that it is nested in (`super::…`): a folder belongs to
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_may_take_from_the_file_of_its_name_and_the_file_from_the_folder() {
+    fn a_folder_and_the_file_of_its_name_may_import_each_other() {
         let nested = [
             ("lib.rs", "mod a;"),
             ("a.rs", "mod b; use b::B; pub struct A;"),

@@ -1,4 +1,4 @@
-//! Names of public types that stand for two things.
+//! Checks the names of public types: one name must not have two meanings.
 
 use std::collections::BTreeMap;
 

@@ -27,6 +27,8 @@ pub struct SourceFile {
     pub text: String,
     /// The items, without those of tests.
     pub items: Vec<syn::Item>,
+    /// The modules of tests that the file declares.
+    test_modules: Vec<Vec<String>>,
 }
 
 #[derive(Deserialize)]
@@ -47,7 +49,7 @@ impl Package {
     }
 }
 
-/// Reads all crates of the workspace that this program was built in, but for packages of tests.
+/// Reads all crates of the workspace that this program was built in, except packages of tests.
 ///
 /// # Errors
 /// [`CodeError::Metadata`], [`CodeError::Unreadable`], [`CodeError::Unparsable`].
@@ -90,8 +92,21 @@ fn read_crate(package: Package) -> Result<Crate, CodeError> {
     Ok(Crate {
         name: package.name,
         folder: package.manifest_path.with_file_name(""),
-        files: files.collect::<Result<_, _>>()?,
+        files: without_tests(files.collect::<Result<_, _>>()?),
     })
+}
+
+/// Leaves out the files of modules that are compiled for tests only.
+fn without_tests(mut files: Vec<SourceFile>) -> Vec<SourceFile> {
+    let declared = files.iter().flat_map(|file| file.test_modules.clone());
+    let declared: Vec<Vec<String>> = declared.collect();
+
+    files.retain(|file| {
+        !declared
+            .iter()
+            .any(|module| file.module.starts_with(module))
+    });
+    files
 }
 
 fn find_files(folder: &Path, found: &mut Vec<PathBuf>) -> Result<(), CodeError> {
@@ -128,12 +143,22 @@ fn read_file(root: &Path, path: &Path) -> Result<SourceFile, CodeError> {
 }
 
 fn parse(path: &str, text: String) -> Result<SourceFile, syn::Error> {
-    let mut items = syn::parse_file(&text)?.items;
-    items.retain(|item| !is_test(item));
+    let items = syn::parse_file(&text)?.items;
+    let (tests, items): (Vec<_>, Vec<_>) = items.into_iter().partition(is_test);
+
+    let module = module_of(path);
+    let test_modules = tests.iter().filter_map(|item| match item {
+        syn::Item::Mod(declared) => {
+            let name = declared.ident.to_string();
+            Some([&module[..], &[name]].concat())
+        }
+        _ => None,
+    });
 
     Ok(SourceFile {
         path: path.to_owned(),
-        module: module_of(path),
+        test_modules: test_modules.collect(),
+        module,
         text,
         items,
     })
@@ -151,7 +176,7 @@ fn module_of(path: &str) -> Vec<String> {
     }
 }
 
-/// Returns whether an item is compiled for tests only.
+/// Returns `true` if an item is compiled for tests only.
 fn is_test(item: &syn::Item) -> bool {
     let syn::Item::Mod(module) = item else {
         return false;
@@ -177,7 +202,7 @@ pub mod tests {
         Crate {
             name: "shop".to_owned(),
             folder: PathBuf::new(),
-            files: files.collect(),
+            files: without_tests(files.collect()),
         }
     }
 
@@ -196,6 +221,20 @@ pub mod tests {
             "struct A; #[cfg(test)] mod tests {} #[cfg(unix)] mod unix {}",
         )]);
         assert_eq!(files.files[0].items.len(), 2);
+    }
+
+    #[test]
+    fn files_of_tests_are_left_out() {
+        let files = member(&[
+            ("lib.rs", "mod a; #[cfg(test)] mod broker;"),
+            ("a.rs", "#[cfg(test)] mod tests;"),
+            ("a/tests.rs", "mod deep;"),
+            ("a/tests/deep.rs", ""),
+            ("broker.rs", ""),
+            ("tests.rs", ""),
+        ]);
+        let paths: Vec<&str> = files.files.iter().map(|file| &*file.path).collect();
+        assert_eq!(paths, ["lib.rs", "a.rs", "tests.rs"]);
     }
 
     #[test]

@@ -1,10 +1,10 @@
-//! The public surface of a library: every item that its users can name, one a line.
+//! The public surface of a library: every item that its users can name, one on each line.
 //!
 //! It is read from source, so it needs no nightly compiler. From `lib.rs` it follows public modules
 //! and re-exports, and prints each item there with its fields, variants, methods and traits. A list
-//! in the crate's folder keeps the lines, so that a change of the surface is a change of that file,
-//! which a review sees. Items that a macro defines are not seen, nor those that are hidden from the
-//! documentation.
+//! in the crate's folder keeps the lines, so that a change of the surface changes that file, which
+//! a reviewer sees. Items that a macro defines and items that are hidden from the documentation are
+//! left out.
 
 mod syntax;
 
@@ -236,7 +236,7 @@ impl Place<'_> {
         }
     }
 
-    /// Returns whether a trait is the crate's own and not public.
+    /// Returns `true` if a trait is defined in the crate and not public.
     fn is_private(&self, of: &syn::Path) -> bool {
         let items = self.member.files.iter().flat_map(|file| &file.items);
         let mut traits = items.filter_map(|item| match item {
@@ -246,7 +246,7 @@ impl Place<'_> {
         traits.any(|name| of.is_ident(name))
     }
 
-    /// Adds the public methods of a type and the traits that it implements, wherever in the crate.
+    /// Adds the public methods of a type and the traits that it implements anywhere in the crate.
     fn implementations(&self, name: &str, path: &str, surface: &mut Surface) {
         let items = self.member.files.iter().flat_map(|file| &file.items);
         for item in items {

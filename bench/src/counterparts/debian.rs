@@ -1,5 +1,5 @@
-//! Programs from Debian: they are installed if the harness runs as root; otherwise the error
-//! contains the command that does it.
+//! Programs from Debian. They are installed if the harness runs as root; otherwise the error
+//! contains the command that installs them.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -138,13 +138,13 @@ fn install(packages: &[&str]) -> Result<()> {
     .concat())
 }
 
-/// Returns whether packages may be installed.
+/// Returns `true` if packages may be installed.
 pub fn is_root() -> bool {
-    // SAFETY: it takes nothing and cannot fail.
+    // SAFETY: the call takes no arguments and cannot fail.
     unsafe { libc::geteuid() == 0 }
 }
 
-/// Debian starts a server after its installation, unless this file forbids it.
+/// A file that keeps Debian from starting a server after its installation.
 struct PolicyAgainstStarting {
     ours: bool,
 }

@@ -1,8 +1,7 @@
 //! `bench counterparts`: counterparts that continue to run between commands.
 //!
-//! One file of the cache contains their addresses. A process belongs to the harness, and may be
-//! killed, only if its command line contains the cache's folder, because the system uses process
-//! ids again.
+//! One file of the cache contains their addresses. A process is killed only if its command line
+//! contains the cache's folder, because the system reuses process ids.
 
 use std::path::{Path, PathBuf};
 
@@ -65,7 +64,7 @@ fn up(folder: &Path) -> Result<()> {
             .iter()
             .any(|server| is_ours(server.pid, folder))
     }) {
-        println!("they are up already");
+        println!("the counterparts are already up");
         return status(folder);
     }
 
@@ -96,8 +95,7 @@ fn up(folder: &Path) -> Result<()> {
         environment,
     };
     let text = serde_json::to_string_pretty(&detached).expect("strings and numbers");
-    std::fs::write(file(folder), text)
-        .map_err(io_error("remembering where the counterparts run"))?;
+    std::fs::write(file(folder), text).map_err(io_error("storing the counterparts' addresses"))?;
 
     status(folder)
 }
@@ -123,7 +121,7 @@ fn down(folder: &Path) -> Result<()> {
 
 fn status(folder: &Path) -> Result<()> {
     let Some(detached) = read(folder)? else {
-        println!("none is up; `bench counterparts up` starts them");
+        println!("no counterpart is up; `bench counterparts up` starts them");
         return Ok(());
     };
 
@@ -154,11 +152,13 @@ fn read(folder: &Path) -> Result<Option<Detached>> {
     match std::fs::read_to_string(file(folder)) {
         Ok(text) => match serde_json::from_str(&text) {
             Ok(detached) => Ok(Some(detached)),
-            Err(error) => Err(io_error("reading where the counterparts run")(error.into())),
+            Err(error) => Err(io_error("reading the counterparts' addresses")(
+                error.into(),
+            )),
         },
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(CounterpartError::Io {
-            what: "reading where the counterparts run".into(),
+            what: "reading the counterparts' addresses".into(),
             source,
         }),
     }

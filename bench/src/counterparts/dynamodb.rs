@@ -45,7 +45,7 @@ pub fn launch(cache: &Cache, data: &Path) -> Result<Launch> {
     arguments.push(launcher.into());
     let port_text = port.to_string();
 
-    // Without -sharedDb, each access key has tables of its own, and so does each test.
+    // Without -sharedDb, each access key has tables of its own, so each test has too.
     arguments.extend(["-disableTelemetry", "-port", &port_text, "-dbPath"].map(Into::into));
     arguments.push(data.into());
     Ok(Launch {

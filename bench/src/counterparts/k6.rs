@@ -5,13 +5,13 @@ use std::process::Command;
 
 use super::{Cache, Result, debian};
 
-/// The script that brings the tools of the chart's checks, and k6 among them.
+/// The script that fetches the tools of the chart's checks, including k6.
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../helm/tests/tools.sh");
 
-/// Returns the program. It is built first where the cache lacks it, which takes minutes.
+/// Returns the program. If the cache lacks it, it is built first, which takes minutes.
 ///
 /// # Errors
-/// When Go is missing, the module cannot be fetched or is not the pinned one.
+/// If Go is missing, or the module cannot be fetched or is not the pinned one.
 pub fn k6(cache: &Cache) -> Result<PathBuf> {
     let tools =
         std::env::var_os("TIDEMARK_TOOLS").map_or_else(|| cache.folder("tools"), PathBuf::from);
@@ -39,7 +39,7 @@ mod tests {
     use crate::counterparts::CounterpartError;
 
     #[test]
-    fn k6_that_cannot_be_built_is_an_error_that_says_why() {
+    fn k6_that_cannot_be_built_is_an_error_with_the_reason() {
         let tools = tempfile::tempdir().unwrap();
         let script = tools.path().join("tools.sh");
         std::fs::write(&script, "#!/bin/sh\necho \"$1 needs Go\" >&2\nexit 1\n").unwrap();

@@ -15,7 +15,8 @@ use super::{Cache, JAVA, Launch, Result, Server, debian, io_error};
 
 const CLUSTER_ID: &str = "VGlkZW1hcmtCZW5jaDAwMA";
 
-/// The broker that a command was given, or one of its own, which ends when this value is dropped.
+/// The broker that a command was given, or one that it started, which ends when this value is
+/// dropped.
 pub struct Broker {
     _own: Option<Server>,
     address: String,
@@ -113,7 +114,7 @@ pub fn limit_producers(cache: &Cache, brokers: &str, bytes_per_second: Option<u6
         None => tool.args(["--delete-config", "producer_byte_rate"]),
     };
 
-    debian::run("limiting what clients may write", tool)
+    debian::run("limiting the rate of producers", tool)
 }
 
 fn format(jars: &Path, configuration: &Path) -> Result<()> {
@@ -178,7 +179,7 @@ background.threads=2
     )
 }
 
-/// Requests the versions of the protocol: a broker answers as soon as it is registered and takes
+/// Requests the versions of the protocol. A broker answers as soon as it is registered and accepts
 /// requests.
 fn is_ready(port: u16) -> bool {
     // ApiVersions v0: length, api key 18, api version 0, correlation id 1, no client id.

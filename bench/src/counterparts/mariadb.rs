@@ -121,7 +121,7 @@ pub fn client(program: &str, address: &Url) -> Command {
     command
 }
 
-/// Returns the rows of the statements' results, one a line.
+/// Returns the rows of the statements' results, one on each line.
 ///
 /// # Errors
 /// [`CounterpartError::Failed`] with the server's message.
@@ -148,7 +148,7 @@ pub fn query(address: &Url, statements: &str) -> Result<String> {
     })
 }
 
-/// A server that is ready greets with version 10 of the protocol; the set-up has run by then.
+/// Returns `true` if the server greets with version 10 of the protocol. The set-up has run by then.
 fn is_ready(port: u16) -> bool {
     let greeted = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).and_then(|mut server| {
         server.set_read_timeout(Some(Duration::from_secs(2)))?;

@@ -21,7 +21,7 @@ pub fn jars(cache: &Cache, name: &str, pom: &str) -> Result<PathBuf> {
 /// As [`jars`]. Jars are kept only if they have this digest.
 ///
 /// # Errors
-/// If Maven is missing or cannot fetch them, or they are not those that are expected.
+/// If Maven is missing or cannot fetch them, or they do not have the expected digest.
 pub fn pinned_jars(cache: &Cache, name: &str, pom: &str, sha256: &str) -> Result<PathBuf> {
     cached(cache, name, pom, Some(sha256))
 }
@@ -105,7 +105,7 @@ mod tests {
     use super::digest;
 
     #[test]
-    fn a_digest_depends_on_names_and_on_bytes_and_not_on_the_order_of_writing() {
+    fn a_digest_depends_on_names_and_bytes_alone() {
         let folder_of = |files: &[(&str, &str)]| {
             let folder = TempDir::new().unwrap();
             for (name, content) in files {

@@ -29,7 +29,7 @@ pub struct Launch {
     pub arguments: Vec<OsString>,
     /// The file for its output.
     pub log: PathBuf,
-    /// Returns whether the server on this port is ready.
+    /// Returns `true` if the server on this port is ready.
     pub is_ready: fn(u16) -> bool,
 }
 
@@ -119,7 +119,7 @@ impl Server {
         self.process.pid()
     }
 
-    /// Kills the server as a power cut would. Its data stay.
+    /// Kills the server as a power cut would. Its data stays.
     ///
     /// # Errors
     /// If there is no such process.

@@ -96,7 +96,7 @@ impl Company {
     }
 }
 
-/// Sends a signal to one process. It does not matter if the process has ended already.
+/// Sends a signal to one process. A process that has already ended is no error.
 pub fn signal(pid: i32, signal: i32) {
     // SAFETY: a plain system call on integers.
     unsafe { libc::kill(pid, signal) };

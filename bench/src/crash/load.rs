@@ -10,11 +10,11 @@ use crate::orders::Made;
 /// The pause before another attempt to reach the broker.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
 
-/// Publishes the records at this rate. When the broker dies, some may be lost or published twice:
-/// the content of the topic is compared, not the sent records.
+/// Publishes the records at this rate. When the broker dies, some may be lost or published twice;
+/// therefore the content of the topic is compared, not the sent records.
 ///
 /// # Errors
-/// [`GenerateError`] if the log refuses for good.
+/// [`GenerateError`] if the log refuses permanently.
 pub fn publish(
     log: &dyn RecordLog,
     topic: &str,

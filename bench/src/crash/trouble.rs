@@ -123,7 +123,7 @@ impl<'a> Troubles<'a> {
         signal(pid, libc::SIGCONT);
     }
 
-    /// Puts a file in place of the folder: nothing can be created, read or listed in it.
+    /// Puts a file in the folder's place, so that nothing can be created, read or listed in it.
     fn take_store_away(&self) -> Result<(), CrashError> {
         let store = self.folder.join("checkpoints");
         let away = self.folder.join("checkpoints.away");

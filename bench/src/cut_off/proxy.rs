@@ -1,7 +1,8 @@
 //! A TCP proxy that can cut its clients off: bytes stop in both directions, and no connection is closed.
 //!
-//! That is how a network that drops packets looks from both ends. Bytes that arrive while the way is cut are delivered
-//! when it is restored, as TCP would deliver them. New connections are accepted and get no answer.
+//! From both ends this looks like a network that drops packets. Bytes that arrive while the proxy
+//! is cut are delivered when it is restored, as TCP would deliver them. New connections are
+//! accepted and get no answer.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
@@ -11,7 +12,7 @@ use std::thread;
 /// Bytes that are copied at a time.
 const CHUNK_BYTES: usize = 64 << 10;
 
-/// A way to a port of this machine.
+/// A proxy to a port of this machine.
 #[derive(Clone)]
 pub struct Proxy {
     port: u16,
@@ -28,7 +29,7 @@ impl Proxy {
     /// Starts a proxy on a free port. Its threads live until the process ends.
     ///
     /// # Errors
-    /// When the system has no port or no thread.
+    /// If the system has no free port or thread.
     pub fn start(target: u16) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let port = listener.local_addr()?.port();
@@ -48,7 +49,7 @@ impl Proxy {
         Ok(Self { port, way })
     }
 
-    /// The port on which it listens.
+    /// Returns the port on which it listens.
     pub fn port(&self) -> u16 {
         self.port
     }
@@ -58,7 +59,7 @@ impl Proxy {
         self.set(true);
     }
 
-    /// Lets them go on.
+    /// Ends [`Proxy::cut`].
     pub fn restore(&self) {
         self.set(false);
         self.way.restored.notify_all();
@@ -94,7 +95,7 @@ fn connect(client: TcpStream, target: u16, way: &Arc<Way>) -> io::Result<()> {
     copy(server, client, Arc::clone(way))
 }
 
-/// Copies bytes from one end to the other on a thread of its own, while the way is open.
+/// Copies bytes from one end to the other on a thread of its own, while the proxy is not cut.
 fn copy(mut from: TcpStream, mut to: TcpStream, way: Arc<Way>) -> io::Result<()> {
     let carry = move || {
         let mut chunk = vec![0; CHUNK_BYTES];
@@ -105,7 +106,7 @@ fn copy(mut from: TcpStream, mut to: TcpStream, way: Arc<Way>) -> io::Result<()>
             }
         }
 
-        // One end has closed or failed. Whether the other end can still be closed makes no difference.
+        // One end has closed or failed. An error of closing the other end makes no difference.
         let _ = to.shutdown(Shutdown::Write);
         let _ = from.shutdown(Shutdown::Read);
     };
@@ -122,7 +123,7 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    /// A server that returns each byte, increased by one.
+    /// Starts a server that returns each byte, increased by one.
     fn successor() -> u16 {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();

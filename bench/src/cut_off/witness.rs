@@ -1,4 +1,4 @@
-//! A job's reports about itself: `/health/ready` and `/status`, read again and again.
+//! A job's reports about itself: `/health/ready` and `/status`, read repeatedly.
 
 use std::path::Path;
 use std::thread::sleep;
@@ -10,7 +10,7 @@ use super::CutOffError;
 
 /// The pause between two reads.
 const ASK_EVERY: Duration = Duration::from_millis(100);
-/// A status page that has not answered by then does not.
+/// The time limit for the answer of a status page.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
 
 /// Reads the reports of one job.
@@ -29,7 +29,7 @@ struct Answer {
 }
 
 impl Witness {
-    /// A witness of the job that serves its status at `address`.
+    /// Returns a witness of the job that serves its status at `address`.
     pub fn new(client: &'static str, address: &str, folder: &Path) -> Result<Self, CutOffError> {
         let http = Client::builder().timeout(ANSWERS_WITHIN).build();
         let http = http.map_err(std::io::Error::other)?;
@@ -42,12 +42,12 @@ impl Witness {
         })
     }
 
-    /// The job's client of Kafka.
+    /// Returns the job's client of Kafka.
     pub fn client(&self) -> &'static str {
         self.client
     }
 
-    /// An error that names the job.
+    /// Returns an error that names the job.
     pub fn error(&self, reason: String) -> CutOffError {
         CutOffError::Readiness {
             client: self.client,
@@ -69,8 +69,8 @@ impl Witness {
         Ok(())
     }
 
-    /// Waits until the job is not ready and names one of these partitions and none of the others, and holds its status
-    /// against that.
+    /// Waits until the job is not ready and names one of these partitions and none of the others,
+    /// and compares its status with that.
     pub fn await_named(
         &self,
         limit: Duration,
@@ -136,7 +136,7 @@ impl Witness {
         )))
     }
 
-    /// The answer to a request; none if there is no answer.
+    /// Sends a request and returns the answer; none if there is none.
     fn get(&self, path: &str) -> Option<Answer> {
         let response = self.http.get(format!("{}{path}", self.base)).send().ok()?;
         Some(Answer {
@@ -146,8 +146,8 @@ impl Witness {
     }
 }
 
-/// Returns whether a sentence of `/health/ready` reports a silent partition: `partition 1 of topic …, nor has partition
-/// 3: …`, or `…, nor have partitions 3, 5: …`.
+/// Returns `true` if a sentence of `/health/ready` reports the partition as silent: `partition 1 of
+/// topic …, nor has partition 3: …`, or `…, nor have partitions 3, 5: …`.
 fn names(sentence: &str, partition: u32) -> bool {
     let silent = sentence
         .split(": it is read up to")

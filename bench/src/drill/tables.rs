@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use super::{DrillError, Result};
 
 /// DynamoDB Local needs a signature but does not verify it. Tables belong to the access key, so
-/// this is the platform's.
+/// this is the platform's key.
 const SIGNATURE: &str = "AWS4-HMAC-SHA256 Credential=local/20260101/local/dynamodb/aws4_request, SignedHeaders=host, Signature=00";
 /// The maximum number of writes in a batch.
 const BATCH: usize = 25;

@@ -34,7 +34,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(500);
 pub(crate) type Notified = BTreeMap<u64, Uuid>;
 
 /// Waits until the platform's own audit has closed every minute and found no difference. Until then
-/// a difference may appear and go, when orders are counted that waited for a process to come back.
+/// a difference may appear and vanish, while orders are counted that waited for a process to come
+/// back.
 pub(crate) fn wait_until_balanced(shop: &Shop, customers: &Customers) -> Result<()> {
     wait(customers.patience, || {
         let audit = shop.audit()?;
@@ -46,8 +47,8 @@ pub(crate) fn wait_until_balanced(shop: &Shop, customers: &Customers) -> Result<
     })
 }
 
-/// Waits until every order has its message. No order may have two, and no message may belong to no
-/// order.
+/// Waits until every order has its message. No order may have two, and each message must belong to
+/// an order.
 pub(crate) fn wait_until_notified(shop: &Shop, customers: &Customers) -> Result<Notified> {
     let ordered: BTreeSet<_> = customers
         .acknowledged
@@ -111,7 +112,7 @@ pub(super) fn wait_until_whole(mysql: &Url) -> Result<()> {
     wait(STOCK_LIMIT, || {
         let halves = mariadb::query(mysql, HALVES)?;
         if halves.is_empty() {
-            println!("SQL holds whole orders, and nothing that is half there");
+            println!("SQL holds only complete orders");
             return Ok(Ok(()));
         }
         Ok(Err(halves))
@@ -170,7 +171,7 @@ pub(crate) fn compare_topic(
     )))
 }
 
-/// Repeats a check until it succeeds; an inner error is a difference that may still go.
+/// Repeats a check until it succeeds. An inner error is a difference that may still vanish.
 fn wait<T>(
     limit: Duration,
     mut look: impl FnMut() -> Result<std::result::Result<T, String>>,

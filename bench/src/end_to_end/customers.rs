@@ -9,7 +9,7 @@ use crate::shop::{Order, Shop, ShopError};
 /// The price of the product.
 const PRICE_CENTS: u64 = 1_250;
 /// The time limit of counting. A window closes within a minute, the disorder and the time to
-/// commit; an emulated store may be slow on top.
+/// commit. An emulated store may be slow.
 const COUNTED_LIMIT: Duration = Duration::from_secs(120);
 
 /// Users of this run, the product they buy, and all their acknowledged orders.

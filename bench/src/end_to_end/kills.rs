@@ -25,8 +25,8 @@ struct Purchases {
     unanswered: usize,
 }
 
-/// Calls `kill_and_start` `kills` times while the customers order, each at one of the shops. Then compares the stored orders
-/// with those that the customers know.
+/// Calls `kill_and_start` `kills` times while the customers order, each at one of the shops. Then
+/// compares the stored orders with the acknowledged ones.
 pub(super) fn under_load<V>(
     victim: V,
     shops: &[Shop],
@@ -73,8 +73,9 @@ pub(super) fn under_load<V>(
     });
     let victim = victim?;
 
-    // At the end of a partition event time follows the clock, in each life from the last event on.
-    // In a partition without orders, windows are late by the sum of the short lives.
+    // At the end of a partition event time follows the clock, beginning in each life of the
+    // platform at the last event. So in a partition without orders, windows are late by the sum of
+    // the short lives.
     customers.patience += began.elapsed();
     report(&shops[0], customers, given_up, insisted)?;
     Ok(victim)
@@ -146,7 +147,7 @@ fn report(
 
     if unasked.len() > lost {
         return Err(EndToEndError::Books(format!(
-            "{lost} replies were lost, but {} orders nobody knows of",
+            "{lost} replies were lost, but {} orders are unknown to the customers",
             unasked.len()
         )));
     }

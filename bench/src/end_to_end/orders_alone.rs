@@ -1,5 +1,6 @@
-//! Kills only the orders service, as the loss of a node would, while all other services continue. Their calls to it fail in
-//! the middle of an order, and they have to go on with the process that takes its place.
+//! Kills only the orders service, as the loss of a node would, while all other services continue.
+//! Their calls to it fail in the middle of an order, and they must continue with the process that
+//! replaces it.
 
 use std::path::Path;
 
@@ -53,7 +54,7 @@ pub(super) fn run(
     books::wait_until_stock_is_back(shop, &customers)?;
     books::wait_until_whole(&mysql)?;
     books::compare_topic(&*record_log::open(&log)?, &customers, &notified)?;
-    println!("end to end, orders alone: everything was as it must be");
+    println!("end to end, orders alone: all checks passed");
 
     Ok(())
 }

@@ -1,4 +1,5 @@
-//! The load: `wrk` on one thread. The resources that the proxy uses under it are measured.
+//! The load: `wrk` on one thread, and the measurement of the resources that the proxy uses under
+//! it.
 
 use std::process::{Command, Stdio};
 

@@ -1,5 +1,5 @@
-//! The proxies that are compared: nginx, our gateway twice, Flask; and the upstream behind all of
-//! them.
+//! The proxies that are compared (nginx, the gateway in two configurations, Flask), and the
+//! upstream behind all of them.
 
 use std::ffi::OsString;
 use std::fs;
@@ -80,37 +80,8 @@ impl Proxies {
                 upstream.address(),
                 &[],
             )?)?),
+            careful(folder, upstream.address(), users.address())?,
         ];
-
-        let jwks = format!("{}/.well-known/jwks.json", users.address());
-        let careful = [
-            "--auth",
-            "enforced",
-            "--service-secret",
-            SECRET,
-            "--jwks-url",
-            &jwks,
-        ];
-
-        let limits = [
-            "--gateway-rate-limit",
-            UNREACHED,
-            "--gateway-account-rate-limit",
-            UNREACHED,
-        ];
-        let settings = [&careful[..], &limits].concat();
-
-        let mut careful = Proxy::of(Server::start(gateway(
-            CAREFUL,
-            folder,
-            upstream.address(),
-            &settings,
-        )?)?);
-
-        careful
-            .headers
-            .push(format!("Authorization: Bearer {}", token(users.address())?));
-        all.push(careful);
 
         if with_flask {
             all.push(Proxy::of(Server::start(flask(
@@ -130,6 +101,31 @@ impl Proxies {
 
 /// The gateway as it is deployed.
 const CAREFUL: &str = "gateway, tokens and limits";
+
+/// Starts a gateway that verifies tokens and counts requests, as a public one does.
+fn careful(folder: &Path, upstream: &str, users: &str) -> Result<Proxy, GatewayError> {
+    let jwks = format!("{users}/.well-known/jwks.json");
+    let settings = [
+        "--auth",
+        "enforced",
+        "--service-secret",
+        SECRET,
+        "--jwks-url",
+        &jwks,
+        "--gateway-rate-limit",
+        UNREACHED,
+        "--gateway-account-rate-limit",
+        UNREACHED,
+    ];
+
+    let server = Server::start(gateway(CAREFUL, folder, upstream, &settings)?)?;
+    let mut proxy = Proxy::of(server);
+    proxy
+        .headers
+        .push(format!("Authorization: Bearer {}", token(users)?));
+
+    Ok(proxy)
+}
 
 fn launch(
     name: &'static str,
@@ -151,7 +147,7 @@ fn launch(
     }
 }
 
-/// Returns whether an HTTP server answers on this port.
+/// Returns `true` if an HTTP server answers on this port.
 fn answers(port: u16) -> bool {
     let client = Client::builder()
         .timeout(Duration::from_secs(2))
@@ -211,8 +207,8 @@ fn upstream_configuration(port: u16) -> String {
     )
 }
 
-/// Returns the usual configuration of nginx before an API: pooled connections, and the headers that
-/// state where a request came from.
+/// Returns the usual configuration of nginx in front of an API: pooled connections, and headers
+/// with the origin of a request.
 fn proxy_configuration(port: u16, upstream: &str) -> String {
     let authority = upstream.trim_start_matches("http://");
     format!(

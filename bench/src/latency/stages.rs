@@ -1,7 +1,7 @@
 //! The stages between a window's end and its results, from the milestones in the job's log.
 //!
-//! A window has passed a milestone when the last worker has. A worker's line about a later boundary counts for the windows
-//! before it, too: a worker may take several at once.
+//! A window has passed a milestone when the last worker has. A worker's line about a later boundary
+//! counts for the windows before it, too, because a worker may pass several at once.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -42,8 +42,8 @@ pub struct Window {
     pub read_at_ms: u64,
 }
 
-/// Prints when windows passed each milestone after they were due, and the time since the one before: medians, and the most.
-/// Returns whether the log names a milestone.
+/// Prints the time from the moment at which windows were due to each milestone, and from one
+/// milestone to the next: medians, and the greatest. Returns `true` if the log names a milestone.
 pub fn report(log: &str, windows: &[Window], pane_ms: u64) -> bool {
     let lines: Vec<Line> = log.lines().filter_map(line).collect();
     println!(
@@ -88,7 +88,8 @@ fn print(about: &str, mut delays_us: Vec<u64>, before_ms: f64) -> f64 {
     median
 }
 
-/// Returns when the last worker passed a milestone with a window; none if one of them did not.
+/// Returns the time at which the last worker passed a milestone with a window; none if a worker did
+/// not.
 fn passed(lines: &[Line], milestone: &str, window: &Window, pane_ms: u64) -> Option<u64> {
     let of_milestone = || lines.iter().filter(|line| line.milestone == milestone);
     let threads: BTreeSet<&str> = of_milestone().map(|line| line.thread.as_str()).collect();

@@ -15,6 +15,8 @@ const CALL_LIMIT: Duration = Duration::from_secs(5);
 const TEND_EVERY: Duration = Duration::from_millis(100);
 /// The connections that each thread of a flood of connections holds open.
 const HELD_BY_A_THREAD: usize = 500;
+/// One log-in of so many waits for its answer, which shows how soon a log-in is shed.
+const ANSWERED_LOG_INS: u64 = 20;
 /// The requests that a slow reader sends at once.
 const UNREAD_ANSWERS: usize = 50;
 
@@ -23,7 +25,7 @@ const UNREAD_ANSWERS: usize = 50;
 pub enum Flood {
     /// Connections on which half a request's head is sent, and nothing more.
     HalfHeads,
-    /// Log-ins of invented accounts, whose callers hang up at once.
+    /// Log-ins of invented accounts, whose callers hang up at once; a few wait for the answer.
     AbortedLogIns,
     /// Requests whose heads do not end.
     LargeHeads,
@@ -42,9 +44,9 @@ pub struct Tally {
     pub sent: AtomicU64,
     /// Connections that the server closed, or did not accept.
     pub closed: AtomicU64,
-    /// The duration of each refusal (429 or 503).
+    /// The shed time of each refusal (429 or 503): from the request's last byte to the answer.
     pub refusals: Mutex<Vec<Duration>>,
-    /// Answers that are no refusal.
+    /// Answers that are not refusals.
     pub served: AtomicU64,
 }
 
@@ -116,7 +118,7 @@ impl Flood {
     }
 }
 
-/// Holds connections open on which `first` was sent, and sends `then` on each, again and again.
+/// Holds connections open on which `first` was sent, and sends `then` on each repeatedly.
 fn hold(server: SocketAddr, is_over: &AtomicBool, tally: &Tally, first: &[u8], then: &[u8]) {
     let mut held: Vec<TcpStream> = Vec::new();
     while !is_over.load(Ordering::Relaxed) {
@@ -136,7 +138,7 @@ fn hold(server: SocketAddr, is_over: &AtomicBool, tally: &Tally, first: &[u8], t
     }
 }
 
-/// Returns whether the server has neither closed the connection nor refused it. Its bytes stay
+/// Returns `true` if the server has neither closed nor refused the connection. Its bytes stay
 /// unread.
 fn is_open(connection: &TcpStream) -> bool {
     let mut seen = [0; 12];
@@ -176,7 +178,33 @@ fn abort_a_log_in(server: SocketAddr, tally: &Tally) -> io::Result<()> {
         "POST /api/users/login HTTP/1.1\r\nHost: shop\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
         body.len()
     );
-    connect(server)?.write_all((head + &body).as_bytes())
+
+    let mut connection = connect(server)?;
+    let begun = Instant::now();
+    connection.write_all((head + &body).as_bytes())?;
+    if number.is_multiple_of(ANSWERED_LOG_INS) {
+        note_answer(&mut connection, begun, tally)?;
+    }
+    Ok(())
+}
+
+/// Reads an answer, which is small and comes in one piece, and notes how long it took if it is a refusal.
+fn note_answer(connection: &mut TcpStream, begun: Instant, tally: &Tally) -> io::Result<()> {
+    let mut answer = vec![0; 64 << 10];
+    let length = connection.read(&mut answer)?;
+    let status = answer.get(9..12).unwrap_or_default();
+    match status {
+        _ if length == 0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+        b"429" | b"503" => tally
+            .refusals
+            .lock()
+            .expect("no thread panics while it holds the lock")
+            .push(begun.elapsed()),
+        _ => {
+            tally.served.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+    Ok(())
 }
 
 fn send_a_large_head(server: SocketAddr, tally: &Tally) -> io::Result<()> {
@@ -194,27 +222,11 @@ fn send_a_large_head(server: SocketAddr, tally: &Tally) -> io::Result<()> {
 /// Sends requests on one connection, one after another, until the server closes it.
 fn request_on(server: SocketAddr, is_over: &AtomicBool, tally: &Tally) -> io::Result<()> {
     let mut connection = connect(server)?;
-    let mut answer = vec![0; 64 << 10];
-
     while !is_over.load(Ordering::Relaxed) {
         let begun = Instant::now();
         connection.write_all(b"GET /api/products?limit=1 HTTP/1.1\r\nHost: shop\r\n\r\n")?;
         tally.sent.fetch_add(1, Ordering::Relaxed);
-
-        // An answer this small comes in one piece.
-        let length = connection.read(&mut answer)?;
-        let status = answer.get(9..12).unwrap_or_default();
-        match status {
-            _ if length == 0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-            b"429" | b"503" => tally
-                .refusals
-                .lock()
-                .expect("no thread panics while it holds the lock")
-                .push(begun.elapsed()),
-            _ => {
-                tally.served.fetch_add(1, Ordering::Relaxed);
-            }
-        }
+        note_answer(&mut connection, begun, tally)?;
     }
 
     Ok(())

@@ -1,11 +1,11 @@
-//! The lines that matter in a command's output, which has thousands of them.
+//! The relevant lines in a command's output, which has thousands of lines.
 
 use std::collections::VecDeque;
 
 /// The beginnings of lines with which tests, compilers and the checks' own scripts report a
 /// failure.
 const FAILURES: [&str; 4] = ["FAILED", "panicked at", "error:", "error["];
-/// The number of lines after such a line that belong to it.
+/// The number of lines after a failure's first line that belong to it.
 const MESSAGE: usize = 4;
 /// The number of last lines that are shown if no line reports the failure.
 const LAST: usize = 30;

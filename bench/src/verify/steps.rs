@@ -1,8 +1,9 @@
-//! The steps of the verification, in the order they run.
+//! The steps of the verification, in the order in which they run.
 //!
-//! Most run alone: they use all cores. The counterparts are fetched and installed while the code is compiled: that waits
-//! for the network. Steps that kill the platform and wait for minutes of event time to end leave the cores idle, so the
-//! checks of the chart and of both clouds run beside them, and instructions are counted.
+//! Most steps run alone, because they use all cores. The counterparts are fetched and installed
+//! while the code is compiled, because fetching waits for the network. Steps that kill the platform
+//! and wait for minutes of event time to end leave the cores idle. So the checks of the chart and
+//! of both clouds, and the count of instructions, run beside them.
 
 use std::error::Error;
 use std::ffi::OsStr;
@@ -40,7 +41,7 @@ pub(super) const STAGES: &[Stage] = &[
     },
 ];
 
-/// They check and compile the code.
+/// Steps that check and compile the code.
 const COMPILING: &[Step] = &[
     Step {
         name: "format",
@@ -74,14 +75,14 @@ const COMPILING: &[Step] = &[
     },
 ];
 
-/// The steps of later stages use what it fetches.
+/// The step that fetches the counterparts for later stages.
 const FETCHING: &[Step] = &[Step {
     name: "provision",
     about: "fetches and installs the counterparts",
     run: provision,
 }];
 
-/// They use all cores.
+/// Steps that use all cores.
 const ALONE: &[Step] = &[
     Step {
         name: "tests",
@@ -105,7 +106,7 @@ const ALONE: &[Step] = &[
     },
 ];
 
-/// They spend most of their time waiting.
+/// Steps that mostly wait.
 const WAITING: &[Step] = &[
     Step {
         name: "end-to-end",
@@ -129,7 +130,8 @@ const WAITING: &[Step] = &[
     },
 ];
 
-/// They use other programs and folders than the steps beside which they run. Instructions are the same at any load.
+/// Steps beside those that mostly wait. They use other programs and folders than these, and the
+/// count of instructions is the same at any load.
 const BESIDE: &[Step] = &[
     Step {
         name: "chart",
@@ -153,7 +155,7 @@ const BESIDE: &[Step] = &[
     },
 ];
 
-/// Its thresholds are times.
+/// The step whose thresholds are times, which runs alone.
 const MEASURED: &[Step] = &[Step {
     name: "k6",
     about: "two hundred customers of k6 on a platform that authenticates them; its books balance",
@@ -266,8 +268,8 @@ fn tests(context: &Context) -> StepResult {
     }
 }
 
-/// Returns the number of tests that run at the same time. The longest wait for their brokers most of the time, so there
-/// are two for each core.
+/// Returns the number of tests that run at the same time. The longest tests mostly wait for their
+/// brokers, so two run for each core.
 fn test_threads() -> usize {
     2 * available_parallelism().map_or(1, usize::from)
 }
@@ -314,8 +316,8 @@ fn check<E: Error + Send + Sync + 'static>(result: Result<(), E>) -> StepResult 
         .map_err(|error| VerifyError::Check(Box::new(error)))
 }
 
-/// Few requests of each kind: enough to find an answer that differs from its description, in a
-/// minute.
+/// Compares the API with its description. It sends few requests of each kind: enough to find an
+/// answer that differs, in a minute.
 fn contract(context: &Context) -> StepResult {
     let mut command = Command::new(root().join("bench/schemathesis.sh"));
     command.env("EXAMPLES", "5");
@@ -371,8 +373,8 @@ fn run(context: &Context, command: Command) -> StepResult {
     run_and_keep(context.mark, command).map(|_| Outcome::Passed)
 }
 
-/// Runs the command in the root of the repository, prints its output, each line with `mark` if there is one, and keeps
-/// the lines that matter.
+/// Runs the command in the root of the repository, prints its output, each line with `mark` if
+/// there is one, and keeps the relevant lines.
 fn run_and_keep(mark: &str, mut command: Command) -> Result<Output, VerifyError> {
     let mut output = Output::default();
     let mark = match mark {
@@ -416,7 +418,7 @@ fn spawn_piped(command: &mut Command) -> io::Result<(Child, PipeReader)> {
     Ok((child?, output))
 }
 
-/// Returns the root of the repository: the harness runs where it was built.
+/// Returns the root of the repository, in which the harness was built.
 fn root() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
 }

@@ -1,4 +1,4 @@
-//! The comparison finds every way in which results can be wrong.
+//! Tests that the comparison finds every way in which results can be wrong.
 
 use bench::compare::{Verdict, compare};
 use bench::oracle::{self, Expected};
@@ -52,7 +52,7 @@ fn a_missing_result_is_found_wherever_it_lies() {
 }
 
 #[test]
-fn a_result_nobody_ordered_is_found() {
+fn a_result_without_an_order_is_found() {
     let verdict = verdict_after(|read| {
         read.push(WindowCount {
             user_id: 0,
@@ -203,7 +203,7 @@ fn no_order_lies_further_back_than_the_disorder() {
 }
 
 #[test]
-fn the_asked_share_is_late_or_malformed() {
+fn the_set_share_is_late_or_malformed() {
     let settings = OrderSettings {
         late: 0.2,
         malformed: 0.3,

@@ -1,4 +1,4 @@
-//! The real servers come up, come back, and keep their data.
+//! Tests that the real servers start, restart, and keep their data.
 
 use std::io::Write;
 
@@ -9,7 +9,7 @@ use events::OrderCreated;
 
 use crate::settings;
 
-/// Returns whether the real counterparts may be started here, and prints a sentence if not.
+/// Returns `true` if the real counterparts may be started here; otherwise prints a sentence.
 fn may_start(variable: &str) -> bool {
     let may = std::env::var_os(variable).is_some();
     if !may {

@@ -1,4 +1,5 @@
-//! The real platform on its embedded stores: orders placed at the gateway come back as counts.
+//! Tests the real platform on its embedded stores: orders placed at the gateway come back as
+//! counts.
 
 use std::io::Write;
 

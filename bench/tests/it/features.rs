@@ -1,9 +1,10 @@
-//! The two commands of the README and the tests compile each dependency once.
+//! Tests that the two commands of the README and the tests compile each dependency once.
 
 use std::collections::BTreeSet;
 use std::process::Command;
 
-/// The dependencies that cargo compiles for a selection of packages, each with its features.
+/// Returns the dependencies that cargo compiles for a selection of packages, each with its
+/// features.
 fn dependencies(selection: &[&str]) -> BTreeSet<String> {
     let output = Command::new("cargo")
         .args(["tree", "--locked", "--offline", "--prefix", "none"])

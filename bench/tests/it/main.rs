@@ -10,13 +10,14 @@ mod end_to_end;
 mod features;
 mod process;
 mod read;
+mod registry;
 mod security;
 
 use bench::orders::OrderSettings;
 use clap::Parser;
 use events::{Amount, Amounts};
 
-/// The defaults of the command line, with so many orders.
+/// Returns the defaults of the command line, with this number of orders.
 fn settings(orders: u64) -> OrderSettings {
     #[derive(Parser)]
     struct Line {
@@ -30,7 +31,7 @@ fn settings(orders: u64) -> OrderSettings {
     }
 }
 
-/// Totals in dollars alone.
+/// Returns totals in dollars alone.
 fn dollars(cents: u64) -> Amounts {
     let amount = Amount {
         currency: "USD".parse().unwrap(),

@@ -1,4 +1,4 @@
-//! Children are measured and do not outlive their owner.
+//! Tests that children are measured and do not outlive their owner.
 
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
@@ -14,7 +14,7 @@ fn shell(script: &str) -> Process {
 }
 
 #[test]
-fn an_ended_process_tells_its_exit_code_and_what_it_took() {
+fn an_ended_process_has_its_exit_code_and_its_usage() {
     let mut process = shell("i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; exit 3");
     let ended = process.wait_for(Duration::from_secs(30)).unwrap().unwrap();
     assert_eq!(ended.status.code(), Some(3));
@@ -51,7 +51,7 @@ fn a_dropped_process_takes_its_children_with_it() {
     drop(process);
     let status = Path::new("/proc").join(child.trim()).join("status");
 
-    // Its new parent has yet to collect it: a zombie is as dead.
+    // A zombie has ended too; its new parent has only not collected it yet.
     while std::fs::read_to_string(&status).is_ok_and(|status| !status.contains("State:\tZ")) {
         std::thread::yield_now();
     }

@@ -1,4 +1,5 @@
-//! Published records are read back whole, and results on a log get the right verdict.
+//! Tests that published records are read back complete, and that results on a log get the right
+//! verdict.
 
 use std::sync::Arc;
 
@@ -38,7 +39,7 @@ fn every_published_order_is_read_back_once() {
 }
 
 #[test]
-fn what_is_no_order_is_named_by_its_place() {
+fn a_record_that_is_not_an_order_is_named_by_its_place() {
     let (log, _folder) = log();
     publish(
         &*log,

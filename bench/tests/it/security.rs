@@ -1,11 +1,11 @@
-//! services/SECURITY.md is true: each row of its tables names tests that exist, in their files, or is
+//! Checks services/SECURITY.md: each row of its tables names tests that exist in their files, or is
 //! open with a reason.
 
 use crate::architecture::{Source, root, sources};
 
-/// Begins the last cell of a row that nothing holds.
+/// The beginning of the last cell in a row without a test.
 const OPEN: &str = "open: ";
-/// Fewest characters of a reason.
+/// The least number of characters of a reason.
 const LEAST_REASON: usize = 20;
 
 /// Returns the rows of all tables, without their headers.
@@ -31,7 +31,7 @@ fn problems(cells: &[&str], sources: &[Source]) -> Vec<String> {
         return problem.into_iter().collect();
     }
 
-    // A name and a file stand between backticks in turn.
+    // Names and files are between backticks in turn.
     let quoted: Vec<&str> = last.split('`').skip(1).step_by(2).collect();
     let missing = quoted.chunks(2).filter(|test| !is_there(test, sources));
     let missing = missing.map(|test| format!("no such test: {test:?}"));

@@ -5,7 +5,7 @@ use syn::{Attribute, Fields, Item, ItemImpl, Type, UseTree, Visibility};
 
 use crate::code::source::{Crate, SourceFile};
 
-/// Returns the fields of a variant, which are public as it is.
+/// Returns the fields of a variant, which are as public as the variant.
 pub fn fields_of(variant: &syn::Variant) -> String {
     let field = |field: &syn::Field| match &field.ident {
         Some(name) => format!("{name}: {}", text(&field.ty)),
@@ -26,7 +26,7 @@ pub fn file_of<'a>(member: &'a Crate, module: &[String]) -> Option<&'a SourceFil
     files.find(|file| file.module == module)
 }
 
-/// Collects the paths of a use, each with the name that it gives.
+/// Collects the paths of a `use`, each with the name that it introduces.
 pub fn collect(tree: &UseTree, mut path: Vec<String>, leaves: &mut Vec<(Vec<String>, String)>) {
     match tree {
         UseTree::Path(tree) => {
@@ -109,7 +109,7 @@ pub fn self_name(block: &ItemImpl) -> Option<String> {
     }
 }
 
-/// Returns the traits that a type derives, as they follow its name.
+/// Returns the traits that a type derives, in the form that follows its name.
 pub fn derives(attributes: &[Attribute]) -> String {
     let lists = attributes
         .iter()
@@ -149,7 +149,7 @@ pub fn text(tokens: &impl ToTokens) -> String {
     tokens.to_token_stream().to_string()
 }
 
-/// Removes the blanks between tokens that people do not write.
+/// Removes spaces between tokens where people do not write them.
 pub fn tidy(line: &str) -> String {
     let mut tidy = line.split_whitespace().collect::<Vec<_>>().join(" ");
     for (spaced, written) in [

@@ -38,7 +38,7 @@ fn a_reexport_shows_a_type_with_its_fields_methods_and_traits() {
 }
 
 #[test]
-fn variants_trait_items_and_constants_are_shown_and_hidden_modules_are_not() {
+fn variants_and_constants_are_shown_and_hidden_modules_are_not() {
     let found = lines(&[
         (
             "lib.rs",
@@ -79,7 +79,7 @@ fn a_name_that_passes_through_a_second_reexport_is_found() {
 }
 
 #[test]
-fn what_only_the_list_or_only_the_surface_has_is_named() {
+fn differences_of_list_and_surface_are_named() {
     let surface = Surface::of(&member(&[("lib.rs", "pub struct Kept; pub struct New;")]));
     let list = "struct shop::Kept\nstruct shop::Gone\n";
     let changes = surface.changes("shop", list);

@@ -1,7 +1,8 @@
-//! Two Kafka brokers of one cluster, each with two ways to it: a direct one, and one that a caller may cut.
+//! Two Kafka brokers of one cluster. Each has two listeners: a direct one, and one behind a proxy
+//! that a caller may cut.
 //!
-//! Broker 1 is the controller as well. Each broker advertises on its second listener a port that the caller chose, so
-//! that clients of that listener pass through the program that listens there.
+//! Broker 1 is also the controller. On its second listener each broker advertises a port that the
+//! caller chose, so that clients of that listener pass through the program that listens there.
 
 use std::path::Path;
 use std::process::Command;
@@ -19,7 +20,7 @@ const OWN_TOPICS: [&str; 3] = [
     "share.coordinator.state.topic",
 ];
 
-/// Two brokers; they end with this value.
+/// Two brokers; they end when this value is dropped.
 pub struct Pair {
     brokers: [Server; 2],
 }
@@ -27,11 +28,11 @@ pub struct Pair {
 /// The ports of one broker.
 #[derive(Clone, Copy, Debug)]
 pub struct Ports {
-    /// The direct way.
+    /// The direct listener.
     pub direct: u16,
-    /// The broker's address for clients of the other way.
+    /// The second listener, to which the proxy connects.
     pub behind: u16,
-    /// The address that it advertises to them.
+    /// The port that the second listener advertises.
     pub advertised: u16,
 }
 
@@ -39,7 +40,7 @@ impl Pair {
     /// Starts both brokers with their data below `data` and waits until they serve.
     ///
     /// # Errors
-    /// When their jars, Java or a port cannot be had, or one does not become ready.
+    /// If their jars, Java or a port are not available, or one does not become ready.
     pub fn start(cache: &Cache, data: &Path, ports: [Ports; 2]) -> Result<Self> {
         let [controller]: [u16; 1] = free_ports()?;
         let mut brokers = Vec::new();
@@ -58,7 +59,7 @@ impl Pair {
         Ok(Self { brokers })
     }
 
-    /// The second broker.
+    /// Returns the second broker.
     pub fn second(&self) -> &Server {
         &self.brokers[1]
     }
@@ -67,7 +68,7 @@ impl Pair {
 /// Creates a topic whose partitions have one replica each, on the brokers of these ids in turn.
 ///
 /// # Errors
-/// When Kafka's tool cannot be run, or the brokers refuse.
+/// If Kafka's tool cannot be run, or the brokers refuse.
 pub fn create_topic(cache: &Cache, brokers: &str, topic: &str, leaders: &[u16]) -> Result<()> {
     let jars = versions::newest(cache)?;
     let leaders: Vec<String> = leaders.iter().map(u16::to_string).collect();

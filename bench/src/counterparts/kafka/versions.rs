@@ -1,11 +1,12 @@
-//! The versions of Apache Kafka that are tested on: the newest, and the oldest that managed services still offer.
+//! The versions of Apache Kafka that tests run on: the newest, and the oldest that managed services
+//! still offer.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use super::super::{Cache, Result, maven};
 
-/// The variable that names the folders of their jars to tests, separated as in `PATH`.
+/// The variable by which tests find the folders of the jars, separated as in `PATH`.
 pub const VARIABLE: &str = "TIDEMARK_TEST_KAFKA_JARS";
 /// Lists the jars of the newest version.
 const POM: &str = include_str!("../../../counterparts/kafka/pom.xml");
@@ -40,7 +41,7 @@ impl Version {
 /// Returns the folder with the jars of the newest version; they are fetched if they are missing.
 ///
 /// # Errors
-/// If Maven is missing or cannot fetch them, or they are not those that are expected.
+/// If Maven is missing or cannot fetch them, or they do not have the expected digest.
 pub fn newest(cache: &Cache) -> Result<PathBuf> {
     NEWEST.jars(cache)
 }

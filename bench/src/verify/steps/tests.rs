@@ -58,7 +58,7 @@ fn counterparts_are_fetched_before_the_stage_that_uses_them() {
 }
 
 #[test]
-fn a_command_that_ends_with_an_error_fails_its_step_with_the_reason() {
+fn a_failed_command_fails_its_step_with_the_reason() {
     let failed = run_and_keep(
         "",
         shell("echo a ... ok; echo b ... FAILED; echo its words; exit 3"),

@@ -2,7 +2,7 @@
 """Writes the dashboards beside this file: a panel is a line here, a screenful in Grafana's JSON.
 
   build.py            writes them
-  build.py --check    says whether the written ones are up to date
+  build.py --check    fails if the written ones are not up to date
 
 Every panel has a title, a unit, the datasource variable, and a legend for each query.
 """
@@ -37,7 +37,7 @@ def stat(title, unit, expr, legend, about=""):
 
 
 def lay_out(rows):
-    """Gives panels their places: rows from the top, each filled from the left and wrapped at 24 columns."""
+    """Places the panels: rows from the top, each filled from the left and wrapped at 24 columns."""
     placed, top = [], 0
     for row_title, panels in rows:
         placed.append({"type": "row", "title": row_title, "collapsed": False, "panels": [],
@@ -77,7 +77,7 @@ def quantile(q, by="service"):
 
 
 def share(condition, by="service"):
-    """The share of replies that meet a condition; 0 where none did."""
+    """The share of replies that meet a condition; 0 if there are none."""
     total = f"sum by ({by}) (rate(http_requests_total{{{REQUESTS}}}[$__rate_interval]))"
     met = f"sum by ({by}) (rate(http_requests_total{{{condition},{REQUESTS}}}[$__rate_interval]))"
     return f"({met} or 0 * {total}) / ({total} > 0)"
@@ -89,8 +89,8 @@ SERVICES = dashboard(
     [
         ("All services", [
             panel("Requests", "reqps", (f"sum by (service) (rate(http_requests_total{{{REQUESTS}}}[$__rate_interval]))", "{{service}}")),
-            panel("Error rate", "percentunit", (share('status=~"5.."'), "{{service}}"), about="Replies that were 5xx."),
-            panel("Refused rate", "percentunit", (share('status=~"4.."'), "{{service}}"), about="Replies that were 4xx: the caller's doing."),
+            panel("Error rate", "percentunit", (share('status=~"5.."'), "{{service}}"), about="Replies with 5xx."),
+            panel("Refused rate", "percentunit", (share('status=~"4.."'), "{{service}}"), about="Replies with 4xx: errors of the caller."),
             panel("P50", "s", (quantile(0.5), "{{service}}")),
             panel("P95", "s", (quantile(0.95), "{{service}}")),
             panel("P99", "s", (quantile(0.99), "{{service}}")),
@@ -145,7 +145,7 @@ CLUSTER = dashboard(
     ],
 )
 
-# Of several processes one writes the checkpoints, and each has the watermarks of its own workers; none yet is 0.
+# One of several processes writes the checkpoints, and each has the watermarks of its own workers. The value is 0 before the first.
 WATERMARK_DELAY = "max(tidemark_job_watermark_delay_ms) / 1000"
 CHECKPOINT_AGE = "max(tidemark_job_checkpoint_age_ms) / 1000"
 COMMITTED_AGE = "time() - max(tidemark_job_checkpoint_boundary_ms > 0) / 1000"
@@ -155,9 +155,9 @@ JOB = dashboard(
     [
         ("Now", [
             stat("Records a second", "short", "sum(rate(tidemark_job_records_total[5m]))", "records"),
-            stat("Lag", "short", "sum(tidemark_job_lag_records)", "records", about="Records in the log that were not read yet."),
-            stat("Watermark delay", "s", WATERMARK_DELAY, "delay", about="How far the slowest partition is behind the clock."),
-            stat("Checkpoint age", "s", CHECKPOINT_AGE, "age", about="How long ago the newest was written."),
+            stat("Lag", "short", "sum(tidemark_job_lag_records)", "records", about="Unread records in the log."),
+            stat("Watermark delay", "s", WATERMARK_DELAY, "delay", about="The time by which the slowest partition is behind the clock."),
+            stat("Checkpoint age", "s", CHECKPOINT_AGE, "age", about="The time since the newest one was written."),
             stat("Restarts in an hour", "short", "sum(changes(tidemark_job_attempt[1h]))", "restarts"),
             stat("Open panes", "short", "max(tidemark_job_open_panes)", "panes"),
         ]),
@@ -195,10 +195,10 @@ BUSINESS = dashboard(
             stat("New customers in an hour", "short", 'sum(increase(http_requests_total{service="users",method="POST",route="/users",status="201"}[1h])) or vector(0)', "customers"),
             stat("Orders refused", "percentunit", f'(sum(rate(http_requests_total{{{ORDERED},status=~"4.."}}[1h])) or vector(0)) / (sum(rate(http_requests_total{{{ORDERED}}}[1h])) > 0)', "share"),
             stat("Order placed within, P99", "s", f"histogram_quantile(0.99, sum by (le) (rate(http_request_duration_seconds_bucket{{{ORDERED}}}[1h])))", "P99"),
-            stat("Counted of those ordered", "percentunit", f'sum(increase(tidemark_job_records_total[1h])) / (sum(increase(http_requests_total{{{ORDERED},status="201"}}[1h])) > 0)', "share", about="The job read this share of the orders that were accepted within the hour."),
+            stat("Share of orders counted", "percentunit", f'sum(increase(tidemark_job_records_total[1h])) / (sum(increase(http_requests_total{{{ORDERED},status="201"}}[1h])) > 0)', "share", about="Records that the job read within an hour, as a share of the accepted orders."),
         ]),
         ("The day", [
-            panel("Orders", "short", (f'sum by (status) (rate(http_requests_total{{{ORDERED}}}[5m])) * 60', "{{status}} a minute"), width=12, about="201 was accepted."),
+            panel("Orders", "short", (f'sum by (status) (rate(http_requests_total{{{ORDERED}}}[5m])) * 60', "{{status}} a minute"), width=12, about="Status 201: the order was accepted."),
             panel("Customers and catalogue", "short",
                   ('sum(rate(http_requests_total{service="users",method="POST",route="/users",status="201"}[5m])) * 60 or vector(0)', "new customers a minute"),
                   ('sum(rate(http_requests_total{service="products",method="GET"}[5m])) * 60 or vector(0)', "looks at the catalogue a minute"), width=12),
@@ -206,7 +206,7 @@ BUSINESS = dashboard(
                   (f'sum(rate(http_requests_total{{{ORDERED},status="201"}}[5m])) * 60', "accepted a minute"),
                   ("sum(rate(relay_events_published_total[5m])) * 60", "published by the relay a minute"),
                   ("sum(rate(tidemark_job_records_total[5m])) * 60", "read by the job a minute"),
-                  ("sum(rate(notifications_sent_total[5m])) * 60", "notified a minute"), width=12, about="The four go together, or orders are on their way."),
+                  ("sum(rate(notifications_sent_total[5m])) * 60", "notified a minute"), width=12, about="The four rates are equal, except for orders in flight."),
             panel("Waiting", "short",
                   ("sum(tidemark_job_lag_records)", "orders to be counted"), ("max(analytics_lag_records)", "results to be shown"),
                   ("max(notifications_lag_records)", "orders to be notified"), width=12),

@@ -19,6 +19,11 @@ app.kubernetes.io/part-of: tidemark
 {{ include "tidemark.selector" . }}
 {{- end }}
 
+{{/* Whether new pods of a service first get a share of its requests. */}}
+{{- define "tidemark.hasCanary" -}}
+{{- if and .root.Values.canary.enabled (has .name .root.Values.canary.services) }}yes{{ end -}}
+{{- end }}
+
 {{- define "tidemark.image" -}}
 {{- $image := .Values.image -}}
 {{- if $image.digest -}}

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""Alerts reach people: a real Alertmanager, with the configuration that the app of apps renders for AWS, publishes to a fake SNS.
+"""Tests that alerts reach people: a real Alertmanager, with the configuration that the app of apps renders for AWS, publishes to a
+fake SNS.
 
-  alerts.py RENDERED RULES…      the app of apps as helm renders it, and the chart's files of rules
+  alerts.py RENDERED RULES…      the rendered app of apps, and the chart's files of rules
 
 Raises every alert of the chart's rules, and alerts of the operators' rules that the routes treat differently. Then the same alerts are
 raised against configurations with a planted mistake; each must lead to the finding that is named beside it.
@@ -33,10 +34,10 @@ import documents
 TOPIC = "arn:aws:sns:eu-central-1:123456789012:tidemark-prod-alarms"
 HASTE = 1200
 START_SECONDS = 30
-# The longest wait is for the repeated page: three seconds on an idle machine.
+# The longest wait is for the repeated page. It takes three seconds on an idle machine.
 PATIENCE_SECONDS = 60
 PATIENCE_WITH_A_MISTAKE_SECONDS = 12
-# How long after a repeated page a ticket that is wrongly repeated as often may take.
+# The time limit, after a repeated page, for a ticket that is wrongly repeated as often.
 GRACE_SECONDS = 2
 AT_ONCE = 8
 LEAST_ALERTS = 20
@@ -51,7 +52,7 @@ Message = collections.namedtuple("Message", "subject text")
 
 
 class Topic(http.server.ThreadingHTTPServer):
-    """Keeps the published messages, and the calls that SNS would refuse."""
+    """Stores the published messages, and the calls that SNS would refuse."""
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Publish)
@@ -60,7 +61,7 @@ class Topic(http.server.ThreadingHTTPServer):
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
     def handle_error(self, request, client_address):
-        """Alertmanager hangs up when it ends; a message that was not answered counts as delivered."""
+        """Alertmanager closes its connections when it ends; a message without an answer counts as delivered."""
 
 
 class Publish(http.server.BaseHTTPRequestHandler):
@@ -85,7 +86,7 @@ class Publish(http.server.BaseHTTPRequestHandler):
 
 
 def refusal(form, authorization):
-    """Why SNS would refuse the call, or None."""
+    """Returns the reason why SNS would refuse the call, or None."""
     if form.get("Action") != "Publish" or form.get("TopicArn") != TOPIC:
         return f"{form.get('Action')} to topic {form.get('TopicArn')}"
     region = TOPIC.split(":")[3]
@@ -100,13 +101,13 @@ def refusal(form, authorization):
 
 
 def alert(name, severity, **labels):
-    """One of the operators' alerts."""
+    """Returns an alert of the operators."""
     summary = f"{name}, {severity}, of {' '.join(labels.values())}"
     return {"labels": {"alertname": name, "severity": severity, **labels}, "annotations": {"summary": summary, "description": "An operator's alert."}}
 
 
 def of_the_chart(paths):
-    """Every alert of the chart's rules, as of one service. The templates of its annotations stay as they are."""
+    """Returns every alert of the chart's rules, for one service. The templates of its annotations are not expanded."""
     rules = [rule for document in documents.read(*paths) for group in document["groups"] for rule in group["rules"] if "alert" in rule]
     around = {"job": "orders", "service": "orders", "namespace": "tidemark"}
     return [{"labels": {"alertname": rule["alert"], **around, **rule["labels"]}, "annotations": rule["annotations"]} for rule in rules]
@@ -135,7 +136,7 @@ def configuration(rendered):
 
 
 def hastened(config, topic):
-    """The configuration with its durations divided by HASTE and the fake SNS as its endpoint."""
+    """Returns the configuration with its durations divided by HASTE and the fake SNS as its endpoint."""
     config = copy.deepcopy(config)
     routes = [config["route"]]
     for route in routes:
@@ -157,7 +158,7 @@ def seconds(duration):
 
 
 class Alertmanager:
-    """A running one, which takes alerts."""
+    """A running Alertmanager, which accepts alerts."""
 
     def __init__(self, port):
         self.alerts = f"http://127.0.0.1:{port}/api/v2/alerts"
@@ -175,7 +176,7 @@ class Alertmanager:
 
 
 class NotStarted(Exception):
-    """Alertmanager ended, or never answered."""
+    """Alertmanager ended, or did not answer."""
 
 
 @contextlib.contextmanager
@@ -218,20 +219,20 @@ def wait_for(condition, at_most):
 
 
 class Told:
-    """The messages of one run, and what they say of alerts."""
+    """The messages of one run, and the alerts in them."""
 
     def __init__(self, topic):
         self.topic = topic
 
     def of(self, *alerts, status="firing"):
-        """The messages that name all of these alerts."""
+        """Returns the messages that name all of these alerts."""
         texts = [f"{status}: {a['annotations']['summary']}\n{a['annotations']['description']}" for a in alerts]
         heads = {f"{status.upper()} {a['labels']['severity']} {a['labels']['alertname']}"[:99] for a in alerts}
         return [m for m in self.topic.messages if all(text in m.text for text in texts) and any(m.subject.startswith(head) for head in heads)]
 
 
 def findings(config, chart, patience):
-    """The faults in the messages of an Alertmanager with this configuration."""
+    """Returns the faults in the messages of an Alertmanager with this configuration."""
     topic = Topic()
     told = Told(topic)
     wanted = [*chart, HIDING[0], *NOT_HIDDEN, *TOGETHER, *OF_TWO_JOBS]

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Applies what the chart renders to a real API server, with restricted Pod Security enforced, twice: nothing may be refused,
-# all pods must be admitted, scheduled and ready, and the second time must change nothing. About a minute.
+# Applies the rendered chart twice to a real API server with restricted Pod Security enforced. No object may be refused, all pods
+# must be admitted, scheduled and ready, and the second time must change nothing. Takes about a minute.
 #
 #   helm/tests/apply.sh [environment …]      kind, dev and prod unless given
 set -uo pipefail
 source "$(dirname "$0")/cluster/up.sh"
-needs etcd kubernetes kwok
+needs etcd kubernetes kwok rollouts
 alone "$0" "$@"
 
 work=$(mktemp -d)
@@ -13,7 +13,7 @@ trap 'leave "$work"' EXIT
 
 apply() { kubectl apply --server-side --field-manager=tidemark -n "$environment" -f "$work/$environment.yaml"; }
 
-accepted() { # without a warning of admission either
+accepted() { # without warnings of admission, too
   apply >"$work/applied" 2>&1 && ! grep -i warning "$work/applied" || { cat "$work/applied"; return 1; }
 }
 
@@ -33,14 +33,14 @@ migrated() {
   [ -z "$(kubectl -n "$environment" get job --ignore-not-found -o name)" ] || kubectl -n "$environment" wait job/migrations --for=condition=Complete --timeout=1s
 }
 
-at_their_least() { # what the autoscalers own is where they bring it
+at_their_least() { # what is autoscaled has their least number of pods
   kubectl -n "$environment" get hpa -o jsonpath='{range .items[*]}{.spec.minReplicas}={.status.currentReplicas}{"\n"}{end}' |
     awk -F= '$1 != $2 { print; bad = 1 } END { exit bad }'
 }
 
 # Each object with its generation, which the API server raises with every change of the specification.
 versions() {
-  kubectl -n "$environment" get service,deployment,job,configmap,serviceaccount,networkpolicy,pdb,hpa,ingress,externalsecret,secretstore,servicemonitor,prometheusrule \
+  kubectl -n "$environment" get service,deployment,rollout,job,configmap,serviceaccount,networkpolicy,pdb,hpa,ingress,externalsecret,secretstore,servicemonitor,prometheusrule \
     -l app.kubernetes.io/managed-by=Helm -o json | python3 -c 'import json, sys
 for item in json.load(sys.stdin)["items"]:
     asked = {key: value for key, value in item.items() if key not in ("metadata", "status")}
@@ -56,19 +56,20 @@ drill() {
   restricted_namespace "$environment"
   holds "$environment: the API server accepts all manifests" accepted
   measured "$environment: every deployment is available" 120 all_ready
-  measured "$environment: the migrations came to their end" 60 migrated
-  measured "$environment: the autoscalers brought their services to their least" 90 at_their_least
+  measured "$environment: the migrations completed" 60 migrated
+  measured "$environment: the autoscalers set the least number of pods" 90 at_their_least
   holds "$environment: no pod was refused" no_pod_was_refused
   holds "$environment: admission refuses a pod that may be root" a_root_pod_is_refused
   versions >"$work/before"
   holds "$environment: the manifests are accepted a second time" accepted
-  sleep 3 # for what would act on a change
+  sleep 3 # controllers that act on a change have acted by then
   holds "$environment: the second time changed none of $(wc -l <"$work/before") objects" unchanged
 }
 
 cluster_up "$work/state"
 operator_kinds
 play_operators
+rollouts_up
 [ $# -gt 0 ] || set -- kind dev prod
 for name in "$@"; do drill "$name"; done
 verdict

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Plays the load test's profile to the autoscalers and writes down what they do; see autoscale.sh.
+"""Simulates the load test's profile for the autoscalers and records their decisions; see autoscale.sh.
 
   autoscale.py COSTS.json USAGE.json OUT [full|quick]
 
-COSTS.json has what was measured of our services (costs.sh): CPU of an iteration and memory of a process. USAGE.json is what
-the metrics API answers from. A user of the load test is too little load for ten pods: each stands for so many iterations a
-second as bring the service to its most in the spike, which the first lines say. OUT.csv gets users, requests and pods every
-five seconds, OUT.svg the picture of it.
+COSTS.json has the measured CPU time of an iteration and the memory of a process, by service (costs.sh). The metrics API reads
+USAGE.json. A user of the load test is too little load for ten pods. So each user stands for the number of iterations a second that
+brings the service to its maximum in the spike; the first lines of the output print it. OUT.csv gets users, requests and pods every
+five seconds, OUT.svg the plot.
 """
 import json
 import pathlib
@@ -16,18 +16,18 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).parent / "cluster"))
 import api
 
-# Seconds of each part, and how many users there are at its end: bench/k6/shop.js has the same for `full`.
+# The seconds of each part, and the number of users at its end. bench/k6/shop.js has the same for `full`.
 PROFILES = {"full": [(30, 10), (120, 100), (300, 100), (0, 200), (60, 200), (60, 10)],
             "quick": [(15, 10), (45, 100), (60, 100), (0, 200), (60, 200), (30, 10)]}
 BOUNDS = {"gateway": (2, 10), "orders": (2, 8)}
 REQUEST_M, TARGET, WINDOW_S, SYNC_S = 200, 0.7, 300, 15
 REQUESTS_PER_ITERATION = 3
-# A tenth more than the pods at their most are for: the autoscaler lets a tenth pass.
+# A tenth more load than the greatest number of pods is for, because the autoscaler tolerates a tenth.
 BEYOND = 1.1
 
 
 def users_at(second, profile):
-    """How many users there are, as k6 ramps them; none when it is over."""
+    """Returns the number of users, with the ramps of k6; none after the end."""
     at, users = 0, 10
     for length, target in profile:
         if second < at + length:
@@ -37,19 +37,19 @@ def users_at(second, profile):
 
 
 def paces(costs):
-    """Iterations a second that a user stands for, by service."""
+    """Returns the iterations a second that a user stands for, by service."""
     spike = max(users for _, users in PROFILES["full"])
     return {name: BEYOND * most * REQUEST_M * TARGET * 1000 / (spike * costs[name]["cpu_us_per_iteration"]) for name, (_, most) in BOUNDS.items()}
 
 
 def pods():
-    """Ready pods, by service."""
-    deployments = api.call("/apis/apps/v1/namespaces/tidemark/deployments")["items"]
-    return {each["metadata"]["name"]: each["status"].get("readyReplicas", 0) for each in deployments if each["metadata"]["name"] in BOUNDS}
+    """Returns the number of ready pods, by service."""
+    rollouts = api.call("/apis/argoproj.io/v1alpha1/namespaces/tidemark/rollouts")["items"]
+    return {each["metadata"]["name"]: each.get("status", {}).get("readyReplicas", 0) for each in rollouts if each["metadata"]["name"] in BOUNDS}
 
 
 def use(path, users, costs, pace):
-    """Sets the services' use in the metrics API; all at once, because it is read at any time."""
+    """Sets the usage of the services in the metrics API. All are set at once, because the API is read at any time."""
     usage = {name: {"cpu_m": users * pace[name] * costs[name]["cpu_us_per_iteration"] / 1000, "memory_mib": costs[name]["memory_mib"]} for name in BOUNDS}
     partial = pathlib.Path(f"{path}.new")
     partial.write_text(json.dumps(usage))
@@ -72,7 +72,7 @@ def play(costs, usage_file, profile):
 
 
 def judge(samples, profile):
-    """Sentences about each service: (whether it is as it must be, the sentence)."""
+    """Returns the results for each service as pairs: True if it is as expected, and a sentence."""
     length = sum(seconds for seconds, _ in profile)
     spike_end = length - profile[-1][0]
     spike_start = spike_end - profile[-2][0]
@@ -89,7 +89,7 @@ def judge(samples, profile):
 
 
 def curves(samples, row, label, names):
-    """A band of the picture: the label, the frame, a line for each of the names over time."""
+    """Returns a band of the plot: the label, the frame, and a line for each of the names over time."""
     width, height, left, colours = 900, 150, 60, ["#1f6f8b", "#c8553d"]
     last, top, most = samples[-1]["second"], 50 + row * 190, max(sample[name] for sample in samples for name in names)
     yield f'<text x="{left}" y="{top - 5}">{label}, at most {most:,}</text>'

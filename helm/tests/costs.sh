@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Measures what one iteration of a customer of the load test costs in CPU, service by service, and how much memory each then has:
-# the services run as processes of their own on embedded stores, behind the gateway, and ask callers who they are, as in the
-# cluster. Writes costs.json, on which autoscale.sh stands. Half a minute.
+# Measures the CPU time of one iteration of the load test in each service, and each service's memory. The services run as processes
+# of their own on embedded stores, behind the gateway, and authenticate callers, as in the cluster. Writes costs.json, which
+# autoscale.sh reads. Takes half a minute.
 #
 #   helm/tests/costs.sh [path of the platform binary]      target/release/platform unless given
 #
-# TIDEMARK_AUTH=open measures without asking callers; SECONDS_OF_LOAD and PORT_BASE are 20 and 15700 unless given.
+# TIDEMARK_AUTH=open measures without authentication; SECONDS_OF_LOAD and PORT_BASE are 20 and 15700 unless given.
 set -uo pipefail
 
 cd "$(dirname "$0")"
@@ -45,7 +45,7 @@ for service in gateway users products orders; do
   "$program" "$service" --data "$work/$service" >"$work/$service.log" 2>&1 &
   pids[$service]=$!
   asked=ready
-  [ "$service" = gateway ] && asked=live # it is ready when all it calls are, of which two are not here
+  [ "$service" = gateway ] && asked=live # it is ready when all services that it calls are, and two of them do not run here
   ready $((base + offset)) $asked || { echo "FAILED: $service is not $asked"; tail -5 "$work/$service.log"; exit 1; }
   offset=$((offset + 1))
 done
@@ -56,7 +56,7 @@ result=$(BASE_URL=http://127.0.0.1:$base DURATION=${seconds}s k6 run --quiet ../
   { echo "FAILED: the load"; head -3 "$work/k6.log"; grep -h "ERROR\|\"level\":\"error" "$work"/{gateway,users,products,orders}.log | head -3; exit 1; }
 iterations=$(sed -n 's/.*"iterations":\([0-9]*\).*/\1/p' <<<"$result")
 
-cost() { # service: microseconds of CPU an iteration, MiB
+cost() { # service: prints microseconds of CPU time for each iteration, and MiB
   local used=$(($(ticks "${pids[$1]}") - before[$1])) kib
   kib=$(awk '/VmRSS/ { print $2 }' "/proc/${pids[$1]}/status")
   printf '    "%s": {"cpu_us_per_iteration": %d, "memory_mib": %d}' "$1" $((used * 10000 / iterations)) $((kib / 1024))

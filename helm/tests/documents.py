@@ -18,7 +18,7 @@ TEMPLATE = r"""{{- range $path, $_ := .Files.Glob "files/*" }}
 
 
 def read(*paths):
-    """All documents of these files, in order."""
+    """Returns all documents of these files, in order."""
     with tempfile.TemporaryDirectory() as folder:
         chart = pathlib.Path(folder)
         (chart / "Chart.yaml").write_text("{apiVersion: v2, name: read, version: 0.0.0}")

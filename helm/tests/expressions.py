@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Every PromQL expression of dashboards and rules: listed, parsed, held against the metrics that the sources declare.
+"""Lists and parses every PromQL expression of dashboards and rules, and compares the metrics with those that the sources declare.
 
   expressions.py lint            every panel has a title, a unit, a datasource variable and legends; every metric exists
-  expressions.py mistakes        plants mistakes into dashboards, each of which must be noticed
+  expressions.py mistakes        plants mistakes in dashboards, each of which must be detected
   expressions.py rules           the panels' expressions as a rules file, for promtool to parse
+  expressions.py canary PROD     the same for the analysis of new pods in a rendered chart, as of orders' pods with the hash `new`
   expressions.py list            all expressions as JSON: [{"from", "expr", "labels"}], Grafana's variables filled in
 """
 import copy
@@ -17,8 +18,8 @@ import documents
 HELM_FOLDER = pathlib.Path(__file__).resolve().parent.parent
 ROOT = HELM_FOLDER.parent
 SOURCES = ["services", "stream"]
-# What others export: Prometheus itself, kube-state-metrics, the node exporter, cAdvisor.
-FOREIGN = re.compile(r"(up|kube_\w+|node_\w+|container_\w+)$")
+# Metrics of others: Prometheus itself, kube-state-metrics, the node exporter, cAdvisor.
+FOREIGN = re.compile(r"(up|kube_\w+|rollout_\w+|node_\w+|container_\w+)$")
 VARIABLES = {"$__rate_interval": "5m", "$service": ".*", "$namespace": "tidemark"}
 WORDS = set(
     "by without on ignoring group_left group_right and or unless bool offset sum avg min max count topk rate increase deriv "
@@ -35,7 +36,7 @@ def panels(board):
 
 
 def faults_of(name, board):
-    """What Grafana would show badly."""
+    """Yields the faults of a dashboard."""
     variables = {v["name"] for v in board["templating"]["list"]}
     if "datasource" not in variables:
         yield f"{name}: no datasource variable"
@@ -65,7 +66,7 @@ def faults_of(name, board):
 
 
 def labels_left(expr):
-    """Labels that may be on the result: those it groups by, or anything where nothing is grouped."""
+    """Returns the labels that the result may have: those by which it groups, or all if it does not group."""
     grouped = re.findall(r"\bby\s*\(([^)]*)\)", expr)
     if not grouped:
         return {"horizontalpodautoscaler", "instance", "pod", "partition", "reason", "service"}
@@ -83,7 +84,7 @@ def rule_documents():
 
 
 def expressions():
-    """All of them, with where each is from."""
+    """Yields all expressions, each with its place."""
     for name, board in dashboards().items():
         for panel in panels(board):
             for target in panel["targets"]:
@@ -95,8 +96,16 @@ def expressions():
                 yield {"from": f"{name}: {rule.get('alert') or rule.get('record')}", "expr": rule["expr"].strip(), "labels": []}
 
 
+def canaries(rendered):
+    """Yields the expressions that analyses of new pods ask Prometheus."""
+    for template in (d for d in documents.read(rendered) if d["kind"] == "AnalysisTemplate"):
+        for metric in template["spec"]["metrics"]:
+            query = metric["provider"]["prometheus"]["query"]
+            yield {"from": metric["name"], "expr": query.replace("{{args.service}}", "orders").replace("{{args.hash}}", "new").strip()}
+
+
 def metrics_of(expr):
-    """The names of metrics in an expression."""
+    """Returns the names of metrics in an expression."""
     bare = re.sub(r'"[^"]*"', '""', expr)
     bare = re.sub(r"\{[^}]*\}|\[[^\]]*\]|\b(by|without|on|ignoring|group_left|group_right)\s*\([^)]*\)", " ", bare)
     return {word for word in re.findall(r"[A-Za-z_:][\w:]*", bare) if word not in WORDS}
@@ -115,20 +124,20 @@ def declared():
 
 
 def prefix_in(text):
-    """What a registry puts before the names of its metrics."""
+    """Returns the prefix that a registry puts before the names of its metrics."""
     found = re.search(r'Registry::new_custom\(Some\("(\w+)"', text)
     return found[1] + "_" if found else ""
 
 
 def module_around(path):
-    """The source of the module that a file is a part of."""
+    """Returns the source of the module to which a file belongs."""
     around = path.parent.with_suffix(".rs")
     return around.read_text() if around.exists() else ""
 
 
-def unknown_metrics():
+def unknown_metrics(entries):
     literals, recorded = declared()
-    for entry in expressions():
+    for entry in entries:
         for metric in metrics_of(entry["expr"]):
             base = re.sub(r"_(bucket|sum|count)$", "", metric)
             if not FOREIGN.match(metric) and metric not in recorded and not {metric, base} & literals:
@@ -136,7 +145,7 @@ def unknown_metrics():
 
 
 def mistakes(board):
-    """Changes that the lint must notice."""
+    """Returns changes that the lint must detect."""
     panel = panels(board)[0]
     target = panel["targets"][0]
     return [
@@ -166,11 +175,17 @@ def main():
     elif command == "rules":
         rules = [{"record": f"panel:{i}", "expr": e["expr"]} for i, e in enumerate(expressions())]
         json.dump({"groups": [{"name": "panels", "rules": rules}]}, sys.stdout)
+    elif command == "canary":
+        found = list(canaries(sys.argv[2]))
+        findings = [*unknown_metrics(found), *([] if found else ["no analysis of new pods"])]
+        if findings:
+            sys.exit("\n".join(findings))
+        json.dump({"groups": [{"name": "canary", "rules": [{"record": f"canary:{e['from']}", "expr": e["expr"]} for e in found]}]}, sys.stdout)
     elif command == "mistakes":
         sys.exit(1 if plant_mistakes() else 0)
     else:
         boards = dashboards()
-        findings = [fault for name, board in boards.items() for fault in faults_of(name, board)] + list(unknown_metrics())
+        findings = [fault for name, board in boards.items() for fault in faults_of(name, board)] + list(unknown_metrics(expressions()))
         print("".join(f"  {finding}\n" for finding in findings), end="")
         print(f"  {len(boards)} dashboards, {sum(len(panels(b)) for b in boards.values())} panels, {len(list(expressions()))} expressions, {len(findings)} findings")
         sys.exit(1 if findings else 0)

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Builds the image with the Dockerfile's own steps, and runs it as a pod does: the base image's user, no capabilities, a read-only
-# root with nothing but /data and /tmp to write to. Half a minute.
+# Builds the image with the steps of the Dockerfile, and runs it as a pod does: as the base image's user, without capabilities, on a
+# read-only root in which only /data and /tmp are writable. Takes half a minute.
 #
-#   helm/tests/image.sh [program]      the last stage alone, around a program that is built: target/release/platform unless given
-#   helm/tests/image.sh --whole        all of it, as written; with OPT_LEVEL=0, without optimising: ten minutes of two cores
+#   helm/tests/image.sh [program]      the last stage alone, with a built program: target/release/platform unless given
+#   helm/tests/image.sh --whole        all stages; with OPT_LEVEL=0, without optimisation, ten minutes on two cores
 #
-# Needs root, buildah, mmdebstrap and openssl of Debian 12. No registry of images is used: the bases are played, distroless by the
-# Debian packages that it is made of, Rust's by Debian with gcc, g++, make and perl and this machine's toolchain.
-# The Dockerfile's caches stay in /var/tmp/buildah-cache.
+# Needs root, buildah, mmdebstrap and openssl of Debian 12. It uses no registry of images. The base images are replaced: distroless
+# by the Debian packages that it is made of, Rust's by Debian with gcc, g++, make and perl and this machine's toolchain. The
+# Dockerfile's caches stay in /var/tmp/buildah-cache.
 set -uo pipefail
 
 root=$(cd "$(dirname "$0")/../.." && pwd)
@@ -16,15 +16,15 @@ root=$(cd "$(dirname "$0")/../.." && pwd)
 for tool in buildah mmdebstrap openssl; do
   command -v $tool >/dev/null || cannot "$tool is not installed"
 done
-[ "$(id -u)" = 0 ] || cannot "only root can make a root read-only"
+[ "$(id -u)" = 0 ] || cannot "only the user root can make the root file system read-only"
 
 work=$(mktemp -d)
-chmod 755 "$work" # apt downloads as a user of its own
+chmod 755 "$work" # apt downloads as another user
 trap 'images umount --all >/dev/null; images rm --all >/dev/null; umount "$work/storage/overlay" 2>/dev/null; rm -rf "$work"' EXIT
 
 images() { buildah --root "$work/storage" --runroot "$work/run" "$@"; }
 
-play() { # name of the image, its files (a folder or a tar), settings…
+play() { # creates a base image: its name, its files (a folder or a tar), settings…
   local container name=$1 files=$2; shift 2
   container=$(images from scratch) && images add -q "$container" "$files" / >/dev/null &&
     images config "$@" "$container" && images commit -q "$container" "$name" >/dev/null && images rm "$container" >/dev/null
@@ -61,7 +61,7 @@ last_stage() { # program
     images build --isolation chroot --pull-never --tag tidemark "$work/context"
 }
 
-# Capabilities are dropped for good (24), nothing started may have more (38).
+# Drops all capabilities from the bounding set (24), and forbids child processes to gain privileges (38).
 become='import ctypes, os, sys
 call = ctypes.CDLL(None).prctl
 root, user, *command = sys.argv[1:]
@@ -71,7 +71,7 @@ uid, gid = map(int, user.split(":"))
 os.setgid(gid), os.setuid(uid), call(38, 1, 0, 0, 0)
 os.execv(command[0], command)'
 
-# pod SETTING=value… -- arguments: what the image starts, as its user, with its settings; $pod is its process.
+# pod SETTING=value… -- arguments: starts the image's program as its user, with its settings; sets $pod to its process id.
 pod() {
   local settings=()
   while [ "$1" != -- ]; do settings+=("$1"); shift; done
@@ -102,7 +102,7 @@ is_nobody() {
   diff - "$work/status" <<<$'Uid: 65532 65532 65532 65532\nCapEff: 0000000000000000\nCapBnd: 0000000000000000\nNoNewPrivs: 1'
 }
 
-# A server whose authority is in the image's certificates, or is not: whether the program ends its handshake with it.
+# Succeeds if the program completes a TLS handshake with a server whose certificate is from this authority.
 handshake() { # authority, arguments of the program…
   local authority=$1; shift
   mount --bind "$work/$authority.pem" "$files/etc/ssl/certs/ca-certificates.crt"
@@ -118,7 +118,7 @@ handshake() { # authority, arguments of the program…
 }
 no_handshake() { ! handshake "$@"; }
 
-authorities() { # one of ours beside the image's own, and the image's own alone
+authorities() { # with the test's authority beside the image's own, and with the image's own alone
   openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=authority -days 2 -keyout "$work/ca.key" -out "$work/ca.pem"
   openssl req -newkey rsa:2048 -nodes -subj /CN=server -keyout "$work/server.key" -out "$work/server.csr"
   openssl x509 -req -in "$work/server.csr" -CA "$work/ca.pem" -CAkey "$work/ca.key" -CAcreateserial -days 2 -out "$work/server.pem" \
@@ -133,34 +133,34 @@ run() { # in namespaces of its own
   mount --bind "$files" "$files" && mount -o remount,bind,ro "$files"
   mount -t tmpfs -o mode=1777 tmpfs "$files/tmp" && mount -t tmpfs -o mode=0755,uid=65532 tmpfs "$files/data"
   pod -- --version
-  holds "the program runs on the files of the image alone" ended_with 0 '^platform '
+  holds "the program runs with only the files of the image" ended_with 0 '^platform '
   pod -- all --data /data
-  holds "for others to reach, it does not start before it is told who may come" ended_with 1 'nobody is asked who they are'
+  holds "on a public address, it does not start without authentication" ended_with 1 'authentication is off'
   pod TIDEMARK_AUTH=enforced -- all --data /elsewhere
-  holds "it cannot write to its root, and says so" ended_with 1 'Read-only file system'
+  holds "it cannot write to its root, and reports this" ended_with 1 'Read-only file system'
   pod TIDEMARK_AUTH=enforced -- all --data /data
   holds "the whole platform becomes ready" becomes_ready
-  holds "as a user without a name, who can become nobody else" is_nobody
+  holds "it runs as a user without a name, which cannot change its identity" is_nobody
   kill "$pod"
-  holds "it ends in order when it is told to" ended_with 0 .
+  holds "it shuts down on request" ended_with 0 .
   authorities 2>/dev/null
   local dynamodb=(products --dynamodb https://127.0.0.1:9443)
-  holds "DynamoDB is believed by the authorities that the image has" handshake known "${dynamodb[@]}"
-  holds "and by no other" no_handshake foreign "${dynamodb[@]}"
+  holds "DynamoDB is trusted with a certificate from the image's authorities" handshake known "${dynamodb[@]}"
+  holds "and with no other" no_handshake foreign "${dynamodb[@]}"
   local kafka=(order-analytics --brokers 127.0.0.1:9443 --property security.protocol=ssl --data /data)
   handshake known "${kafka[@]}" >/dev/null
   if grep -q 'which this build lacks' "$work/pod.log"; then echo "NOT RUN: brokers likewise: $program is built without TLS for Kafka (feature tls)"
   else
-    holds "brokers likewise" handshake known "${kafka[@]}"
-    holds "and no others" no_handshake foreign "${kafka[@]}"
+    holds "brokers are trusted in the same way" handshake known "${kafka[@]}"
+    holds "and with no other certificate" no_handshake foreign "${kafka[@]}"
   fi
   verdict
 }
 
 program=${1:-$root/target/release/platform}
-holds "distroless can be played" play_distroless
+holds "the replacement of distroless can be built" play_distroless
 if [ "${1:-}" = --whole ]; then
-  holds "Rust's image can be played" play_rust
+  holds "the replacement of Rust's image can be built" play_rust
   holds "the Dockerfile builds" whole
 else
   holds "the Dockerfile's last stage builds" last_stage "$program"

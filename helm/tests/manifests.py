@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""The rules of the rendered manifests for all values; and proof that each check sees the mistake it is for.
+"""The rules of the rendered manifests, for all values, and a test that each check detects its mistake.
 
-  manifests.py rendered.yaml …      checks them; a file's name says the environment
-  manifests.py --mistakes file      plants one mistake after the other into a copy, each of which must be noticed
+  manifests.py rendered.yaml …      checks them; the name of a file is that of the environment
+  manifests.py --mistakes file      plants one mistake after the other in a copy; each must be detected
 """
 import copy
 import pathlib
@@ -11,7 +11,7 @@ import sys
 
 import documents
 
-# The picture: who may open a connection to whom. Stores are known by their ports; DynamoDB and the object store share one.
+# The allowed connections. Stores are identified by their ports; DynamoDB and the object store share one.
 PICTURE = {
     ("public", "gateway"), ("public", "platform"),
     ("gateway", "users"), ("gateway", "products"), ("gateway", "orders"), ("gateway", "notifications"), ("gateway", "analytics"),
@@ -36,7 +36,7 @@ class Manifests(list):
         return [document for document in self if document["kind"] in kinds]
 
     def workloads(self):
-        """Everything that makes pods, with its pods' template."""
+        """Returns everything that creates pods, with the template of its pods."""
         return [(d, d["spec"]["template"]) for d in self.of("Deployment", "StatefulSet", "Job")]
 
     def containers(self):
@@ -110,11 +110,33 @@ def every_server_has_a_disruption_budget(manifests):
 
 
 def what_the_autoscaler_owns_has_no_replicas(manifests):
-    owned = {scaler["spec"]["scaleTargetRef"]["name"] for scaler in manifests.of("HorizontalPodAutoscaler")}
-    for deployment in manifests.of("Deployment"):
-        name, written = deployment["metadata"]["name"], "replicas" in deployment["spec"]
-        if written == (name in owned):
-            yield f"{name}: replicas are {'written beside an autoscaler' if written else 'nobody’s'}"
+    owned = {(scaler["spec"]["scaleTargetRef"]["kind"], scaler["spec"]["scaleTargetRef"]["name"]) for scaler in manifests.of("HorizontalPodAutoscaler")}
+    for workload in manifests.of("Deployment", "Rollout"):
+        name, written = workload["metadata"]["name"], "replicas" in workload["spec"]
+        if written == ((workload["kind"], name) in owned):
+            yield f"{name_of(workload)}: replicas are {'written beside an autoscaler' if written else 'nobody’s'}"
+
+
+def a_canary_runs_the_pods_of_its_deployment(manifests):
+    """The Deployment has no pods of its own, the autoscaler scales the Rollout, and errors are counted before the first pause ends."""
+    templates = {template["metadata"]["name"]: template["spec"] for template in manifests.of("AnalysisTemplate")}
+    described = {deployment["metadata"]["name"]: deployment["spec"] for deployment in manifests.of("Deployment")}
+    for rollout in manifests.of("Rollout"):
+        name, spec = name_of(rollout), rollout["spec"]
+        if described.get(spec["workloadRef"]["name"], {}).get("replicas") != 0 or spec["workloadRef"]["name"] != rollout["metadata"]["name"]:
+            yield f"{name}: its Deployment is missing, or has pods of its own"
+        canary = spec["strategy"]["canary"]
+        weights = [step["setWeight"] for step in canary["steps"] if "setWeight" in step]
+        if weights != sorted(weights) or not 0 < weights[0] < 50 or canary["maxUnavailable"] != 0 or not all("duration" in step["pause"] for step in canary["steps"] if "pause" in step):
+            yield f"{name}: weights {weights} begin too high, fall, or wait for a person"
+        known = {argument["name"] for argument in canary["analysis"]["args"]}
+        for template in canary["analysis"]["templates"]:
+            found = templates.get(template["templateName"])
+            if found is None or {argument["name"] for argument in found["args"]} != known or canary["analysis"].get("startingStep", 0) > 1:
+                yield f"{name}: the analysis {template['templateName']} is missing, lacks an argument, or begins too late"
+    described_only = {name for name, spec in described.items() if spec.get("replicas") == 0}
+    if described_only != {rollout["metadata"]["name"] for rollout in manifests.of("Rollout")}:
+        yield f"{sorted(described_only)} have no pods"
 
 
 def the_autoscalers_are_as_agreed_with_nothing_left_to_defaults(manifests):
@@ -136,7 +158,7 @@ def the_autoscalers_are_as_agreed_with_nothing_left_to_defaults(manifests):
 def every_image_is_named_by_digest(manifests):
     for workload, pod, container in manifests.containers():
         if pod["containers"][0].get("imagePullPolicy") == "Never":
-            continue  # kind's image never saw a registry
+            continue  # kind's image does not come from a registry
         if not re.fullmatch(r"[^@:]+(:\d+)?(/[^@:]+)*@sha256:[0-9a-f]{64}", container["image"]):
             yield f"{name_of(workload)}: {container['image']}"
 
@@ -171,7 +193,7 @@ def everything_is_denied_by_default(manifests):
 
 
 def edges(manifests):
-    """The connections that policies let out, and those they let in, as pairs of names."""
+    """Returns the connections that policies let out, and those that they let in, as pairs of names."""
     templates = {w["metadata"]["name"]: t for w, t in manifests.workloads()}
     ports = {s["metadata"]["name"]: s["spec"]["ports"][0]["port"] for s in manifests.of("Service")}
     out, into = set(), set()
@@ -244,7 +266,7 @@ CHECKS = [
     no_container_may_run_as_root, every_pod_meets_the_restricted_standard_on_a_read_only_root,
     no_pod_is_given_a_token_of_the_cluster, every_container_says_what_it_needs,
     every_server_has_its_three_probes_and_a_way_to_end, every_server_has_a_disruption_budget,
-    what_the_autoscaler_owns_has_no_replicas, the_autoscalers_are_as_agreed_with_nothing_left_to_defaults,
+    what_the_autoscaler_owns_has_no_replicas, a_canary_runs_the_pods_of_its_deployment, the_autoscalers_are_as_agreed_with_nothing_left_to_defaults,
     every_image_is_named_by_digest, no_secret_is_in_the_manifests,
     every_variable_is_one_that_the_program_reads, everything_is_denied_by_default,
     only_edges_of_the_picture_are_open_and_both_their_ends_agree, every_service_may_be_watched,
@@ -253,7 +275,7 @@ CHECKS = [
 
 
 def mistakes(manifests):
-    """Each a check and a change that it must notice."""
+    """Returns pairs of a check and a change that it must detect."""
     def find(kind, name):
         return next(d for d in manifests if d["kind"] == kind and d["metadata"]["name"] == name)
 
@@ -274,8 +296,9 @@ def mistakes(manifests):
         (every_server_has_its_three_probes_and_a_way_to_end, lambda: box.pop("readinessProbe")),
         (every_server_has_its_three_probes_and_a_way_to_end, lambda: pod.update(terminationGracePeriodSeconds=3)),
         (every_server_has_a_disruption_budget, lambda: manifests.remove(find("PodDisruptionBudget", "users"))),
-        (what_the_autoscaler_owns_has_no_replicas, lambda: find("Deployment", "orders")["spec"].update(replicas=2)),
+        (what_the_autoscaler_owns_has_no_replicas, lambda: find("Rollout", "orders")["spec"].update(replicas=2)),
         (what_the_autoscaler_owns_has_no_replicas, lambda: find("Deployment", "users")["spec"].pop("replicas")),
+        *canary_mistakes(manifests, find),
         (the_autoscalers_are_as_agreed_with_nothing_left_to_defaults, lambda: scaler.update(maxReplicas=50)),
         (the_autoscalers_are_as_agreed_with_nothing_left_to_defaults, lambda: scaler["behavior"]["scaleDown"].update(stabilizationWindowSeconds=10)),
         (every_image_is_named_by_digest, lambda: box.update(image="tidemark:latest")),
@@ -293,8 +316,24 @@ def mistakes(manifests):
     ]
 
 
+def canary_mistakes(manifests, find):
+    check, rollout = a_canary_runs_the_pods_of_its_deployment, find("Rollout", "orders")
+    canary = rollout["spec"]["strategy"]["canary"]
+    return [
+        (check, lambda: find("Deployment", "orders")["spec"].update(replicas=2)),
+        (check, lambda: rollout["spec"]["workloadRef"].update(name="users")),
+        (check, lambda: manifests.remove(rollout)),
+        (check, lambda: canary["steps"][0].update(setWeight=80)),
+        (check, lambda: canary["steps"][1].update(pause={})),
+        (check, lambda: canary.update(maxUnavailable=1)),
+        (check, lambda: canary["analysis"].update(startingStep=3)),
+        (check, lambda: canary["analysis"]["args"].pop()),
+        (check, lambda: manifests.remove(find("AnalysisTemplate", "errors-of-new-pods"))),
+    ]
+
+
 def unnoticed(original):
-    """Plants every mistake into a copy of its own; returns those that no check saw."""
+    """Plants every mistake in a copy of its own; returns those that were not detected."""
     for i in range(len(mistakes(original))):
         manifests = Manifests(copy.deepcopy(original))
         check, plant = mistakes(manifests)[i]

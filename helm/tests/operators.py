@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""What operators.sh has to know of charts and manifests.
+"""Reads charts and manifests for operators.sh.
 
   operators.py list                     chart, version and repository of each operator
   operators.py order                    operator, chart, version and namespace, in the order of the waves
-  operators.py values FOLDER            writes our values for each into FOLDER/<operator>.values.json
-  operators.py names VALUES CHART       every name of our values is one that the chart or its dependencies know
-  operators.py split MANIFESTS FOLDER   parts them into definitions, webhooks and others
-  operators.py allowed MANIFESTS KINDS  whether Argo CD's project lets the operators make them; KINDS are those outside of namespaces
-  operators.py selectors MONITORING SHOP   what monitoring selects is what the shop carries
+  operators.py values FOLDER            writes the values of each into FOLDER/<operator>.values.json
+  operators.py names VALUES CHART       checks that the chart or its dependencies define every name in the values
+  operators.py split MANIFESTS FOLDER   splits them into definitions, webhooks and others
+  operators.py allowed MANIFESTS KINDS  checks that Argo CD's project allows them; KINDS are the kinds outside of namespaces
+  operators.py selectors MONITORING SHOP   checks that monitoring selects the shop's objects
 """
 import json
 import pathlib
@@ -18,14 +18,15 @@ import tempfile
 
 import documents
 
-ARGOCD = pathlib.Path(__file__).resolve().parents[1] / "argocd"
-# Behind the controller that Argo CD enables on EKS alone, with the values of infra-aws.
-EKS = "loadBalancers.enabled=true,loadBalancers.clusterName=tests,loadBalancers.region=eu-central-1,loadBalancers.vpcId=vpc-0"
+TESTS = pathlib.Path(__file__).resolve().parent
+ARGOCD = TESTS.parent / "argocd"
 
 
 def app_of_apps():
-    settings = ",".join(f"operators.{setting}" for setting in EKS.split(","))
-    done = subprocess.run(["helm", "template", "root", ARGOCD, "--set", settings], capture_output=True, text=True, check=True)
+    """The app of apps with the values of infra-aws, which enable every operator."""
+    done = subprocess.run(["helm", "template", "root", ARGOCD, "-f", TESTS / "argocd.yaml"], capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"the app of apps does not render: {done.stderr}")
     with tempfile.NamedTemporaryFile("w", suffix=".yaml") as rendered:
         rendered.write(done.stdout)
         rendered.flush()
@@ -39,24 +40,28 @@ def operators():
     return sorted(found, key=lambda d: (d["metadata"]["name"] == "metrics-server", int(d["metadata"]["annotations"][wave])))
 
 
-def names(ours, chart, place=""):
-    """Names of our values that the chart does not know. A name may be there as a comment; below an empty default all are free."""
+def names(ours, chart, chart_place=""):
+    """Returns the names in the values that the chart does not define. A name in a comment or a template counts; below an empty
+    default every name is allowed."""
     chart = pathlib.Path(chart)
     text = (chart / "values.yaml").read_text()
+    templates = "".join(path.read_text() for path in (chart / "templates").rglob("*") if path.is_file())
     dependencies = {path.name: path for path in (chart / "charts").glob("*")} if (chart / "charts").is_dir() else {}
 
     def walk(ours, theirs, place):
         for name, value in ours.items():
-            if name not in theirs and not re.search(rf"^\s*#+\s*{re.escape(name)}:", text, re.MULTILINE):
+            in_comment = re.search(rf"^\s*#+\s*{re.escape(name)}:", text, re.MULTILINE)
+            in_template = re.search(rf"\.Values\.{re.escape((place + name).removeprefix(chart_place))}\b", templates)
+            if name not in theirs and not in_comment and not in_template:
                 yield f"{place}{name}"
             elif isinstance(value, dict) and isinstance(theirs.get(name), dict) and theirs[name]:
                 yield from walk(value, theirs[name], f"{place}{name}.")
 
     (theirs,) = documents.read(chart / "values.yaml")
     own = {name: value for name, value in ours.items() if name not in dependencies}
-    yield from walk(own, theirs, place)
+    yield from walk(own, theirs, chart_place)
     for name in ours.keys() & dependencies.keys():
-        yield from names(ours[name], dependencies[name], f"{place}{name}.")
+        yield from names(ours[name], dependencies[name], f"{chart_place}{name}.")
 
 
 def split(manifests, folder):
@@ -72,12 +77,12 @@ def split(manifests, folder):
 
 
 def flat(manifests):
-    """The documents, those in lists one by one."""
+    """Yields the documents, those in lists one by one."""
     return [each for found in documents.read(manifests) for each in found.get("items", [found])]
 
 
 def forbidden(manifests, kinds):
-    """What the project of the applications does not allow: kinds outside of namespaces, and foreign namespaces."""
+    """Returns the objects that the project of the applications does not allow: kinds outside of namespaces, and foreign namespaces."""
     (project,) = [d["spec"] for d in app_of_apps() if d["kind"] == "AppProject"]
     outside = set(pathlib.Path(kinds).read_text().split())
     allowed = {f"{entry['group']}/{entry['kind']}" for entry in project["clusterResourceWhitelist"]}
@@ -90,7 +95,7 @@ def forbidden(manifests, kinds):
 
 
 def unselected(monitoring, shop):
-    """What the shop carries for monitoring, and monitoring does not look for."""
+    """Returns the objects of the shop for monitoring that monitoring does not select."""
     monitoring, shop = documents.read(monitoring), documents.read(shop)
     (prometheus,) = [d["spec"] for d in monitoring if d["kind"] == "Prometheus"]
     for kind, selector in (("ServiceMonitor", "serviceMonitorSelector"), ("PrometheusRule", "ruleSelector")):
@@ -101,9 +106,10 @@ def unselected(monitoring, shop):
     (grafana,) = [d for d in monitoring if d["kind"] == "Deployment" and "grafana" in d["metadata"]["name"]]
     containers = grafana["spec"]["template"]["spec"]["containers"]
     told = {e["name"]: e.get("value") for c in containers if "dashboard" in c["name"] for e in c["env"]}
-    boards = [d for d in shop if d["kind"] == "ConfigMap" and d["metadata"]["labels"].get(told["LABEL"]) == told["LABEL_VALUE"]]
-    if len(boards) != 4 or told.get("NAMESPACE") != "ALL":
-        yield f"Grafana is told {told} and would find {len(boards)} dashboards"
+    boards = [d for d in shop if d["kind"] == "ConfigMap" and d["metadata"]["name"].startswith("dashboard-")]
+    found = [d for d in boards if d["metadata"]["labels"].get(told["LABEL"]) == told["LABEL_VALUE"]]
+    if len(found) != len(boards) or len(boards) < 3 or told.get("NAMESPACE") != "ALL":
+        yield f"Grafana is told {told} and would find {len(found)} of {len(boards)} dashboards"
 
 
 def complain(findings):

@@ -1,21 +1,18 @@
 #!/usr/bin/env bash
-# The operators' own charts, pinned in argocd/, with our values for them: they know every name that we set, render, are accepted
-# by a real API server, come to rest there, and take what the shop's chart makes for them. Less than a minute.
+# Checks the operators' own charts, pinned in argocd/, with the values in argocd/operators: they define every name that is set,
+# render, are accepted by a real API server, and do not change when applied again. Their kinds accept the objects of the shop's
+# chart. Takes less than a minute.
 #
 #   helm/tests/operators.sh [folder]      with the charts unpacked in it, their dependencies too; else they come from their repositories
 #
-# Their pods are played, so of their webhooks and certificates only the manifests are shown.
+# Their pods are simulated, so only the manifests of their webhooks and certificates are tested.
 set -uo pipefail
 source "$(dirname "$0")/cluster/up.sh"
 needs etcd kubernetes kwok
 
 if [ -z "${TIDEMARK_ALONE:-}" ]; then # the namespace that the drill runs in has no network
   charts=${1:-$tools/charts}
-  mkdir -p "$charts"
-  while read -r chart version repository; do
-    [ -d "$charts/$chart" ] || said=$(helm pull "$chart" --repo "$repository" --version "$version" --untar --untardir "$charts" 2>&1) ||
-      cannot "the chart $chart cannot be had here: $said"
-  done < <(python3 "$helm_folder/tests/operators.py" list)
+  fetch_charts "$charts"
   set -- "$charts"
 fi
 alone "$0" "$@"
@@ -37,7 +34,7 @@ accepted() { # operator
     { [ ! -s "$work/$1/webhooks" ] || kubectl apply --server-side --dry-run=server -f "$work/$1/webhooks"; }
 }
 
-at_rest() { # operator: what is applied again would change nothing
+at_rest() { # operator: applying it again changes nothing
   kubectl diff --server-side -f "$work/$1/others"
 }
 
@@ -56,16 +53,16 @@ cluster_up "$work/state"
 judge values "$work"
 while read -r operator chart version namespace; do
   holds "$operator: the chart is version $version" grep -qE "^version: \"?$version\"?\$" "$charts/$chart/Chart.yaml"
-  holds "$operator: every name that we set is one that the chart has" judge names "$work/$operator.values.json" "$charts/$chart"
+  holds "$operator: the chart defines every name that is set" judge names "$work/$operator.values.json" "$charts/$chart"
   holds "$operator: renders" rendered "$operator" "$chart" "$namespace"
   kubectl create namespace "$namespace" >/dev/null 2>&1
   kubectl config set-context --current --namespace "$namespace" >/dev/null
   holds "$operator: the API server accepts all manifests" accepted "$operator"
   measured "$operator: every deployment is available" 60 available "$namespace"
-  holds "$operator: Argo CD's project lets it make all of them" allowed "$operator"
-  holds "$operator: applied again, they would change nothing" at_rest "$operator"
+  holds "$operator: Argo CD's project allows all of them" allowed "$operator"
+  holds "$operator: applying them again changes nothing" at_rest "$operator"
 done < <(judge order)
 restricted_namespace tidemark
-holds "their kinds take what the shop's chart makes of them" takes_the_shop
-holds "Prometheus and Grafana look for what the shop's chart makes" judge selectors "$work/monitoring.yaml" "$work/shop.yaml"
+holds "their kinds accept the objects of the shop's chart" takes_the_shop
+holds "Prometheus and Grafana select the objects of the shop's chart" judge selectors "$work/monitoring.yaml" "$work/shop.yaml"
 verdict

@@ -1,6 +1,6 @@
-"""The chart's pods as plain processes; see pods.sh.
+"""Runs the chart's pods as plain processes; see pods.sh.
 
-  pods.py describe rendered.yaml …      what each Deployment runs, as JSON
+  pods.py describe rendered.yaml …      prints the program of each Deployment, as JSON
   pods.py run PROGRAM < that            runs each as its pod would
 """
 import json
@@ -12,11 +12,11 @@ import time
 import urllib.error
 import urllib.request
 
-# What names a store that is not here: without it the program takes the embedded one.
+# Variables that name a store, which is not available here. Without them the program uses the embedded one.
 STORES = {"TIDEMARK_MYSQL", "TIDEMARK_BROKERS", "TIDEMARK_DYNAMODB", "TIDEMARK_PROPERTIES", "TIDEMARK_OBJECTS", "TIDEMARK_CHECKPOINTS"}
 
 
-# What services refuse to start without: any will do here.
+# Settings without which services refuse to start. Any value will do here.
 SECRETS = {"TIDEMARK_SERVICE_SECRET": "a secret of these pods and no others"}
 
 
@@ -42,7 +42,7 @@ def describe(paths):
 
 
 def server(spec, container):
-    """What is known of a pod that serves."""
+    """Returns the description of a pod that serves."""
     probe = container["startupProbe"]
     pause = container.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
     return {
@@ -52,7 +52,7 @@ def server(spec, container):
 
 
 def answers(port, path):
-    """The status of a probe, or None."""
+    """Returns the status of a probe, or None."""
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=2) as reply:
             return reply.status
@@ -63,7 +63,7 @@ def answers(port, path):
 
 
 def wait_for(port, path, process, seconds):
-    """Seconds until the probe succeeds, or None."""
+    """Returns the seconds until the probe succeeds, or None."""
     start = time.monotonic()
     while time.monotonic() - start < seconds and process.poll() is None:
         if answers(port, path) == 200:
@@ -78,7 +78,7 @@ def resident_mib(process):
 
 
 def run(program, pod):
-    """Runs a pod's program; returns whether all was well, and a sentence."""
+    """Runs a pod's program. Returns True if all was as expected, and a sentence."""
     user = str(pod["user"])
     confined = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", "--no-new-privs", "--bounding-set=-all", "--inh-caps=-all"]
     with tempfile.TemporaryFile() as log:
@@ -92,7 +92,7 @@ def run(program, pod):
 
 
 def ends(process, pod):
-    """A job: it does its work and ends."""
+    """Runs a job: it does its work and ends."""
     start = time.monotonic()
     try:
         code = process.wait(60)
@@ -102,7 +102,7 @@ def ends(process, pod):
 
 
 def serves(process, pod):
-    """A server: it becomes live, then ready, and ends in order on request."""
+    """Runs a server: it becomes live, then ready, and shuts down on request."""
     live = wait_for(pod["port"], "/health/live", process, pod["starts_within"])
     ready = wait_for(pod["port"], "/health/ready", process, 30) if live is not None else None
     if ready is None:

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Runs the program as the chart's pods run it, without containers: nobody's user, no capabilities, a read-only root with
-# nothing but /tmp to write to, a network of its own, the environment of its ConfigMap and no other. Each service must become
-# live and ready as its probes ask, and end by itself, in order, within the grace it is given. Stores are the embedded ones.
+# Runs the program as the chart's pods do, without containers: as the user nobody, without capabilities, on a read-only root in
+# which only /tmp is writable, in a network of its own, with only the environment of its ConfigMap. Each service must become live
+# and ready by its probes, and shut down within its grace period. Stores are the embedded ones.
 #
 #   helm/tests/pods.sh [path of the platform binary]      target/release/platform unless given; needs root
 set -uo pipefail
@@ -13,7 +13,7 @@ export PATH="$tools/bin:$PATH" PYTHONDONTWRITEBYTECODE=1
 # shellcheck source=helm/tests/verdict.sh
 . "$folder/verdict.sh"
 [ -x "$program" ] || cannot "$program is not built"
-[ "$(id -u)" = 0 ] || cannot "only root can make a root read-only"
+[ "$(id -u)" = 0 ] || cannot "only the user root can make the root file system read-only"
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

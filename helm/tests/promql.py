@@ -1,12 +1,11 @@
 #!/usr/bin/env python3
-"""Every expression of dashboards, rules and alerts, evaluated by a real Prometheus that reads a running platform.
+"""Evaluates every expression of dashboards, rules and alerts in a real Prometheus that scrapes a running platform.
 
   promql.py [PORT_BASE]        the platform's port base, 5000 unless given
 
-Prometheus listens on loopback and reads for a hundred seconds with the chart's own rules, while a customer orders; then it is
-asked each expression. An
-alert is asked without its thresholds: what matters is that there is data to decide on. Expressions over what only a cluster
-exports (kube-state-metrics, nodes) are counted apart. Ends with 1 when another returns nothing.
+Prometheus listens on loopback and scrapes for a hundred seconds with the chart's own rules, while a customer orders. Then each
+expression is evaluated. Alerts are evaluated without their thresholds, because they only need data here. Expressions over metrics
+that only a cluster exports (kube-state-metrics, nodes) are counted separately. Exits with 1 if any other returns nothing.
 """
 import json
 import pathlib
@@ -43,7 +42,7 @@ def query(expr):
 
 
 def undecided(expr):
-    """An alert's expression without its thresholds."""
+    """Returns an alert's expression without its thresholds."""
     return re.sub(r"(>=|>|==) ", r"\1 bool ", expr)
 
 
@@ -67,7 +66,7 @@ def post(address, body):
 
 
 def shop(base, seconds):
-    """Orders five times a second."""
+    """Places five orders a second."""
     api, end = f"http://127.0.0.1:{base}/api", time.monotonic() + seconds
     user = post(f"{api}/users", {"name": "Customer", "email": f"promql-{time.time_ns()}@example.com"})["id"]
     product = post(f"{api}/products", {"name": "Lamp", "price_cents": 1999, "stock": 1000000})["id"]
@@ -77,7 +76,7 @@ def shop(base, seconds):
             try:
                 urllib.request.urlopen(f"{api}/{seen}").close()
             except urllib.error.HTTPError:
-                pass  # it is counted, which is what matters here
+                pass  # the request is counted, whatever its answer
         time.sleep(0.2)
 
 

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Strict JSON schemas for kubeconform, made from what the Go modules of Kubernetes and of the operators carry.
+"""Writes strict JSON schemas for kubeconform, from the schemas in the Go modules of Kubernetes and of the operators.
 
   schemas.py OUT SWAGGER [CRD.yaml …]
 
-Writes OUT/<kind>-<group's first label>-<version>.json, kubeconform's own naming. Strict: a field that is not described is
-an error, which the API server itself only warns of.
+Writes OUT/<kind>-<group's first label>-<version>.json, kubeconform's own naming. Strict means that an undescribed field is an
+error; the API server itself only warns of it.
 """
 import json
 import pathlib
@@ -16,7 +16,7 @@ EITHER = {"oneOf": [{"type": "string"}, {"type": "number"}]}
 
 
 def strict(node):
-    """The same schema, closed: objects that list their properties admit no others."""
+    """Returns the same schema, closed: objects that list their properties admit no others."""
     if isinstance(node, list):
         return [strict(entry) for entry in node]
     if not isinstance(node, dict):
@@ -39,7 +39,7 @@ def file_name(kind, group, version):
 
 
 def of_kubernetes(swagger, out):
-    """Schemas of the built-in kinds; returns how many."""
+    """Writes the schemas of the built-in kinds; returns their number."""
     definitions = json.loads(pathlib.Path(swagger).read_text())["definitions"]
     closed = {name: strict(definition) for name, definition in definitions.items()}
     for name in closed:
@@ -59,14 +59,14 @@ def of_kubernetes(swagger, out):
 
 
 def named(schema, kind, group, version):
-    """The schema, for this kind and version alone."""
+    """Returns the schema for this kind and version alone."""
     api_version = f"{group}/{version}" if group else version
     properties = schema["properties"] | {"apiVersion": {"enum": [api_version]}, "kind": {"enum": [kind]}}
     return schema | {"properties": properties, "required": sorted({*schema.get("required", []), "apiVersion", "kind"})}
 
 
 def of_crds(paths, out):
-    """Schemas of the custom kinds; returns how many."""
+    """Writes the schemas of the custom kinds; returns their number."""
     count = 0
     for crd in documents.read(*paths):
         spec = crd["spec"]

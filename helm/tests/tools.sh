@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Brings the tools of the chart's checks, pinned, into a cache outside the tree. Needs Go, and Debian's apt for Prometheus.
+# Builds the pinned tools of the chart's checks into a cache outside the tree. Needs Go, and Debian's apt for Prometheus.
 #
-#   helm/tests/tools.sh [tool …]     all of them by default; what is there already is left alone
+#   helm/tests/tools.sh [tool …]     all of them by default; existing tools are kept
 #
 # Prints the folder that holds them. TIDEMARK_TOOLS names another one.
 set -euo pipefail
@@ -9,9 +9,9 @@ set -euo pipefail
 tools=${TIDEMARK_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/tidemark/tools}
 mkdir -p "$tools/bin"
 kubernetes=v1.35.4
-schemas=schemas-2
+schemas=schemas-3
 
-# Programs by module and version, and the hashes of the modules, which name those of all that they are built from.
+# Programs by module and version, and the hashes of the modules, which include those of all dependencies.
 declare -A modules=(
   [helm]=helm.sh/helm/v3/cmd/helm@v3.22.0
   [kubeconform]=github.com/yannh/kubeconform/cmd/kubeconform@v0.8.0
@@ -26,12 +26,12 @@ declare -A hashes=(
   [alertmanager]=h1:BK5pCoAtaKg01BYRUJhEDV1tqJMEtYBGzPw8QdvnnvA=
 )
 
-# A program whose module has replace directives builds only where it lies.
+# A program whose module has replace directives builds only in the module's own folder.
 declare -A in_place=(
   [helm-unittest]=github.com/helm-unittest/helm-unittest@v1.1.2
 )
 
-module() { # module@version: the folder of its source
+module() { # module@version: prints the folder of its source
   go mod download -json "$1" | sed -n 's/.*"Dir": "\(.*\)",/\1/p'
 }
 
@@ -39,7 +39,7 @@ needs_go() { # tool
   command -v go >/dev/null || { echo "$1 is built from its Go module, and there is no Go: install it (https://go.dev/dl), or put $1 into $tools/bin" >&2; exit 1; }
 }
 
-# is_pinned tool: it was built from the module of that version and hash, by the program's own build information.
+# is_pinned tool: succeeds if the program's build information has the pinned version and hash.
 is_pinned() {
   local version=${modules[$1]#*@} said
   [ -x "$tools/bin/$1" ] || return
@@ -67,7 +67,7 @@ unpack_prometheus() { # Debian's package: promtool and the server, without insta
   echo "unpacking Debian's prometheus" >&2
   local work
   work=$(mktemp -d)
-  chmod 755 "$work" # apt downloads as a user of its own
+  chmod 755 "$work" # apt downloads as another user
   (
     cd "$work"
     apt-get download -q prometheus >/dev/null || { apt-get update -q >/dev/null && apt-get download -q prometheus >/dev/null; }
@@ -77,15 +77,16 @@ unpack_prometheus() { # Debian's package: promtool and the server, without insta
   rm -r "$work"
 }
 
-make_schemas() { # for kubeconform, from what Go modules carry; the folder's name has their kinds and versions
+make_schemas() { # for kubeconform, from Go modules; the folder's name has their kinds and versions
   [ -d "$tools/$schemas" ] && return
   echo "making schemas of Kubernetes $kubernetes and the operators" >&2
-  local argo operator secrets
-  argo=$(module github.com/argoproj/argo-cd/v2@v2.14.21)/manifests/crds
+  local argo operator secrets rollouts
+  argo=$(module github.com/argoproj/argo-cd/v3@v3.4.4)/manifests/crds
   operator=$(module github.com/prometheus-operator/prometheus-operator@v0.85.0)/example/prometheus-operator-crd
   secrets=$(module github.com/external-secrets/external-secrets@v1.3.2)/config/crds/bases
+  rollouts=$(module github.com/argoproj/argo-rollouts@v1.9.0)/manifests/crds
   HELM="$tools/bin/helm" python3 "$(dirname "$0")/schemas.py" "$tools/schemas.new" \
-    "$(module "k8s.io/kubernetes@$kubernetes")/api/openapi-spec/swagger.json" "$argo"/app*-crd.yaml \
+    "$(module "k8s.io/kubernetes@$kubernetes")/api/openapi-spec/swagger.json" "$argo"/app*-crd.yaml "$rollouts"/{rollout,analysis-template}-crd.yaml \
     "$operator"/monitoring.coreos.com_{servicemonitors,scrapeconfigs,prometheusrules}.yaml \
     "$secrets"/external-secrets.io_{externalsecrets,secretstores}.yaml >&2
   mv "$tools/schemas.new" "$tools/$schemas"

@@ -1,8 +1,8 @@
-# Sourced by the chart's checks and drills: counts what holds and what does not, and prints it.
+# Sourced by the chart's checks and drills: counts and prints passed and failed checks.
 #
-#   holds sentence command…      prints the sentence, and whether the command succeeded; if not, the end of what it printed
+#   holds sentence command…      runs the command, and prints the sentence and the result; after a failure also the end of its output
 #   pass sentence, fail sentence the same where the script has decided; fail prints the end of $work/said
-#   cannot reason                ends the script with 3, because what it needs is missing: a check that did not run has not passed
+#   cannot reason                exits with 3, because a tool is missing: a check that did not run has not passed
 #   verdict                      prints the counts; false if a check failed or none ran
 #
 # $work is a folder of the script's own.

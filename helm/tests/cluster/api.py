@@ -1,4 +1,4 @@
-"""The API server that up.sh has started, by plain HTTP: kubectl is too slow for a call every second."""
+"""Calls the API server of up.sh by HTTP, because kubectl is too slow for a call every second."""
 import json
 import os
 import ssl
@@ -10,7 +10,7 @@ TRUSTING = ssl._create_unverified_context()
 
 
 def call(path, body=None, method="GET"):
-    """The answer; a body is a merge patch, or what is to be created."""
+    """Returns the answer. A body is a merge patch, or the object to create."""
     kind = "application/merge-patch+json" if method == "PATCH" else "application/json"
     headers = {"Authorization": f"Bearer {os.environ['TIDEMARK_CLUSTER_TOKEN']}", "Content-Type": kind}
     data = None if body is None else json.dumps(body).encode()

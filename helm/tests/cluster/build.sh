@@ -1,17 +1,19 @@
 #!/usr/bin/env bash
-# Builds a real control plane from Go modules into the cache of tools: etcd; Kubernetes' API server, controllers and scheduler
-# in one program; kwok, which plays the nodes; Argo CD; and unpacks Debian's redis for it. About ten minutes on two idle cores,
-# once; what is there already is left alone. Needs Go 1.26 and Debian's apt.
+# Builds a real control plane from Go modules into the cache of tools: etcd; Kubernetes' API server, controllers and scheduler in
+# one program; kwok, which simulates the nodes; and Argo CD, for which it unpacks Debian's redis. Takes about ten minutes on two
+# idle cores, once; existing programs are kept. Needs Go 1.26 and Debian's apt.
 #
-#   helm/tests/cluster/build.sh [etcd|kwok|redis|kubernetes|argo …]      all of them by default
+#   helm/tests/cluster/build.sh [etcd|kwok|redis|kubernetes|argo|rollouts|controllers …]      all of them by default
+#
+# Argo CD, the load balancer controller and External Secrets come from GitHub, by tag and commit, because their Go modules lack parts.
 set -euo pipefail
 
 tools=${TIDEMARK_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/tidemark/tools}
 bin=$tools/cluster
-kubernetes=v1.35.4 etcd=v3.6.5 kwok=v0.7.0 argo=v2.14.21
+kubernetes=v1.35.4 etcd=v3.6.5 kwok=v0.7.0 argo=v3.4.4 argo_commit=443415b5527ac55366e0760c93ef0e1abd0cf273 rollouts=v1.9.0 load_balancers=v3.5.0 secrets=v1.3.1
 mkdir -p "$bin"
 
-module() { # module@version: the folder of its source
+module() { # module@version: prints the folder of its source
   go mod download -json "$1" | sed -n 's/.*"Dir": "\(.*\)",/\1/p'
 }
 
@@ -19,7 +21,7 @@ missing() { # program
   [ ! -x "$bin/$1" ] && echo "$(date +%T) building $1" >&2
 }
 
-in_module() { # name: an empty module of that name in the cache, entered
+in_module() { # name: creates an empty module of that name in the cache, and enters it
   mkdir -p "$tools/source/$1"
   cd "$tools/source/$1"
   [ -f go.mod ] || go mod init "tidemark.example/$1" 2>/dev/null
@@ -43,8 +45,8 @@ build_etcd() (
   build etcd .
 )
 
-# Kubernetes lives in many modules that name each other as v0.0.0: each gets the meant version. The code that its three programs
-# share is compiled and linked once: the first argument selects the program.
+# Kubernetes consists of many modules that name each other as v0.0.0; here each gets its real version. The code that its three
+# programs share is compiled and linked once: the first argument selects the program.
 build_kubernetes() (
   missing kubernetes || exit 0
   in_module kubernetes
@@ -89,15 +91,11 @@ build_kwok() (
   GOBIN=$bin nice -n 19 go install -trimpath -ldflags '-s -w' "sigs.k8s.io/kwok/cmd/kwok@$kwok"
 )
 
-# Argo CD's module builds only as the main one, for its replace directives: so in a copy, whose main is replaced by one that has
-# the two parts the drill needs, a third less to compile. The first argument selects the part.
+# Argo CD's main program is replaced by one with the two parts that the drills need, which is a third less to compile. The first
+# argument selects the part.
 build_argo() (
   missing argocd || exit 0
-  mkdir -p "$tools/source"
-  rm -rf "$tools/source/argo"
-  cp -r "$(module "github.com/argoproj/argo-cd/v2@$argo")" "$tools/source/argo"
-  cd "$tools/source/argo"
-  chmod -R u+w .
+  source_of argoproj/argo-cd "$argo" "$argo_commit"
   cat >cmd/main.go <<'GO'
 package main
 
@@ -106,8 +104,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	controller "github.com/argoproj/argo-cd/v2/cmd/argocd-application-controller/commands"
-	repository "github.com/argoproj/argo-cd/v2/cmd/argocd-repo-server/commands"
+	controller "github.com/argoproj/argo-cd/v3/cmd/argocd-application-controller/commands"
+	repository "github.com/argoproj/argo-cd/v3/cmd/argocd-repo-server/commands"
 )
 
 func main() {
@@ -122,14 +120,39 @@ func main() {
 }
 GO
   build argocd ./cmd
-  rm -rf "$tools/source/argo"
+)
+
+# A module with replace directives builds only in its own folder.
+build_rollouts() (
+  missing rollouts || exit 0
+  cd "$(module "github.com/argoproj/argo-rollouts@$rollouts")"
+  build rollouts ./cmd/rollouts-controller
+)
+
+source_of() { # repository, tag, commit: enters a fresh copy of the repository's source, which must be at this commit
+  rm -rf "$tools/source/${1##*/}"
+  git -c advice.detachedHead=false clone -q --depth 1 --branch "$2" "https://github.com/$1" "$tools/source/${1##*/}"
+  cd "$tools/source/${1##*/}"
+  [ "$(git rev-parse HEAD)" = "$3" ] || { echo "$1 $2 is not the commit $3" >&2; return 1; }
+}
+
+build_controllers() (
+  if missing load-balancer-controller; then
+    source_of kubernetes-sigs/aws-load-balancer-controller "$load_balancers" 11eb202c97e4ae2ee45e0658c4cde9a4b59f33d4
+    build load-balancer-controller .
+  fi
+  missing external-secrets || exit 0
+  source_of external-secrets/external-secrets "$secrets" 6e121990e3a9fd9f5f73b380f3b34fd3328fcbc6
+  # Of its providers and generators only those that are used here: AWS, and the password of Grafana.
+  sed -i -E '/generators\/v1\//{/password/!d}; /genv1alpha1.Register\(/{/password/!d}' pkg/register/generators.go
+  GOFLAGS="-tags=aws ${GOFLAGS:-}" build external-secrets .
 )
 
 build_redis() (
   missing redis-server || exit 0
   work=$(mktemp -d)
   trap 'rm -r "$work"' EXIT
-  chmod 755 "$work" # apt downloads as a user of its own
+  chmod 755 "$work" # apt downloads as another user
   cd "$work"
   apt-get download -q redis-server redis-tools libjemalloc2 liblzf1 libatomic1 >/dev/null
   for package in *.deb; do dpkg -x "$package" .; done
@@ -138,6 +161,6 @@ build_redis() (
   install usr/bin/redis-check-rdb "$bin/redis-server"
 )
 
-[ $# -gt 0 ] || set -- etcd kwok redis kubernetes argo
+[ $# -gt 0 ] || set -- etcd kwok redis kubernetes argo rollouts controllers
 for part in "$@"; do "build_$part"; done
 echo "$bin"

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Stands in for metrics-server: the API metrics.k8s.io, for pods that kwok plays.
+"""A stand-in for metrics-server: serves the API metrics.k8s.io for pods that kwok simulates.
 
   metrics_api.py PORT CERTIFICATE KEY USAGE.json
 
 USAGE.json is read at every request: {"<app.kubernetes.io/name>": {"cpu_m": millicores of all its pods together, "memory_mib":
-of one pod}}. The CPU is shared out evenly among the pods that run, as a load balancer would share out the work.
+of one pod}}. The CPU time is distributed evenly over the running pods, as a load balancer distributes the work.
 """
 import datetime
 import http.server
@@ -37,7 +37,7 @@ def pod_metrics(namespace, selector, usage):
 
 
 def answer(address):
-    """Discovery, or the metrics of the pods of a namespace; None for anything else."""
+    """Returns the discovery document, or the metrics of the pods of a namespace; None for other paths."""
     url = urllib.parse.urlparse(address)
     parts = url.path.strip("/").split("/")
     if parts[-1] == "v1beta1":

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Does what the operators would do, for ever, as far as others wait for it.
+"""Does the work of the operators, as far as other controllers wait for it. Runs until it is ended.
 
-External Secrets says that its stores and secrets are ready and makes the secrets; the load balancer controller gives each
-Ingress and each Service of type LoadBalancer an address.
+In place of External Secrets it marks stores and secrets as ready and creates the secrets. In place of the load balancer controller
+it gives each Ingress and each Service of type LoadBalancer an address.
 """
 import sys
 import time
@@ -21,13 +21,13 @@ def patch_status(base, kind, item, status):
 
 
 def make_secret(item):
-    """With a value for each variable; no program is there to read them."""
+    """Creates a secret with a value for each variable; no program reads them."""
     target = item["spec"]["target"]
     secret = {"metadata": {"name": target["name"]}, "stringData": {key: "played" for key in target["template"]["data"]}}
     try:
         api.call(f"/api/v1/namespaces/{item['metadata']['namespace']}/secrets", secret, "POST")
     except urllib.error.HTTPError as error:
-        if error.code != 409:  # it is there
+        if error.code != 409:  # it exists already
             raise
 
 
@@ -49,7 +49,7 @@ def main():
     while True:
         try:
             look()
-        except OSError as error:  # something went while it was looked at, or the API server is busy
+        except OSError as error:  # an object vanished meanwhile, or the API server is busy
             print(error, file=sys.stderr, flush=True)
         time.sleep(1)
 

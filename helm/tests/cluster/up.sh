@@ -1,13 +1,14 @@
 # A real control plane in a namespace of its own; sourced by the drills beside this folder.
 #
-#   alone "$0" "$@"   runs the script again where nothing but itself can be reached, and where all it starts ends with it
-#   cluster_up        etcd, API server, controllers, scheduler, three nodes played by kwok; kubectl is set up for it
-#   operator_kinds    the custom resources of the operators, so that every manifest can be applied
-#   metrics_api       what metrics-server would answer, from a file
-#   play_operators    what the operators would do, as far as others wait for it
-#   measured          a sentence, and how long it took to become true; holds and verdict are those of verdict.sh
+#   alone "$0" "$@"   runs the script again in network and process namespaces of its own: its processes end with it
+#   cluster_up        starts etcd, API server, controllers, scheduler and three nodes simulated by kwok; kubectl is set up for it
+#   operator_kinds    creates the custom resources of the operators, so that every manifest can be applied
+#   rollouts_up       starts the controller of Argo Rollouts, which runs the pods of services with a canary
+#   metrics_api       serves the API of metrics-server, from a file
+#   play_operators    does the work of the operators, as far as other controllers wait for it
+#   measured          prints a sentence and the time until it became true; holds and verdict are in verdict.sh
 #
-# Nothing of the controllers' timing is changed: what is measured is what a cluster does by default.
+# The controllers' timing is the default, so the measurements are those of a default cluster.
 
 tools=${TIDEMARK_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/tidemark/tools}
 bin=$tools/cluster
@@ -38,7 +39,7 @@ alone() { # the script's own name and arguments
   TIDEMARK_ALONE=1 exec unshare "${map[@]}" --net --pid --fork --kill-child --mount-proc bash "$@"
 }
 
-leave() { # folder: what was started ends, what was written goes
+leave() { # folder: ends the started processes and deletes the folder
   local processes
   processes=$(jobs -p)
   [ -z "$processes" ] || kill -KILL $processes 2>/dev/null
@@ -46,7 +47,7 @@ leave() { # folder: what was started ends, what was written goes
   rm -rf "$1"
 }
 
-until_true() { # seconds, command…: how long it took, in seconds, on standard output
+until_true() { # seconds, command…: prints the time that it took, in seconds
   local limit=$1 start; shift
   start=$(date +%s%N)
   until "$@" >/dev/null 2>&1; do
@@ -62,7 +63,7 @@ measured() { # sentence, limit in seconds, command…
   else "$@" >"$work/said" 2>&1; fail "$sentence: not within $limit s"; return 1; fi
 }
 
-keys() { # for service accounts, and for the API server to speak to servers that extend it
+keys() { # for service accounts, and for the API server's calls to servers that extend it
   mkdir -p "$state/pki" && cd "$state/pki" || return
   openssl genrsa -out accounts.key 2048 2>/dev/null
   openssl rsa -in accounts.key -pubout -out accounts.pub 2>/dev/null
@@ -130,6 +131,12 @@ NODE
 operator_kinds() {
   local modules
   modules=$(go env GOMODCACHE)/github.com
+  kubectl apply --server-side -f "$modules/argoproj/argo-rollouts@v1.9.0/manifests/crds/rollout-crd.yaml" \
+    -f "$modules/argoproj/argo-rollouts@v1.9.0/manifests/crds/analysis-template-crd.yaml" \
+    -f "$modules/argoproj/argo-rollouts@v1.9.0/manifests/crds/analysis-run-crd.yaml" \
+    -f "$modules/argoproj/argo-rollouts@v1.9.0/manifests/crds/cluster-analysis-template-crd.yaml" \
+    -f "$modules/argoproj/argo-rollouts@v1.9.0/manifests/crds/experiment-crd.yaml" >/dev/null ||
+    die "the kinds of Argo Rollouts are not there (helm/tests/tools.sh schemas)"
   kubectl apply --server-side -f "$modules/prometheus-operator/prometheus-operator@v0.85.0/example/prometheus-operator-crd/monitoring.coreos.com_servicemonitors.yaml" \
     -f "$modules/prometheus-operator/prometheus-operator@v0.85.0/example/prometheus-operator-crd/monitoring.coreos.com_scrapeconfigs.yaml" \
     -f "$modules/prometheus-operator/prometheus-operator@v0.85.0/example/prometheus-operator-crd/monitoring.coreos.com_prometheusrules.yaml" \
@@ -138,7 +145,18 @@ operator_kinds() {
     die "the operators' kinds are not there (helm/tests/tools.sh schemas)"
 }
 
-restricted_namespace() { # name: held to the restricted standard, as Argo CD makes it
+rollouts_up() { start rollouts "$bin/rollouts" --kubeconfig "$KUBECONFIG" --leader-elect=false; }
+
+fetch_charts() { # folder: gets the operators' pinned charts, unless they are there
+  local chart version repository said
+  mkdir -p "$1"
+  while read -r chart version repository; do
+    [ -d "$1/$chart" ] || said=$(helm pull "$chart" --repo "$repository" --version "$version" --untar --untardir "$1" 2>&1) ||
+      cannot "the chart $chart is not available: $said"
+  done < <(python3 "$helm_folder/tests/operators.py" list)
+}
+
+restricted_namespace() { # name: creates it as Argo CD does, with the restricted standard enforced
   kubectl create namespace "$1" >/dev/null &&
     kubectl label namespace "$1" pod-security.kubernetes.io/enforce=restricted pod-security.kubernetes.io/enforce-version=latest >/dev/null
 }
@@ -147,7 +165,7 @@ render() { # environment
   (cd "$helm_folder" && helm template tidemark . --namespace tidemark --kube-version 1.35 -f "values-$1.yaml")
 }
 
-metrics_api() { # file of what services use: in metrics-server's place
+metrics_api() { # file with the usage of the services
   start metrics python3 "$helm_folder/tests/cluster/metrics_api.py" 6450 "$state/pki/apiserver.crt" "$state/pki/apiserver.key" "$1"
   kubectl apply -f - >/dev/null <<API
 apiVersion: v1
@@ -169,6 +187,6 @@ API
   until_true 90 kubectl get --raw /apis/metrics.k8s.io/v1beta1/namespaces/default/pods >/dev/null || die "the metrics API does not answer: $(tail -3 "$state/metrics.log")"
 }
 
-play_operators() { # secrets arrive, the load balancer has an address
+play_operators() { # fills secrets, and gives the load balancer an address
   start operators python3 "$helm_folder/tests/cluster/operators.py"
 }

@@ -1,4 +1,4 @@
-# What runs: the Kubernetes cluster with its nodes, and the file processor.
+# The Kubernetes cluster with its nodes, and the file processor.
 
 resource "aws_eks_cluster" "this" {
   #checkov:skip=CKV_AWS_339:The version is a variable's default, which the check does not see
@@ -17,7 +17,7 @@ resource "aws_eks_cluster" "this" {
     public_access_cidrs     = var.cluster.public_endpoint ? var.admin_cidrs : null
   }
 
-  # Rights in the cluster are access entries (people.tf): the first to apply has none by that.
+  # Rights in the cluster are access entries (people.tf), so the creator of the cluster has no rights by default.
   access_config {
     authentication_mode                         = "API"
     bootstrap_cluster_creator_admin_permissions = false
@@ -31,7 +31,7 @@ resource "aws_eks_cluster" "this" {
     }
   }
 
-  # A version that ran out is upgraded, not paid for sixfold.
+  # A version whose standard support has ended is upgraded, because extended support costs six times as much.
   upgrade_policy {
     support_type = "STANDARD"
   }
@@ -79,7 +79,7 @@ resource "aws_eks_node_group" "this" {
     version = aws_launch_template.nodes.latest_version
   }
 
-  # Within these bounds the number is the cluster autoscaler's (helm/argocd), from the first pod that finds no place.
+  # Within these bounds the cluster autoscaler (helm/argocd) sets the number, from the first pod that cannot be scheduled.
   scaling_config {
     min_size     = var.cluster.nodes_min
     desired_size = var.cluster.nodes
@@ -110,15 +110,15 @@ locals {
   addons_before_nodes = {
     eks-pod-identity-agent = {}
     kube-proxy             = {}
-    vpc-cni                = { enableNetworkPolicy = "true" } # the chart's NetworkPolicies are nothing without
+    vpc-cni                = { enableNetworkPolicy = "true" } # without it the chart's NetworkPolicies have no effect
   }
 
   addons = {
     aws-ebs-csi-driver = {}
     coredns            = {}
-    metrics-server     = {} # what the HorizontalPodAutoscalers look at
+    metrics-server     = {} # the HorizontalPodAutoscalers read it
 
-    # What pods write goes to CloudWatch (Fluent Bit, in log group "pods" of monitoring.tf). Metrics are Prometheus'.
+    # The pods' logs go to CloudWatch (Fluent Bit, log group "pods" in monitoring.tf). Metrics go to Prometheus.
     amazon-cloudwatch-observability = {
       containerLogs = { enabled = true }
       agent         = { config = { logs = { metrics_collected = {} } } }
@@ -153,7 +153,7 @@ resource "aws_eks_addon" "this" {
 # --- The file processor: S3 calls it for each upload
 
 locals {
-  # Thumbnails and bad rows lie beside, not under, the uploads: one put there does not call the function again.
+  # Thumbnails and bad rows are beside, not below, the uploads, so writing one does not call the function again.
   uploads_prefix    = "uploads/"
   thumbnails_prefix = "thumbnails/"
   bad_rows_prefix   = "bad-rows/"
@@ -169,7 +169,7 @@ resource "aws_lambda_function" "file_processor" {
   #checkov:skip=CKV_AWS_117:It speaks to S3, DynamoDB, SQS and the public API only, over TLS; a VPC would add NAT and cold start and protect nothing
   #checkov:skip=CKV_AWS_272:The zip is built and uploaded by the same pipeline that applies this; a signing profile would be signed by the same hands
   function_name = "${local.name}-file-processor"
-  description   = "Reads what was uploaded and writes what it found to the table files"
+  description   = "Processes uploads and writes the findings to the table files"
   role          = aws_iam_role.service["file-processor"].arn
 
   runtime          = "provided.al2023"
@@ -179,7 +179,7 @@ resource "aws_lambda_function" "file_processor" {
   source_code_hash = fileexists(var.lambda_zip) ? filebase64sha256(var.lambda_zip) : null
 
   memory_size                    = 512 # a picture of 25 million pixels takes up to 200 MiB, a file of another kind 50
-  timeout                        = 300 # 5 GiB take 30 s of CPU at this memory; S3 must give them at 18 MB a second, else they are refused
+  timeout                        = 300 # 5 GiB take 30 s of CPU time at this memory; they are refused if S3 delivers less than 18 MB a second
   reserved_concurrent_executions = var.files_at_once
   kms_key_arn                    = aws_kms_key.this["data"].arn
 

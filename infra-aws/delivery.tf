@@ -1,4 +1,4 @@
-# How our programs get there: the image by ECR, everything in the cluster by Argo CD, which is started from here once.
+# Delivery of the programs: the image by ECR, everything in the cluster by Argo CD, which is installed from here once.
 
 resource "aws_ecr_repository" "this" {
   name                 = "tidemark"
@@ -29,7 +29,7 @@ resource "aws_ecr_lifecycle_policy" "this" {
 }
 
 locals {
-  # What the operators of helm/argocd must know of this account.
+  # The values of this account for the operators of helm/argocd.
   operators_settings = {
     alerts        = { topicArn = aws_sns_topic.alarms.arn, region = var.region }
     loadBalancers = { enabled = true, clusterName = aws_eks_cluster.this.name, region = var.region, vpcId = aws_vpc.this.id }
@@ -40,7 +40,7 @@ locals {
     volumes       = { enabled = true }
   }
 
-  # What is this cluster's own in helm/argocd/root.yaml.
+  # The values of this cluster in helm/argocd/root.yaml.
   root_patch = {
     spec = {
       source = {
@@ -60,7 +60,7 @@ locals {
   }
 }
 
-# Helm and kubectl do this once, and again when something named here changes; all later changes are Argo CD's and Git's.
+# Helm and kubectl run once, and again when a value named here changes. All later changes come through Git and Argo CD.
 resource "terraform_data" "argocd" {
   count = var.argocd == null ? 0 : 1
 
@@ -82,8 +82,8 @@ resource "terraform_data" "argocd" {
   depends_on = [aws_eks_access_policy_association.admin, aws_eks_addon.this]
 }
 
-# --- The release workflow (.github/workflows/release.yml) pushes images as this role: GitHub attests which repository's which
-# environment runs, and no key is kept there.
+# --- The release workflow (.github/workflows/release.yml) pushes images with this role: GitHub attests the repository and the
+# environment of a run, so no key is stored there.
 
 resource "aws_iam_openid_connect_provider" "github" {
   count = var.release_repository == null ? 0 : 1
@@ -123,7 +123,7 @@ resource "aws_iam_role_policy" "release" {
     Version = "2012-10-17"
     Statement = [
       {
-        # Logging in has no resources.
+        # The action of logging in has no resources.
         Sid      = "LogsIn"
         Effect   = "Allow"
         Action   = "ecr:GetAuthorizationToken"

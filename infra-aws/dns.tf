@@ -1,4 +1,4 @@
-# Brokers announce names that only this VPC resolves. The other cloud forwards queries for them to these two addresses.
+# Only this VPC resolves the names that brokers advertise. The other cloud forwards queries for them to these two addresses.
 
 resource "aws_route53_resolver_endpoint" "inbound" {
   count = local.linked ? 1 : 0
@@ -8,7 +8,7 @@ resource "aws_route53_resolver_endpoint" "inbound" {
   protocols          = ["Do53"]
   security_group_ids = [aws_security_group.this["resolver"].id]
 
-  # Beside the brokers: their route table has the way back.
+  # In the brokers' subnets, whose route table has the route back.
   dynamic "ip_address" {
     for_each = slice(local.zones, 0, 2)
     content {
@@ -18,7 +18,7 @@ resource "aws_route53_resolver_endpoint" "inbound" {
   }
 }
 
-# --- The shop's name: a certificate for it, which the load balancer controller finds by the Ingress' host. The name itself is
+# --- The shop's name: a certificate for it, which the load balancer controller finds by the Ingress' host. The name's record is
 # kept by external-dns (helm/argocd), which finds the load balancer.
 
 resource "aws_acm_certificate" "shop" {
@@ -32,7 +32,7 @@ resource "aws_acm_certificate" "shop" {
   }
 }
 
-# Read by ACM when the certificate is issued, and again each time that it is renewed.
+# ACM reads this record when it issues the certificate, and at each renewal.
 resource "aws_route53_record" "certificate" {
   count = var.domain == null ? 0 : 1
 

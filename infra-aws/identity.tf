@@ -1,10 +1,10 @@
-# Who may do what. Every program has a role of its own, and a policy that names actions and resources.
-# Pods get theirs by EKS Pod Identity, so no key and no annotation is in the cluster, and a role cannot be taken by another pod.
+# Identities and their rights. Every program has a role of its own, and a policy that names actions and resources. Pods get their
+# roles by EKS Pod Identity, so there is neither a key nor an annotation in the cluster, and another pod cannot take a role.
 
 locals {
   table_arns = { for name, table in aws_dynamodb_table.this : name => [table.arn, "${table.arn}/index/*"] }
 
-  # A table under our key can be read by every identity that may use the key through DynamoDB.
+  # A table under this key can be read by every identity that may use the key through DynamoDB.
   use_data_key = {
     Sid      = "TablesKey"
     Effect   = "Allow"
@@ -15,22 +15,22 @@ locals {
     }
   }
 
-  # The tables each service uses and the calls it makes, as tests/check_calls.py finds them in its source. A service without tables
-  # calls nothing of AWS: it has a name there and no rights.
+  # The tables that each service uses and its calls, as tests/check_calls.py finds them in its source. A service without tables does
+  # not call AWS: it has a role without rights.
   service_tables = {
     gateway       = { tables = [], calls = [] }
     users         = { tables = [], calls = [] }
     products      = { tables = ["products", "product-reservations"], calls = ["BatchGetItem", "ConditionCheckItem", "DeleteItem", "GetItem", "PutItem", "Query", "UpdateItem"] }
     orders        = { tables = [], calls = [] }
     notifications = { tables = ["notifications"], calls = ["DeleteItem", "PutItem", "Query", "UpdateItem"] }
-    analytics     = { tables = ["analytics-results", "analytics-windows"], calls = ["PutItem", "Query", "UpdateItem"] }
+    analytics     = { tables = ["analytics-counts", "analytics-results", "analytics-windows"], calls = ["PutItem", "Query", "UpdateItem"] }
     files         = { tables = ["files"], calls = ["GetItem", "PutItem", "Query"] }
   }
 
-  # A service finds its tables made and set, so it may look at them, not make them.
+  # Terraform creates and configures the tables, so a service may describe them, not create them.
   look_at_tables = ["DescribeTable", "DescribeTimeToLive"]
 
-  # What a service does beside its tables.
+  # The rights of a service besides those to its tables.
   further_rights = {
     files = [
       {
@@ -70,7 +70,7 @@ locals {
     }) if length(uses.tables) > 0
   }
 
-  # The stream job, where it runs in this cluster and not on Google Cloud: its own checkpoints.
+  # The stream job's checkpoints, if it runs in this cluster and not on Google Cloud.
   job_policy = jsonencode({
     Version = "2012-10-17"
     Statement = [
@@ -98,7 +98,7 @@ locals {
     ]
   })
 
-  # Everything in the cluster that speaks to AWS: its service account, and what it may do.
+  # Everything in the cluster that calls AWS: its service account and its rights.
   pod_identities = merge(
     {
       for service in keys(local.service_tables) : service => {
@@ -113,10 +113,10 @@ locals {
     local.operators,
   )
 
-  # What each may do, where it is not a policy of AWS's own.
+  # The rights of each, if they are not a policy managed by AWS.
   pod_policies = merge(local.service_policies, { order-analytics = local.job_policy }, local.operator_policies)
 
-  # AWS's own services, acting for us.
+  # AWS's own services that act for this account.
   service_roles = {
     cluster             = { principal = "eks.amazonaws.com", managed = ["AmazonEKSClusterPolicy"] }
     nodes               = { principal = "ec2.amazonaws.com", managed = ["AmazonEKSWorkerNodePolicy", "AmazonEC2ContainerRegistryPullOnly"] }
@@ -146,7 +146,7 @@ locals {
           Resource = "${aws_s3_bucket.this["uploads"].arn}/${local.uploads_prefix}*"
         },
         {
-          # Without it S3 answers for a missing object that it may not be read.
+          # Without it, S3 answers a request for a missing object with a denial.
           Sid      = "KnowsWhatIsGone"
           Effect   = "Allow"
           Action   = "s3:ListBucket"
@@ -205,7 +205,7 @@ resource "aws_iam_role" "pod" {
   name        = "${local.name}-${each.key}"
   description = "${each.value.service_account} in ${each.value.namespace}"
 
-  # Only Pod Identity of this very cluster, for this very service account.
+  # Only Pod Identity of this cluster, for this service account.
   assume_role_policy = jsonencode({
     Version = "2012-10-17"
     Statement = [{
@@ -247,7 +247,7 @@ resource "aws_iam_role_policy_attachment" "pod" {
   policy_arn = "arn:aws:iam::aws:policy/${each.value}"
 }
 
-# For what cannot use Pod Identity: tools that only know OIDC, and Google's side of the federation.
+# For clients that cannot use Pod Identity: tools that only support OIDC, and Google's side of the federation.
 resource "aws_iam_openid_connect_provider" "cluster" {
   url            = aws_eks_cluster.this.identity[0].oidc[0].issuer
   client_id_list = ["sts.amazonaws.com"]
@@ -287,14 +287,14 @@ resource "aws_iam_role_policy_attachment" "service" {
   policy_arn = "arn:aws:iam::aws:policy/${each.value.policy}"
 }
 
-# --- The stream job, on Google Cloud. accounts.google.com is known to AWS: no provider and no key is needed, only the
-# number of the one service account. https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_iam-condition-keys.html
+# --- The stream job on Google Cloud. AWS trusts accounts.google.com: neither a provider nor a key is needed, only the number of the
+# one service account. https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_iam-condition-keys.html
 
 resource "aws_iam_role" "stream_job" {
   count = local.linked ? 1 : 0
 
   name        = "${local.name}-stream-job"
-  description = "The stream job on Google Cloud, if it comes to Kafka by IAM"
+  description = "The stream job on Google Cloud, if it logs in to Kafka by IAM"
 
   assume_role_policy = jsonencode({
     Version = "2012-10-17"

@@ -9,8 +9,8 @@ locals {
 
   zones = [for letter in var.zones : "${var.region}${letter}"]
 
-  # In the third octet: load balancers and NAT from 0, brokers from 10, database from 20; pods have a /19 a zone from 32.
-  # Brokers keep to addresses of their own, for the chart's NetworkPolicies know addresses, not security groups.
+  # The third octet: load balancers and NAT from 0, brokers from 10, database from 20; pods have a /19 for each zone from 32.
+  # Brokers have a range of their own, because the chart's NetworkPolicies match addresses, not security groups.
   public_cidrs   = { for index, zone in local.zones : zone => cidrsubnet(var.vpc_cidr, 8, index) }
   brokers_cidrs  = { for index, zone in local.zones : zone => cidrsubnet(var.vpc_cidr, 8, 10 + index) }
   database_cidrs = { for index, zone in local.zones : zone => cidrsubnet(var.vpc_cidr, 8, 20 + index) }
@@ -21,6 +21,6 @@ locals {
   # https://cloud.google.com/dns/docs/zones/zones-overview#firewall-rules
   cloud_dns_cidr = "35.199.192.0/19"
 
-  # Where the Helm chart installs the services: what pods may assume depends on it.
+  # The namespace in which the Helm chart installs the services. The roles that pods may assume depend on it.
   namespace = "tidemark"
 }

@@ -1,4 +1,4 @@
-# What AWS itself logs and measures. The services' own metrics and alerts are the chart's (Prometheus).
+# The logs and metrics of AWS itself. The chart has the services' own metrics and alerts (Prometheus).
 
 locals {
   log_groups = {
@@ -12,7 +12,7 @@ locals {
     vpn            = "/aws/vpn/${local.name}"
   }
 
-  # One row an alarm. `missing` is the meaning of silence.
+  # One row for each alarm. `missing` is the meaning of missing data.
   alarms = merge({
     database-cpu = {
       what   = "MySQL has been busy for a quarter of an hour"
@@ -103,7 +103,7 @@ resource "aws_sns_topic_policy" "alarms" {
   })
 }
 
-# SNS sends the address a link: until it is followed, no message is delivered.
+# SNS sends the address a link. No message is delivered before it is opened.
 resource "aws_sns_topic_subscription" "email" {
   topic_arn = aws_sns_topic.alarms.arn
   protocol  = "email"

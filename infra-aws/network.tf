@@ -1,4 +1,4 @@
-# Three zones, four tiers: public for load balancers and NAT, private for pods, brokers and database without a way out.
+# Three zones and four tiers: public for load balancers and NAT, private for pods, and brokers and database without egress.
 
 resource "aws_vpc" "this" {
   cidr_block           = var.vpc_cidr
@@ -26,8 +26,8 @@ resource "aws_subnet" "public" {
     Name                     = "${local.name}-public-${each.key}"
     "kubernetes.io/role/elb" = "1"
 
-    # Internal load balancers, too: they have no public address wherever they lie, and from these subnets alone, which hold no
-    # pods, the chart's NetworkPolicies let callers in.
+    # Internal load balancers are in these subnets, too. They have no public address in any subnet, and the chart's NetworkPolicies
+    # admit callers only from these subnets, which have no pods.
     "kubernetes.io/role/internal-elb" = "1"
   }
 }
@@ -62,7 +62,7 @@ resource "aws_subnet" "database" {
   tags = { Name = "${local.name}-database-${each.key}" }
 }
 
-# --- Ways out
+# --- Egress
 
 resource "aws_internet_gateway" "this" {
   vpc_id = aws_vpc.this.id
@@ -131,7 +131,8 @@ resource "aws_route_table_association" "private" {
   route_table_id = aws_route_table.private[each.key].id
 }
 
-# No route but the VPC's own (and the other cloud's, for brokers): they neither call out nor can be called from outside.
+# Only the VPC's own routes (and the other cloud's, for brokers): these subnets have no connections to the internet in either
+# direction.
 resource "aws_route_table" "brokers" {
   vpc_id = aws_vpc.this.id
 
@@ -158,7 +159,7 @@ resource "aws_route_table_association" "database" {
   route_table_id = aws_route_table.database.id
 }
 
-# --- Ways to AWS itself
+# --- Endpoints of AWS's services
 
 resource "aws_vpc_endpoint" "gateway" {
   for_each = toset(["dynamodb", "s3"])
@@ -184,7 +185,7 @@ resource "aws_vpc_endpoint" "interface" {
   tags = { Name = "${local.name}-${each.key}" }
 }
 
-# --- Who talked to whom
+# --- Flow logs
 
 resource "aws_flow_log" "vpc" {
   vpc_id                   = aws_vpc.this.id

@@ -1,5 +1,5 @@
-# What the cluster's operators may do: AWS's own add-ons, and what Argo CD brings (helm/argocd). Each has a role of its own by Pod
-# Identity, for the namespace and service account that its chart gives it.
+# The rights of the cluster's operators: AWS's own add-ons, and those that Argo CD installs (helm/argocd). Each has a role of its
+# own by Pod Identity, for the namespace and service account of its chart.
 
 locals {
   operators = merge(
@@ -73,7 +73,7 @@ locals {
     ]
   })
 
-  # Nodes are added and taken away in the group that EKS marked as this cluster's.
+  # Nodes are added and removed in the group that EKS marked as this cluster's.
   autoscaler_policy = jsonencode({
     Version = "2012-10-17"
     Statement = [
@@ -140,9 +140,8 @@ locals {
     for kind in ["loadbalancer", "targetgroup", "listener", "listener-rule"] : kind => "arn:aws:elasticloadbalancing:${var.region}:${local.account}:${kind}/*"
   }
 
-  # The controller makes load balancers, their groups, listeners and rules, marks all of them with the cluster's name as it makes them,
-  # and touches none without the mark. Its calls are those of its version 3.5.0, whose own policy (docs/install/iam_policy.json)
-  # is wider.
+  # The controller creates load balancers, their groups, listeners and rules, tags them with the cluster's name, and changes none
+  # without this tag. Its calls are those of its version 3.5.0, whose own policy (docs/install/iam_policy.json) is wider.
   load_balancer_policy = jsonencode({
     Version = "2012-10-17"
     Statement = [
@@ -201,7 +200,7 @@ locals {
         Condition = { StringEquals = { "aws:ResourceTag/${local.cluster_tag}" = local.name } }
       },
       {
-        # An account's first load balancer makes the role by which AWS runs load balancers.
+        # The first load balancer of an account creates the role by which AWS runs load balancers.
         Sid       = "MakesTheirServicesRole"
         Effect    = "Allow"
         Action    = "iam:CreateServiceLinkedRole"

@@ -9,7 +9,7 @@ output "cluster_issuer" {
 }
 
 output "image_repository" {
-  description = "Where the image is pushed to."
+  description = "The registry of the image."
   value       = aws_ecr_repository.this.repository_url
 }
 
@@ -19,17 +19,17 @@ output "database_address" {
 }
 
 output "way_in" {
-  description = "The machine that bootstrap/way-in.sh forwards through; null where the API has a public address."
+  description = "The machine that bootstrap/way-in.sh forwards through; null if the API has a public address."
   value       = one(aws_instance.way_in[*].id)
 }
 
 output "release_role" {
-  description = "What the release workflow is to AWS: its variable AWS_ROLE."
+  description = "The role of the release workflow: its variable AWS_ROLE."
   value       = one(aws_iam_role.release[*].arn)
 }
 
 output "database_secret_arn" {
-  description = "MySQL's master, for the migrations alone. RDS changes its password every seven days."
+  description = "The secret of MySQL's master user, for the migrations alone. RDS changes its password every seven days."
   value       = aws_db_instance.this.master_user_secret[0].secret_arn
 }
 
@@ -44,7 +44,7 @@ output "brokers_iam" {
 }
 
 output "uploads_bucket" {
-  description = "Files put under uploads/ are processed."
+  description = "The bucket of uploads. Files under uploads/ are processed."
   value       = aws_s3_bucket.this["uploads"].bucket
 }
 
@@ -54,7 +54,7 @@ output "tables" {
 }
 
 output "pod_roles" {
-  description = "What each program in the cluster is to AWS."
+  description = "The role of each program in the cluster."
   value       = { for name, role in aws_iam_role.pod : name => role.arn }
 }
 
@@ -94,12 +94,12 @@ locals {
 }
 
 output "helm_values" {
-  description = "Values for the chart, to be laid over values-dev.yaml or values-prod.yaml. Argo CD gets them by itself."
+  description = "Values for the chart that override values-dev.yaml or values-prod.yaml. Argo CD gets them automatically."
   value       = yamlencode(local.helm_values)
 }
 
 output "for_gcp" {
-  description = "infra-gcp's variable `aws`: `terraform output -json for_gcp`. Null until this side knows the other."
+  description = "infra-gcp's variable `aws`: `terraform output -json for_gcp`. Null until the variable gcp is set."
   value = local.linked ? {
     account   = local.account
     region    = var.region
@@ -116,16 +116,16 @@ output "for_gcp" {
 }
 
 output "vpn_secret_arns" {
-  description = "Where AWS keeps the tunnels' pre-shared keys, which infra-gcp asks for as TF_VAR_vpn_keys."
+  description = "The secrets with the tunnels' pre-shared keys, for infra-gcp's TF_VAR_vpn_keys."
   value       = [for connection in aws_vpn_connection.gcp : connection.preshared_key_arn]
 }
 
 output "stream_secret_arn" {
-  description = "The stream job's Kafka password, which infra-gcp asks for as TF_VAR_kafka_password."
+  description = "The secret with the stream job's Kafka password, for infra-gcp's TF_VAR_kafka_password."
   value       = aws_secretsmanager_secret.kafka["stream"].arn
 }
 
 output "argocd_values" {
-  description = "Values for the app of apps, helm/argocd: what its operators must know of this account."
+  description = "Values of this account for the operators of the app of apps, helm/argocd."
   value       = yamlencode({ operators = local.operators_settings })
 }

@@ -1,6 +1,6 @@
-# How people come in: who administers the cluster, and the way to an API that has no public address.
+# Access for people: the administrators of the cluster, and the machine that forwards to an API without a public address.
 
-# The person who applies this is one of them, or the bootstrap of Argo CD is refused.
+# The person who applies this must be one of them; otherwise the bootstrap of Argo CD is refused.
 resource "aws_eks_access_entry" "admin" {
   for_each = var.cluster_admins
 
@@ -20,8 +20,8 @@ resource "aws_eks_access_policy_association" "admin" {
   }
 }
 
-# --- The way in: a machine that Session Manager forwards ports through. Nothing connects to it: its agent calls out, AWS checks who
-# comes (ssm:StartSession) and writes it down. bootstrap/way-in.sh uses it.
+# --- A machine that Session Manager forwards ports through. It accepts no connections: its agent connects to AWS, which checks each
+# caller (ssm:StartSession) and logs the session. bootstrap/way-in.sh uses it.
 
 resource "aws_iam_instance_profile" "way_in" {
   count = local.private_api ? 1 : 0

@@ -9,7 +9,7 @@ locals {
     streaming = "Kafka's storage and its users' passwords"
   }
 
-  # AWS's services that use a key in their own name; all others use it in the name of a role of identity.tf.
+  # AWS's services that use a key in their own name. All others use it in the name of a role in identity.tf.
   key_users = {
     logs = [
       {
@@ -31,19 +31,19 @@ locals {
     ]
   }
 
-  # The users of Kafka, and the secrets with their passwords. One each, so that one can be withdrawn.
+  # The users of Kafka, and the secrets with their passwords. Each program has its own user, so that a single one can be revoked.
   kafka_users = {
     services = "AmazonMSK_${local.name}"
     stream   = "AmazonMSK_${local.name}-stream"
   }
 
-  # MySQL's users, one each service, with rights to its own tables: the migrations make them (`platform migrate`).
+  # MySQL's users, one for each service, with rights to its own tables. The migrations create them (`platform migrate`).
   database_users = toset(["orders", "users"])
 
-  # A deleted secret keeps its name for its window: what is thrown away and made again has none.
+  # A deleted secret keeps its name during its recovery window. Environments that are destroyed and recreated have no window.
   recovery_days = var.protect ? 30 : 0
 
-  # Secrets whose values a person or a pipeline puts: `aws secretsmanager put-secret-value`, see README.md.
+  # Secrets whose values a person or a pipeline sets: `aws secretsmanager put-secret-value`, see README.md.
   given_secrets = {
     "services/auth"      = "The secret by which services know each other"
     "users/admin"        = "E-mail address and password of the first admin"
@@ -58,7 +58,7 @@ resource "aws_kms_key" "this" {
   enable_key_rotation     = true
   deletion_window_in_days = 30
 
-  # The first statement is AWS's own default: it leaves the decision to IAM policies. Without it a key can be lost for good.
+  # The first statement is AWS's default: it leaves the decision to IAM policies. Without it a key can become unmanageable for ever.
   policy = jsonencode({
     Version = "2012-10-17"
     Statement = concat([{
@@ -80,7 +80,7 @@ resource "aws_kms_alias" "this" {
   target_key_id = each.value.key_id
 }
 
-# --- Kafka's users. MSK wants the name's prefix and a key of one's own.
+# --- Kafka's users. MSK requires this prefix of the name, and a customer-managed key.
 
 resource "aws_secretsmanager_secret" "kafka" {
   #checkov:skip=CKV2_AWS_57:Rotated by raising secrets_version: a password that changes alone would cut off the other cloud, which holds a copy
@@ -145,7 +145,7 @@ resource "aws_secretsmanager_secret_version" "database" {
   })
 }
 
-# --- What people give
+# --- Secrets that people set
 
 resource "aws_secretsmanager_secret" "given" {
   #checkov:skip=CKV2_AWS_57:Issued by people or third parties: there is nothing a rotation function could ask for a new value

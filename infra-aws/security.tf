@@ -1,5 +1,5 @@
-# Who may open a connection to what. Pods share the security group that EKS makes for its cluster; within it, the
-# chart's NetworkPolicies decide. Load balancers open their own ports on it. No rule here names the open internet.
+# The allowed connections. Pods share the security group that EKS creates for its cluster; within it, the chart's NetworkPolicies
+# decide. Load balancers open their own ports on it. No rule here names the whole internet.
 
 locals {
   pods = aws_eks_cluster.this.vpc_config[0].cluster_security_group_id
@@ -61,7 +61,7 @@ resource "aws_vpc_security_group_ingress_rule" "from_gcp" {
   to_port           = each.value.ports[1]
 }
 
-# The Kubernetes API's private address: for people's sessions, and for networks that a VPN of one's own brings in.
+# The Kubernetes API's private address, for people's sessions and for networks that are connected by a VPN.
 resource "aws_vpc_security_group_ingress_rule" "from_way_in" {
   count = local.private_api ? 1 : 0
 
@@ -94,7 +94,7 @@ resource "aws_vpc_security_group_ingress_rule" "from_admins" {
   to_port           = 443
 }
 
-# The resolver alone opens connections of its own: it queries the VPC's DNS server.
+# Only the resolver opens connections itself: it queries the VPC's DNS server.
 resource "aws_vpc_security_group_egress_rule" "resolver" {
   for_each = toset(["tcp", "udp"])
 

@@ -1,4 +1,4 @@
-# What outlives a pod: MySQL, DynamoDB, S3.
+# The stores that outlive a pod: MySQL, DynamoDB, S3.
 
 # --- MySQL: users, orders, the outbox
 
@@ -11,7 +11,7 @@ resource "aws_db_subnet_group" "this" {
 resource "aws_db_parameter_group" "this" {
   name        = "${local.name}-mysql84"
   family      = "mysql8.4"
-  description = "TLS for everyone, slow queries in the log"
+  description = "TLS for all connections, slow queries in the log"
 
   parameter {
     name  = "require_secure_transport"
@@ -90,7 +90,7 @@ resource "aws_db_instance" "this" {
 # --- DynamoDB: products, results of the stream, files, notifications
 
 locals {
-  # Keys, indexes and expiry as the services' own tables say (`chassis::dynamodb::Table`); tests/check.sh holds the two together.
+  # Keys, indexes and expiry are those of the services' own tables (`chassis::dynamodb::Table`); tests/check.sh compares the two.
   tables = {
     products = {
       key        = ["id"]
@@ -103,8 +103,15 @@ locals {
       key        = ["id"]
       attributes = { id = "S" }
       indexes    = {}
-      expires_at = null
+      expires_at = "expires_at"
     }
+    analytics-counts = {
+      key        = ["user_bucket", "chunk"]
+      attributes = { user_bucket = "S", chunk = "S" }
+      indexes    = {}
+      expires_at = "expires_at"
+    }
+    # Counts that versions before analytics-counts wrote, for as long as they are kept.
     analytics-results = {
       key        = ["user_id", "window_start"]
       attributes = { user_id = "N", window_start = "N", shelf = "S" }
@@ -178,13 +185,13 @@ resource "aws_dynamodb_table" "this" {
   deletion_protection_enabled = var.protect
 }
 
-# --- S3: what people upload, the stream job's checkpoints where it runs in this cluster, and a bucket with the log of their readers
+# --- S3: uploads, the stream job's checkpoints if it runs in this cluster, and a bucket with the access logs of both
 
 locals {
   buckets = {
     checkpoints = { prefix = "${local.name}-checkpoints-", kms = true }
     uploads     = { prefix = "${local.name}-uploads-", kms = true }
-    # Access logs can only be delivered to a bucket under S3's own key.
+    # Access logs can be delivered only to a bucket under S3's own key.
     access-logs = { prefix = "${local.name}-access-logs-", kms = false }
   }
 }
@@ -200,7 +207,7 @@ resource "aws_s3_bucket" "this" {
   #checkov:skip=CKV_AWS_21:As CKV2_AWS_6
   for_each = local.buckets
 
-  # A bucket's name is taken world-wide: AWS completes the prefix.
+  # A bucket's name must be unique world-wide, so AWS completes the prefix.
   bucket_prefix = each.value.prefix
   force_destroy = !var.protect
 }
@@ -335,6 +342,6 @@ resource "aws_s3_bucket_logging" "this" {
   target_bucket = aws_s3_bucket.this["access-logs"].id
   target_prefix = "${each.key}/"
 
-  # S3 looks whether it may deliver.
+  # S3 checks that it may deliver notifications, so the permission comes first.
   depends_on = [aws_s3_bucket_policy.this]
 }

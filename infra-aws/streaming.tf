@@ -1,15 +1,16 @@
-# Kafka: three brokers, one a zone. Programs come by password over TLS (SASL/SCRAM, port 9096: librdkafka needs no callback for
-# it), people and their tools by IAM (port 9098). Connections without TLS or without a name are refused.
+# Kafka: three brokers, one in each zone. Programs log in by password over TLS (SASL/SCRAM, port 9096, for which librdkafka needs no
+# callback), people and their tools by IAM (port 9098). Connections without TLS or without a login are refused.
 
 resource "aws_msk_configuration" "this" {
-  # A version of Kafka has a configuration of its own, made before the one it replaces is gone: so it has its own name, too.
+  # Each version of Kafka has its own configuration, which is created before the old one is deleted. So it has a name of its own,
+  # too.
   name           = "${local.name}-${replace(var.kafka.version, ".", "-")}"
   kafka_versions = [var.kafka.version]
   description    = "Durable by default; transactions and progress that outlive a long pause"
 
   server_properties = join("\n", [for key, value in {
-    # Topics are made by the programs that own them, with the settings they need. Those that are compacted have that in their own
-    # settings: the keys of results name users, and compaction would keep one record of each.
+    # The programs that own topics create them with the settings they need. Compaction is set for single topics, not here: the keys
+    # of results name users, and compaction would keep one record of each user.
     "auto.create.topics.enable"      = false
     "default.replication.factor"     = 3
     "min.insync.replicas"            = 2
@@ -18,8 +19,8 @@ resource "aws_msk_configuration" "this" {
     "log.cleanup.policy"             = "delete"
     "log.retention.hours"            = 168
 
-    # Exactly once: a transaction is short (the job's own limit is 15 s), its log as safe as the data. The ids and the progress
-    # they carry must survive a job that stands still over a holiday.
+    # For exactly once: a transaction is short (the job's own limit is 15 s), and its log is as safe as the data. Transactional ids
+    # and their progress must survive a job that is stopped over a holiday.
     "transaction.max.timeout.ms"               = 60000
     "transaction.state.log.replication.factor" = 3
     "transaction.state.log.min.isr"            = 2
@@ -101,7 +102,7 @@ resource "aws_msk_cluster" "this" {
     }
   }
 
-  # The autoscaling below owns the size from here on.
+  # After creation, the autoscaling below sets the size.
   lifecycle {
     ignore_changes = [broker_node_group_info[0].storage_info[0].ebs_storage_info[0].volume_size]
   }

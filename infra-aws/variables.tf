@@ -1,7 +1,7 @@
-# Defaults are production's: what a file in env/ leaves out is the safe choice.
+# The defaults are those of production, so a value that a file in env/ leaves out is the safe one.
 
 variable "environment" {
-  description = "Which Tidemark this is. One AWS account holds one environment, for tables keep their plain names."
+  description = "The environment. One AWS account holds one, because the names of tables do not contain it."
   type        = string
 
   validation {
@@ -11,7 +11,7 @@ variable "environment" {
 }
 
 variable "region" {
-  description = "AWS region. eu-central-1 and Google's europe-west3 both stand in Frankfurt: a few milliseconds from cloud to cloud."
+  description = "AWS region. eu-central-1 and Google's europe-west3 are both in Frankfurt: a few milliseconds from cloud to cloud."
   type        = string
   default     = "eu-central-1"
 }
@@ -38,37 +38,37 @@ variable "vpc_cidr" {
 }
 
 variable "nat_per_zone" {
-  description = "One NAT gateway for each zone, so that a zone's fall takes only itself along. False: one for all."
+  description = "One NAT gateway for each zone, so that the loss of a zone affects no other. False: one for all."
   type        = bool
   default     = true
 }
 
 variable "interface_endpoints" {
-  description = "AWS services reached inside the VPC. Each costs about 22 USD a month over three zones; without, NAT carries the traffic."
+  description = "AWS services with an endpoint inside the VPC. Each costs about 22 USD a month over three zones; without an endpoint the traffic goes through NAT."
   type        = set(string)
   default     = ["ecr.api", "ecr.dkr", "eks-auth", "kms", "logs", "secretsmanager", "sts"]
 }
 
 variable "protect" {
-  description = "Deletion protection on what holds data, and a last snapshot when the database goes."
+  description = "Deletion protection of stores, and a last snapshot when the database is deleted."
   type        = bool
   default     = true
 }
 
 variable "log_retention_days" {
-  description = "How long CloudWatch keeps logs."
+  description = "The retention of logs in CloudWatch."
   type        = number
   default     = 365
 }
 
 variable "admin_cidrs" {
-  description = "Networks people reach the Kubernetes API from: public addresses in dev, the office's side of a VPN in prod."
+  description = "Networks from which people reach the Kubernetes API: public addresses in dev, the office's side of a VPN in prod."
   type        = list(string)
   default     = []
 
   validation {
     condition     = alltrue([for cidr in var.admin_cidrs : tonumber(split("/", cidr)[1]) >= 16])
-    error_message = "admin_cidrs must be networks of /16 or smaller: the API is not for everyone."
+    error_message = "admin_cidrs must be networks of /16 or smaller, because the API is not public."
   }
 }
 
@@ -93,7 +93,7 @@ variable "cluster" {
 variable "database" {
   description = "MySQL. Performance Insights needs db.t4g.medium or larger."
   type = object({
-    version        = optional(string, "8.4") # which patch of it runs is AWS's, in the maintenance window
+    version        = optional(string, "8.4") # AWS chooses its patch, in the maintenance window
     instance_class = optional(string, "db.r7g.large")
     multi_az       = optional(bool, true)
     storage_gb     = optional(number, 100)
@@ -136,7 +136,7 @@ variable "imports" {
 }
 
 variable "kafka_passwords" {
-  description = "Passwords of Kafka's users, new ones each time: `export TF_VAR_kafka_passwords=$(bootstrap/passwords.sh)`. Used when secrets_version changes, else dropped."
+  description = "Passwords of Kafka's users, new ones each time: `export TF_VAR_kafka_passwords=$(bootstrap/passwords.sh)`. Used when secrets_version changes, otherwise dropped."
   type = object({
     services = string
     stream   = string
@@ -146,7 +146,7 @@ variable "kafka_passwords" {
 
   validation {
     condition     = alltrue([for password in values(var.kafka_passwords) : length(password) >= 24])
-    error_message = "A password that nobody types can have 24 characters."
+    error_message = "A password must have at least 24 characters."
   }
 }
 
@@ -172,27 +172,27 @@ variable "secrets_version" {
 }
 
 variable "alert_email" {
-  description = "Who is told when an alarm of CloudWatch or an alert of Prometheus goes off."
+  description = "The receiver of CloudWatch's alarms and Prometheus' alerts."
   type        = string
 
   validation {
     condition     = can(regex("^[^@\\s]+@[^@\\s]+\\.[^@\\s]+$", var.alert_email))
-    error_message = "alert_email must be an e-mail address: without one, nobody hears of an alarm."
+    error_message = "alert_email must be an e-mail address; without it, alarms have no receiver."
   }
 }
 
 variable "cluster_admins" {
-  description = "ARNs of the IAM roles and users that administer the cluster. Whoever applies this must be one of them."
+  description = "ARNs of the IAM roles and users that administer the cluster. The one who applies this must be among them."
   type        = set(string)
 
   validation {
     condition     = length(var.cluster_admins) > 0 && alltrue([for arn in var.cluster_admins : can(regex("^arn:aws:iam::[0-9]+:(role|user)/", arn))])
-    error_message = "At least one ARN of an IAM role or user: without one, nobody gets into the cluster."
+    error_message = "cluster_admins needs at least one ARN of an IAM role or user; without it, the cluster has no administrator."
   }
 }
 
 variable "domain" {
-  description = "The shop's name, and the Route 53 zone that it lies in. Null: no certificate, so no public listener."
+  description = "The shop's name, and its Route 53 zone. Null: no certificate, so no public listener."
   type = object({
     host    = string
     zone_id = string
@@ -201,18 +201,18 @@ variable "domain" {
 
   validation {
     condition     = var.environment != "prod" || var.domain != null
-    error_message = "prod listens on HTTPS only and needs a certificate: say which host, in which zone."
+    error_message = "prod listens on HTTPS only and needs a certificate: set the host and its zone."
   }
 }
 
 variable "files_at_once" {
-  description = "Copies of the file processor reserved for it. -1 reserves none: an account that is new may have 10 in all, and must keep as many free."
+  description = "The reserved concurrency of the file processor. -1 reserves none: a new account has 10 executions in all, and must keep as many unreserved."
   type        = number
   default     = -1
 }
 
 variable "release_repository" {
-  description = "The GitHub repository, owner/name, whose release workflow pushes images here. Null: no workflow does."
+  description = "The GitHub repository, owner/name, whose release workflow pushes images here. Null: none."
   type        = string
   default     = null
 
@@ -240,7 +240,7 @@ variable "gcp" {
 }
 
 variable "argocd" {
-  description = "Argo CD and the repository it then brings everything else from. Null leaves the cluster empty."
+  description = "Argo CD, and the repository from which it installs everything else. Null leaves the cluster empty."
   type = object({
     repository    = string
     revision      = optional(string, "main")

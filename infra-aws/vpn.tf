@@ -1,5 +1,6 @@
-# HA VPN to Google Cloud: two connections of two tunnels each, from two addresses there to four here, routes by BGP. One tunnel, or
-# one side's gateway, may fall without a broken connection. It exists once infra-gcp's addresses are known (variable `gcp`).
+# HA VPN to Google Cloud: two connections of two tunnels each, from two addresses there to four here, with routes by BGP. One
+# tunnel, or one gateway of a side, may fail without breaking connections. It is created once infra-gcp's addresses are set
+# (variable `gcp`).
 
 locals {
   # Four /30 of link-local addresses, the same in infra-gcp: AWS takes the first host of each, Google the second.
@@ -26,7 +27,7 @@ resource "aws_vpn_gateway_route_propagation" "brokers" {
   route_table_id = aws_route_table.brokers.id
 }
 
-# Prometheus calls it. Nothing there can call a pod: no rule of the pods' security group names that network.
+# Prometheus scrapes the job. The job's network cannot connect to a pod, because no rule of the pods' security group names it.
 resource "aws_vpn_gateway_route_propagation" "private" {
   for_each = local.linked ? aws_route_table.private : {}
 
@@ -52,7 +53,7 @@ resource "aws_vpn_connection" "gcp" {
   customer_gateway_id = aws_customer_gateway.gcp[each.key].id
   static_routes_only  = false
 
-  # Made by AWS and kept in Secrets Manager: the state has the place of the pre-shared keys, not the keys.
+  # AWS generates the pre-shared keys and stores them in Secrets Manager. The state has only the ARNs of the secrets.
   preshared_key_storage = "SecretsManager"
 
   tunnel1_inside_cidr                  = local.tunnel_cidrs[each.key][0]

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Applies infra-aws, each step checked before the next. Running it again goes on where it stopped.
+# Applies infra-aws step by step, and checks each step before the next. A second run continues where the first one stopped.
 #
 #   bootstrap/apply.sh dev|prod STATE_BUCKET [--dry-run] [terraform arguments …]      --dry-run prints the steps, and does nothing
 set -euo pipefail
@@ -21,4 +21,4 @@ step "Terraform knows its state" terraform init -input=false -backend-config="en
 step "passwords for Kafka's and MySQL's users" fresh_passwords
 step "apply" terraform apply -input=false -auto-approve -var-file="env/$environment.tfvars" "$@"
 step "a second plan changes nothing" terraform plan -input=false -detailed-exitcode -var-file="env/$environment.tfvars" "$@"
-[ -n "$dry" ] || echo "done: now put the secrets that only people have (README.md), and confirm the mail that SNS sent"
+[ -n "$dry" ] || echo "done: now set the secrets that Terraform does not generate (README.md), and open the link in the mail from SNS"

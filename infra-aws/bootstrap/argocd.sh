@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Starts Argo CD in a fresh cluster and hands it its first Application; delivery.tf runs it. Running it again changes nothing
-# that is already so.
+# Installs Argo CD in a fresh cluster and applies its first Application. delivery.tf runs it. A second run changes nothing that is
+# already in place.
 #
-# Needs aws, helm and kubectl. WAY_IN is the machine that leads to an API without a public address (way-in.sh).
-# KUBECONFIG_FILE names a cluster that is not EKS, and CHART_FOLDER a chart where there is no way to its repository.
+# Needs aws, helm and kubectl. WAY_IN is the machine that forwards to an API without a public address (way-in.sh). KUBECONFIG_FILE
+# names a cluster that is not EKS, and CHART_FOLDER a local chart if its repository cannot be reached.
 set -euo pipefail
 
 : "${ROOT_APPLICATION:?the manifest}" "${ROOT_PATCH:?what this cluster has of its own in it, as JSON}" "${CHART_VERSION:?}"
@@ -23,7 +23,7 @@ if [ -n "${WAY_IN:-}" ]; then
   session=$!
   for _ in $(seq 60); do
     kubectl get --raw /readyz >/dev/null 2>&1 && break
-    kill -0 "$session" 2>/dev/null || { echo "the session to $WAY_IN ended: is the Session Manager plugin installed, and may you start sessions?" >&2; exit 1; }
+    kill -0 "$session" 2>/dev/null || { echo "the session to $WAY_IN ended: check that the Session Manager plugin is installed, and that you have the right ssm:StartSession" >&2; exit 1; }
     sleep 1
   done
 fi

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Takes infra-aws away so that an apply can make it again: first what controllers made in the VPC, then what Terraform made, then what AWS
-# made again behind it. Data goes with it: there is no way back but the backups that AWS keeps.
+# Destroys infra-aws so that an apply can create it again: first the resources that controllers created in the VPC, then those of
+# Terraform, then those that AWS recreated meanwhile. The data is destroyed, too; only the backups that AWS keeps remain.
 #
 #   bootstrap/destroy.sh dev|prod [--dry-run] [terraform arguments …]      --dry-run prints the steps, and does nothing
 #
@@ -26,4 +26,4 @@ step "no volume of the cluster is left" none_left "ec2:volume" "kubernetes.io/cl
 step "destroy" terraform destroy -input=false -auto-approve -var-file="env/$environment.tfvars" -var protect=false "$@"
 step "log groups that AWS made again are gone" forget_logs "/aws/eks/$name/" "/aws/rds/instance/$name/" "/aws/lambda/$name-" "/aws/containerinsights/$name/"
 step "no secret keeps its name" no_secret "$name"
-[ -n "$dry" ] || echo "done: bootstrap/apply.sh makes it again"
+[ -n "$dry" ] || echo "done: bootstrap/apply.sh creates it again"

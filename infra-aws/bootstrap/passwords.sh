@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Fresh passwords for the users of Kafka, or of MySQL, as Terraform's variables take them:
+# Prints fresh passwords for the users of Kafka, or of MySQL, in the form of Terraform's variables:
 #
 #   export TF_VAR_kafka_passwords=$(bootstrap/passwords.sh kafka)
 #   export TF_VAR_database_passwords=$(bootstrap/passwords.sh database)

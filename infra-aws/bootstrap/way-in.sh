@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The way to a Kubernetes API without a public address: forwards a port of this machine through Session Manager, and points a
-# kubeconfig at it. Runs until it is ended. Needs aws with its Session Manager plugin, kubectl, and the right ssm:StartSession.
+# Gives access to a Kubernetes API without a public address: forwards a port of this machine through Session Manager, and writes a
+# kubeconfig for it. Runs until it is ended. Needs aws with its Session Manager plugin, kubectl, and the right ssm:StartSession.
 #
 #   bootstrap/way-in.sh MACHINE CLUSTER REGION [KUBECONFIG] [PORT]      MACHINE is Terraform's output way_in; PORT is 8443 unless given
 set -euo pipefail

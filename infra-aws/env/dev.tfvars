@@ -1,4 +1,4 @@
-# Cheap, and thrown away without regret: one zone's NAT, one database, the smallest of everything. The stream job runs in the
+# Cheap, and easily destroyed: NAT in one zone, one database instance, the smallest size of everything. The stream job runs in the
 # cluster (the chart's optional StatefulSet), so there is no second cloud, no VPN and no resolver.
 environment = "dev"
 vpc_cidr    = "10.20.0.0/16"
@@ -8,7 +8,7 @@ interface_endpoints = []
 protect             = false
 log_retention_days  = 14
 
-# Yours: `curl https://checkip.amazonaws.com`. The one here is from the range for documentation and admits no client.
+# Set your own: `curl https://checkip.amazonaws.com`. This one is from the range for documentation and admits no client.
 admin_cidrs = ["203.0.113.10/32"]
 
 cluster = {
@@ -31,6 +31,6 @@ kafka = {
   monitoring     = "PER_BROKER"
 }
 
-# Yours, as admin_cidrs above. These are examples, which bootstrap/apply.sh refuses.
+# Set your own, as for admin_cidrs above. These are examples, which bootstrap/apply.sh refuses.
 alert_email    = "operations@example.com"
 cluster_admins = ["arn:aws:iam::123456789012:role/administrator"]

@@ -1,4 +1,4 @@
-"""Holds what each service may do with DynamoDB against what its source does: no call that it lacks, none that it never makes.
+"""Compares each service's rights to DynamoDB with the calls in its source: it must lack none, and have none that it does not use.
 
     python check_calls.py SERVICES RUN < terraform-test.json
 """
@@ -10,7 +10,7 @@ from pathlib import Path
 from check_state import listed, statements
 from rules import Resources, read_state
 
-# How the SDK spells a call, and how IAM does.
+# The names of calls in the SDK and in IAM.
 CALLS = {
     r"\.batch_get_item\(\)": "BatchGetItem",
     r"\.batch_write_item\(\)": "BatchWriteItem",
@@ -24,12 +24,12 @@ CALLS = {
 }
 # Crates that run under another name.
 NAMES = {"file-processor": "files"}
-# What chassis does for each of them at the start.
+# The calls of chassis for each service at its start.
 LOOKS = {"DescribeTable", "DescribeTimeToLive"}
 
 
 def made(source):
-    """The calls in the files of a crate that speaks to DynamoDB at all."""
+    """Returns the calls in the files of a crate that uses DynamoDB."""
     text = "\n".join(path.read_text(encoding="utf-8") for path in sorted(source.rglob("*.rs")))
     if "aws_sdk_dynamodb" not in text:
         return set()

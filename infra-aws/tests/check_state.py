@@ -3,7 +3,7 @@
     terraform test -json -verbose … | python check_state.py RUN      the state of this run
     terraform show -json | python check_state.py                      any other state
 
-Prints a line for each rule and leaves with 1 if one is broken.
+Prints a line for each rule and exits with 1 if one is broken.
 """
 
 import json
@@ -35,7 +35,7 @@ def nothing_is_open_to_the_world(resources, _state):
             yield address
     for kind in ("aws_security_group", "aws_default_security_group"):
         for address, group in resources.of(kind):
-            # A mock makes up lists that were not written; a rule that was written has a port.
+            # A mock invents lists that the configuration does not have; a rule of the configuration has a port.
             if any(rule.get("cidr_blocks") for rule in group.get("ingress") or []):
                 yield f"{address} has rules inside"
 
@@ -52,7 +52,7 @@ def identity_policies_name_actions_and_resources(resources, _state):
         for statement in statements(values["policy"]):
             actions = listed(statement.get("Action", []))
             if statement["Effect"] != "Allow" or "NotAction" in statement or not actions:
-                yield f"{address}: not a list of what is allowed"
+                yield f"{address}: not a list of allowed actions"
             if any(action == "*" or action.endswith(":*") for action in actions):
                 yield f"{address}: {actions}"
             if "*" in listed(statement["Resource"]) and statement.get("Sid") not in WITHOUT_RESOURCES:
@@ -84,7 +84,7 @@ def tables_can_be_recovered_and_are_locked(resources, _state):
         if not (table["point_in_time_recovery"] or [{}])[0].get("enabled"):
             yield f"{address}: no point-in-time recovery"
         if not (table["server_side_encryption"] or [{}])[0].get("enabled"):
-            yield f"{address}: not under our key"
+            yield f"{address}: not under the customer-managed key"
 
 
 def buckets_are_closed_versioned_and_locked(resources, _state):
@@ -99,7 +99,7 @@ def buckets_are_closed_versioned_and_locked(resources, _state):
     for address, values in resources.of("aws_s3_bucket_policy"):
         denied = [s for s in statements(values["policy"]) if s["Effect"] == "Deny"]
         if not any(s["Condition"] == {"Bool": {"aws:SecureTransport": "false"}} and s["Action"] == "s3:*" for s in denied):
-            yield f"{address}: lets in plain HTTP"
+            yield f"{address}: admits plain HTTP"
 
 
 def logs_end_and_are_locked(resources, _state):
@@ -122,7 +122,7 @@ def alarms_tell_someone(resources, _state):
 
 def no_password_is_in_the_state(resources, state):
     if TEST_PASSWORD in json.dumps(state):
-        yield "a Kafka password was written down"
+        yield "a Kafka password is in the state"
     for address, version in resources.of("aws_secretsmanager_secret_version"):
         if version.get("secret_string"):
             yield address

@@ -1,8 +1,8 @@
-"""Holds the DynamoDB tables of this configuration against those that the services make for themselves where there are none.
+"""Compares the DynamoDB tables of this configuration with those that the services create if there are none.
 
     python check_tables.py PLATFORM RUN < terraform-test.json
 
-Starts an emulated DynamoDB and the platform program on it, waits until it has made its tables, and compares keys, indexes and
+Starts an emulated DynamoDB and the platform program on it, waits until it has created its tables, and compares keys, indexes and
 expiry with the state of the run. Needs boto3 and moto's server beside it.
 """
 
@@ -22,7 +22,7 @@ PATIENCE_S = 60
 
 
 class Ended(Exception):
-    """What was started does not do what it should."""
+    """A started program failed."""
 
 
 def free_port():
@@ -32,7 +32,7 @@ def free_port():
 
 
 def free_port_base():
-    """A multiple of ten below the ports that systems hand out, with the platform's eight ports free."""
+    """Returns a multiple of ten below the ports that systems assign, from which the platform's eight ports are free."""
     while True:
         base = random.randrange(20000, 30000, 10)
         with ExitStack() as stack:
@@ -91,7 +91,7 @@ def wait_for_port(port):
 
 
 def wait_for_tables(client, platform):
-    """Until the set of tables has been the same for three seconds."""
+    """Waits until the set of tables has not changed for three seconds."""
     known, since, start = None, time.monotonic(), time.monotonic()
     while time.monotonic() - start < PATIENCE_S:
         if platform.poll() is not None:
@@ -108,7 +108,7 @@ def wait_for_tables(client, platform):
 def services_tables(program):
     port = free_port()
     endpoint = f"http://127.0.0.1:{port}"
-    os.environ["MOTO_ALLOW_NONEXISTENT_REGION"] = "true"  # a laptop's region is called local
+    os.environ["MOTO_ALLOW_NONEXISTENT_REGION"] = "true"  # the laptop's region is named local
     with tempfile.TemporaryDirectory() as folder, open(os.path.join(folder, "log"), "w") as log:
         started = [subprocess.Popen([sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)], stdout=log, stderr=log)]
         client = boto3.client("dynamodb", endpoint_url=endpoint, region_name="local", aws_access_key_id="local", aws_secret_access_key="local")
@@ -136,7 +136,7 @@ def main():
     ours = made_by_terraform(Resources(read_state(run)[1]))
     theirs = services_tables(program)
     wrong = [f"{name}: {ours.get(name, 'not here')}\n  the service has {table}" for name, table in theirs.items() if ours.get(name) != table]
-    print(f"same: {', '.join(sorted(set(theirs) & set(ours)))}; not made by this build of the platform: {', '.join(sorted(set(ours) - set(theirs)))}")
+    print(f"same: {', '.join(sorted(set(theirs) & set(ours)))}; not created by this build of the platform: {', '.join(sorted(set(ours) - set(theirs)))}")
     print(*wrong, sep="\n")
     sys.exit(bool(wrong))
 

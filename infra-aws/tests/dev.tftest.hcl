@@ -1,4 +1,4 @@
-# Dev is cheap where that costs no safety: the same locks on everything, fewer copies.
+# Dev is cheaper without being less secure: the same encryption and access rules, fewer replicas.
 
 mock_provider "aws" {
   source = "./tests/mocks"

@@ -2,8 +2,8 @@
 
     python distinct.py RUN < terraform-test.json > tests/distinct.tftest.hcl
 
-A mock gives all resources of a type the same ARN. The first run says which resources there are; the second, which this writes, gives
-each its own. The variables are those of the run.
+A mock gives all resources of a type the same ARN. The first run lists the resources; the second, which this writes, gives each an
+ARN of its own. The variables are those of the run.
 """
 
 import json
@@ -17,7 +17,7 @@ REGION = "eu-central-1"
 
 
 def arns(address, values):
-    """What identifies a resource, by its type."""
+    """Returns the attributes that identify a resource, by its type."""
     name = values.get("name")
     number = uuid.uuid5(uuid.NAMESPACE_URL, address)
     bucket = f"{values.get('bucket_prefix')}{number.hex[:8]}"

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Holds the chart and both clouds against helm/edges.json: whether each connection that the platform needs is let through, by every
+"""Compares the chart and both clouds with helm/edges.json: each connection that the platform needs must be let through by every
 route, security group, NetworkPolicy, endpoint, tag, policy of IAM and KMS, port and name on its way.
 
     python edges.py --aws STATE --gcp STATE --name tidemark-prod
 
 The states are JSON of `terraform test -json -verbose` (the run `distinct` of infra-aws, see distinct.py; `on_a_stateful_group` of
-infra-gcp; none for an environment without it). The chart is rendered with what the state says of it. Prints each edge that is not
-open, with the first thing in the way, and leaves with 1 if there is one.
+infra-gcp; none for an environment without it). The chart is rendered with the values in the state. Prints each edge that is not
+open, with the first obstacle, and exits with 1 if there is one.
 """
 
 import argparse
@@ -25,7 +25,7 @@ sys.path.insert(0, str(ROOT / "helm/tests"))
 import documents  # noqa: E402
 import edges_gcp  # noqa: E402
 import iam  # noqa: E402
-from edges_services import public, serves  # noqa: E402
+from edges_services import canary, public, serves  # noqa: E402
 from rules import Resources, read_lines  # noqa: E402
 from network import INTERNET, Pod, Vpc, policy_lets, selects  # noqa: E402
 from rights import FIELDS, FIELDS_GIVEN, is_attached, lacks, may_read, role_of  # noqa: E402
@@ -38,7 +38,7 @@ REGION = re.compile(r"\b(?:af|ap|ca|eu|il|me|mx|sa|us)-[a-z]+-\d\b")
 
 
 class Platform:
-    """Everything that is known of one environment."""
+    """The chart and the states of one environment."""
 
     def __init__(self, name, aws, gcp):
         self.name = name
@@ -60,7 +60,7 @@ class Platform:
             command = ["helm", "template", "tidemark", str(ROOT / chart), "-n", NAMESPACE, "--kube-version", "1.35", *arguments, "-f", str(values)]
             done = subprocess.run(command, capture_output=True, text=True)
             if done.returncode:
-                sys.exit(f"{chart} does not render with what infra-aws says: {done.stderr}")
+                sys.exit(f"{chart} does not render with the values of infra-aws: {done.stderr}")
             rendered.write_text(done.stdout)
             return documents.read(rendered)
 
@@ -82,10 +82,10 @@ class Platform:
         return found[0] if found else None
 
     def elsewhere(self, what, value):
-        """Regions of AWS that a setting names, other than the one in which everything lies."""
+        """Yields the AWS regions in a setting other than the region of the environment."""
         found = sorted({region for region in REGION.findall(json.dumps(value)) if region != self.region})
         if found:
-            yield f"{what} names {', '.join(found)}, and all is in {self.region}"
+            yield f"{what} names {', '.join(found)}, but the region of the environment is {self.region}"
 
     def resolve(self, text):
         return text.replace("$NAME", self.name).replace("$VPC", self.vpc_arn())
@@ -94,7 +94,7 @@ class Platform:
         return self.by_address["aws_vpc.this"]["arn"]
 
 
-# --- Ways that several kinds share
+# --- Checks that several kinds share
 
 
 def reaches_aws(platform, pod, service):
@@ -114,7 +114,7 @@ def knows_names(platform, pod):
         yield "the add-on coredns is missing"
 
 
-# --- Kinds of edges: each yields what is in the way
+# --- Kinds of edges: each yields the obstacles
 
 
 def pods(platform, edge):
@@ -123,7 +123,7 @@ def pods(platform, edge):
     yield from serves(platform, edge["to"], edge["port"])
     told = platform.find("ConfigMap", edge["from"])["data"].get(f"TIDEMARK_{edge['to'].upper()}_URL")
     if told != f"http://{edge['to']}:{edge['port']}":
-        yield f"{edge['from']} is told {told}, not http://{edge['to']}:{edge['port']}"
+        yield f"{edge['from']} has the address {told}, not http://{edge['to']}:{edge['port']}"
     yield from policy_lets(platform.policies, "Egress", caller, called, edge["port"])
     yield from policy_lets(platform.policies, "Ingress", called, caller, edge["port"])
 
@@ -149,7 +149,7 @@ def groups_of(platform, what):
 
 
 def subnets_of(platform, what):
-    """Where the servers of a store are."""
+    """Returns the subnets of the servers of a store."""
     if what == "kafka":
         ids = platform.by_address["aws_msk_cluster.this"]["broker_node_group_info"][0]["client_subnets"]
     else:
@@ -161,7 +161,7 @@ def subnets_of(platform, what):
 def knows_secret(platform, name, variable):
     secret = platform.find("ExternalSecret", name)
     if secret is None or variable not in secret["spec"]["target"]["template"]["data"]:
-        yield f"{name} is not given {variable}"
+        yield f"{name} does not get {variable}"
         return
     container = platform.workload(name)["spec"]["template"]["spec"]["containers"][0]
     if {"secretRef": {"name": secret["spec"]["target"]["name"]}} not in container.get("envFrom", []):
@@ -174,9 +174,9 @@ def speaks_to_mysql(platform, edge):
     if database.get("port") and database["port"] != edge["port"]:
         yield f"MySQL listens on {database['port']}, not on {edge['port']}"
     if f"@{database['address']}:{database.get('port') or 3306}/{database['db_name']}" not in template and f"@{database['address']}:{edge['port']}/{database['db_name']}" not in template:
-        yield f"{edge['from']} is told {template}, not {database['address']}:{edge['port']}/{database['db_name']}"
+        yield f"{edge['from']} has the address {template}, not {database['address']}:{edge['port']}/{database['db_name']}"
     if "ssl-mode=REQUIRED" not in template:
-        yield "MySQL takes TLS only, and the address does not ask for it"
+        yield "MySQL accepts only TLS, and the address does not require it"
     keys = [d["remoteRef"]["key"] for d in platform.find("ExternalSecret", edge["from"])["spec"]["data"] if d["secretKey"] == "mysql_user"]
     master = database["master_user_secret"][0]["secret_arn"]
     wanted = master if edge["from"] == "migrations" else f"{platform.name}/mysql/{edge['from']}"
@@ -188,29 +188,29 @@ def speaks_to_kafka(platform, edge):
     cluster = platform.by_address["aws_msk_cluster.this"]
     brokers = platform.find("ConfigMap", edge["from"])["data"].get("TIDEMARK_BROKERS")
     if brokers != cluster["bootstrap_brokers_sasl_scram"] or not brokers.endswith(f":{edge['port']}"):
-        yield f"{edge['from']} is told {brokers}, not {cluster['bootstrap_brokers_sasl_scram']}"
+        yield f"{edge['from']} has the brokers {brokers}, not {cluster['bootstrap_brokers_sasl_scram']}"
     properties = platform.find("ExternalSecret", edge["from"])["spec"]["target"]["template"]["data"]["TIDEMARK_PROPERTIES"]
     for needed in ("security.protocol=SASL_SSL", "sasl.mechanism=SCRAM-SHA-512"):
         if needed not in properties:
-            yield f"{edge['from']} does not say {needed}"
+            yield f"{edge['from']} lacks the property {needed}"
     if not cluster["client_authentication"][0]["sasl"][0]["scram"]:
-        yield "the brokers take no passwords (SCRAM)"
+        yield "the brokers do not accept passwords (SCRAM)"
 
 
 def scram(platform, edge):
-    """The brokers know whose passwords there are."""
+    """The brokers have the users of these passwords."""
     associated = {arn for _, a in platform.aws.of("aws_msk_scram_secret_association") for arn in a["secret_arn_list"]}
     for address, secret in platform.aws.of("aws_secretsmanager_secret"):
         if not address.startswith("aws_secretsmanager_secret.kafka["):
             continue
         if secret["arn"] not in associated:
-            yield f"{secret['name']} is associated with no cluster"
+            yield f"{secret['name']} is not associated with a cluster"
         policies = [p["policy"] for _, p in platform.aws.of("aws_secretsmanager_secret_policy") if p["secret_arn"] == secret["arn"]]
         context = {"aws:SourceAccount": "123456789012"}
         if not iam.allows(policies, "secretsmanager:GetSecretValue", secret["arn"], context, ("Service", "kafka.amazonaws.com")):
             yield f"the policy of {secret['name']} does not let the brokers read it"
         if not secret["name"].startswith("AmazonMSK_") or not secret["kms_key_id"]:
-            yield f"{secret['name']} is no secret that MSK takes"
+            yield f"{secret['name']} is not a secret that MSK accepts"
 
 
 def aws(platform, edge):
@@ -228,7 +228,7 @@ def internet(platform, edge):
     yield from knows_names(platform, pod)
     told = platform.find("ConfigMap", edge["from"])["data"].get("TIDEMARK_NOTIFICATIONS_EMAIL", "")
     if f":{edge['port']}?" not in told:
-        yield f"{edge['from']} is told {told or 'no mail server'}, not one on port {edge['port']}"
+        yield f"{edge['from']} has {told or 'no mail server'}, not a mail server on port {edge['port']}"
     yield from platform.elsewhere(f"the mail server of {edge['from']}", told)
     yield from policy_lets(platform.policies, "Egress", pod, Pod("the mail server", cidr=SOMEWHERE), edge["port"])
     for subnet in platform.vpc.subnets("private"):
@@ -240,10 +240,10 @@ def operator(platform, edge):
     if "application" in account:
         application = platform.application(account["application"])
         if application is None:
-            yield f"Argo CD does not bring {account['application']}"
+            yield f"Argo CD does not install {account['application']}"
             return
         if application["spec"]["destination"]["namespace"] != account["namespace"]:
-            yield f"{account['application']} goes to namespace {application['spec']['destination']['namespace']}, its role to {account['namespace']}"
+            yield f"{account['application']} is in namespace {application['spec']['destination']['namespace']}, its role is for {account['namespace']}"
         yield from platform.elsewhere(account["application"], application["spec"]["source"]["helm"]["valuesObject"])
     if "addon" in edge and edge["addon"] not in platform.aws.keys("aws_eks_addon"):
         yield f"the add-on {edge['addon']} is missing"
@@ -259,7 +259,7 @@ def operator(platform, edge):
 
 
 def secrets(platform, edge):
-    """Every secret that the chart asks for is there, has the needed keys, and may be read."""
+    """Every secret that the chart uses exists, has the needed keys, and may be read."""
     yield from operator(platform, {**edge, "rights": []})
     role, why = role_of(platform, edge["operator"]["namespace"], edge["operator"]["service_account"])
     if why:
@@ -268,7 +268,7 @@ def secrets(platform, edge):
     for secret in [d for d in platform.shop if d["kind"] == "ExternalSecret"]:
         asked = platform.find("SecretStore", secret["spec"]["secretStoreRef"]["name"])
         if asked is None or secret["spec"]["secretStoreRef"].get("kind", "SecretStore") != "SecretStore":
-            yield f"ExternalSecret {secret['metadata']['name']} asks a SecretStore that is not there"
+            yield f"ExternalSecret {secret['metadata']['name']} names a SecretStore that does not exist"
             return
         yield from platform.elsewhere(f"SecretStore {asked['metadata']['name']}", asked["spec"])
     master = platform.by_address["aws_db_instance.this"]["master_user_secret"][0]
@@ -303,7 +303,7 @@ def nodes(platform, edge):
     for workload in [d for d in platform.shop if d["kind"] in ("Deployment", "StatefulSet", "Job")]:
         image = workload["spec"]["template"]["spec"]["containers"][0]["image"]
         if not image.startswith(f"{repository}@"):
-            yield f"{workload['metadata']['name']} runs {image}, not what lies in {repository}"
+            yield f"{workload['metadata']['name']} runs {image}, which is not from {repository}"
 
 
 def volumes(platform, edge):
@@ -314,21 +314,21 @@ def volumes(platform, edge):
         yield f"{len(classes)} default StorageClasses"
         return
     if classes[0]["provisioner"] != "ebs.csi.aws.com" or "aws-ebs-csi-driver" not in platform.aws.keys("aws_eks_addon"):
-        yield f"nothing provisions for {classes[0]['provisioner']}"
+        yield f"no driver is installed for {classes[0]['provisioner']}"
     wave = "argocd.argoproj.io/sync-wave"
     if int(classes[0]["metadata"]["annotations"].get(wave, 0)) >= int(platform.application("monitoring")["metadata"]["annotations"][wave]):
-        yield "the StorageClass comes after what claims a volume"
+        yield "the StorageClass is created after the first claim of a volume"
 
 
 def traces(platform, edge):
     pod, told = platform.pod(edge["from"]), platform.find("ConfigMap", edge["from"])["data"].get("TIDEMARK_OTLP_ENDPOINT", "")
     application = platform.application("traces")
     if application is None or not told:
-        yield f"{edge['from']} is told {told or 'no collector'}; Argo CD brings {'one' if application else 'none'}"
+        yield f"{edge['from']} has {told or 'no collector'}; Argo CD installs {'one' if application else 'none'}"
         return
     namespace, name = application["spec"]["destination"]["namespace"], application["spec"]["source"]["helm"]["valuesObject"]["fullnameOverride"]
     if told != f"http://{name}.{namespace}:{edge['port']}":
-        yield f"{edge['from']} is told {told}, not http://{name}.{namespace}:{edge['port']}"
+        yield f"{edge['from']} has the address {told}, not http://{name}.{namespace}:{edge['port']}"
     collector = Pod("the collector", namespace, {"app.kubernetes.io/name": "opentelemetry-collector"})
     yield from policy_lets(platform.policies, "Egress", pod, collector, edge["port"])
 
@@ -339,11 +339,11 @@ def prometheus(platform):
 
 def scrape(platform, edge):
     name, monitor = edge["to"], platform.find("ServiceMonitor", edge["to"])
-    # Services have health and metrics behind a Service of its own; the stream job has no other port.
+    # The health and metrics of a service are behind a separate Service; the stream job has only one port.
     by = f"{name}-operator" if platform.find("Service", f"{name}-operator") else name
     yield from serves(platform, name, edge["port"], by)
     if monitor is None or monitor["metadata"]["labels"].get("release") != "monitoring":
-        yield f"no ServiceMonitor of {name} is one that Prometheus takes"
+        yield f"Prometheus selects no ServiceMonitor of {name}"
         return
     service = platform.find("Service", by)
     if not selects(monitor["spec"]["selector"], service["metadata"]["labels"]):
@@ -363,9 +363,9 @@ def alarms(platform, edge):
     receivers = {r["name"]: r for r in config["receivers"]}
     told = [sns["topic_arn"] for sns in receivers[config["route"]["receiver"]].get("sns_configs", [])]
     if told != [topic]:
-        yield f"Alertmanager tells {told or 'nobody'}, not {topic}"
+        yield f"Alertmanager publishes to {told or 'no topic'}, not to {topic}"
     if not any(s["topic_arn"] == topic and s["endpoint"] for _, s in platform.aws.of("aws_sns_topic_subscription")):
-        yield "nobody has subscribed to the topic"
+        yield "the topic has no subscription"
     context = {"aws:SourceAccount": "123456789012"}
     cloudwatch = ("Service", "cloudwatch.amazonaws.com")
     if not iam.allows([platform.by_address["aws_sns_topic_policy.alarms"]["policy"]], "sns:Publish", topic, context, cloudwatch):
@@ -376,27 +376,27 @@ def alarms(platform, edge):
     rules = platform.find("PrometheusRule", "job-alerts")
     watched = platform.find("ServiceMonitor", "order-analytics") or platform.find("ScrapeConfig", "order-analytics")
     if bool(rules) != bool(watched):
-        yield "alerts on the stream job are there without a job that Prometheus reads, or the other way about"
+        yield "there are alerts about the stream job without a job that Prometheus scrapes, or a job without alerts"
 
 
 def people(platform, edge):
     if not platform.aws.of("aws_eks_access_entry"):
-        yield "no access entry: nobody administers the cluster"
+        yield "there is no access entry, so the cluster has no administrator"
     granted = {a["principal_arn"] for _, a in platform.aws.of("aws_eks_access_policy_association") if a["policy_arn"].endswith("ClusterAdminPolicy")}
     for _, entry in platform.aws.of("aws_eks_access_entry"):
         if entry["principal_arn"] not in granted:
-            yield f"{entry['principal_arn']} may do nothing in the cluster"
+            yield f"{entry['principal_arn']} has no rights in the cluster"
     cluster = platform.by_address["aws_eks_cluster.this"]
     if cluster["access_config"][0]["authentication_mode"] not in ("API", "API_AND_CONFIG_MAP"):
-        yield "the cluster does not look at access entries"
+        yield "the cluster does not use access entries"
     config = cluster["vpc_config"][0]
     if config["endpoint_public_access"]:
         if not config["public_access_cidrs"]:
-            yield "the API is for no network"
+            yield "the API admits no network"
         return
     machines = platform.aws.of("aws_instance")
     if not machines:
-        yield "the API is private, and there is no way in"
+        yield "the API is private, and there is no machine that forwards to it"
         return
     group = platform.by_address['aws_security_group.this["way-in"]']["id"]
     yield from platform.vpc.group_lets_in([platform.vpc.pods], edge["port"], group=group)
@@ -406,7 +406,7 @@ def people(platform, edge):
     yield from is_attached(platform, platform.by_address['aws_iam_role.service["way-in"]'], "AmazonSSMManagedInstanceCore")
     out = [r for _, r in platform.aws.of("aws_vpc_security_group_egress_rule") if r["security_group_id"] == group and r["cidr_ipv4"] == INTERNET]
     if not any(r["from_port"] <= 443 <= r["to_port"] for r in out):
-        yield "the way in may not call Session Manager"
+        yield "the machine that forwards to the API may not call Session Manager"
 
 
 def has_the_role_of_the_way_in(platform, machine):
@@ -415,7 +415,7 @@ def has_the_role_of_the_way_in(platform, machine):
     profiles = [profile["arn"] for template in templates for profile in template["iam_instance_profile"] or []]
     role = platform.by_address['aws_iam_role.service["way-in"]']["name"]
     if not any(values["role"] == role and (values["arn"] in profiles or values["name"] == machine["iam_instance_profile"]) for _, values in platform.aws.of("aws_iam_instance_profile")):
-        yield "the way in does not have its role"
+        yield "the machine that forwards to the API does not have its role"
 
 
 def file_processor(platform, edge):
@@ -428,7 +428,7 @@ def file_processor(platform, edge):
     variables = platform.by_address["aws_lambda_function.file_processor"]["environment"][0]["variables"]
     bucket = platform.by_address['aws_s3_bucket.this["uploads"]']["bucket"]
     if edge["to"] == "s3" and variables["TIDEMARK_OBJECTS"] != f"s3://{bucket}":
-        yield f"the function is told {variables['TIDEMARK_OBJECTS']}, not s3://{bucket}"
+        yield f"the function has {variables['TIDEMARK_OBJECTS']}, not s3://{bucket}"
 
 
 def lambda_trigger(platform, edge):
@@ -438,18 +438,18 @@ def lambda_trigger(platform, edge):
     if called["filter_prefix"] != "uploads/" or called["events"] != ["s3:ObjectCreated:*"] or notification["bucket"] != bucket["id"]:
         yield f"S3 calls for {called['events']} under {called['filter_prefix']} of {notification['bucket']}, not for uploads/ of {bucket['id']}"
     if platform.by_address["aws_lambda_function.file_processor"]["reserved_concurrent_executions"] == 0:
-        yield "the function may not run at all"
+        yield "the function's reserved concurrency is 0"
     permissions = [values for _, values in platform.aws.of("aws_lambda_permission")]
     wanted = ("s3.amazonaws.com", bucket["arn"], "lambda:InvokeFunction")
     if not any((p["principal"], p["source_arn"], p["action"]) == wanted for p in permissions):
         yield "S3 may not call the function"
     told = platform.find("ConfigMap", "files")["data"].get("TIDEMARK_OBJECTS")
     if told != f"s3://{bucket['bucket']}":
-        yield f"files is told {told}, not s3://{bucket['bucket']}"
+        yield f"files has {told}, not s3://{bucket['bucket']}"
 
 
 KINDS = {
-    "alarms": alarms, "aws": aws, "internet": internet, "lambda": file_processor, "lambda-trigger": lambda_trigger, "nodes": nodes, "operator": operator,
+    "alarms": alarms, "aws": aws, "canary": canary, "internet": internet, "lambda": file_processor, "lambda-trigger": lambda_trigger, "nodes": nodes, "operator": operator,
     "people": people, "pods": pods, "public": public, "scram": scram, "scrape": scrape, "secrets": secrets, "store": store, "traces": traces,
     "volumes": volumes, "gcp-apis": edges_gcp.apis, "gcp-brokers": edges_gcp.brokers, "gcp-dns": edges_gcp.dns, "gcp-scrape": edges_gcp.scraped,
 }
@@ -459,7 +459,7 @@ def first_in_the_way(platform, edge):
     try:
         return next(iter(KINDS[edge["kind"]](platform, edge)), None)
     except (AttributeError, KeyError, IndexError, StopIteration, TypeError, ValueError) as error:
-        return f"something that the edge stands on is missing: {type(error).__name__} {error}"
+        return f"a resource of the edge is missing: {type(error).__name__} {error}"
 
 
 def main():

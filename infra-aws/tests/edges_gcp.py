@@ -1,4 +1,4 @@
-"""Edges between the two clouds, and of the stream job on Google Cloud: edges.py holds them, with the state of infra-gcp."""
+"""Edges between the two clouds, and of the stream job on Google Cloud. edges.py checks them with the state of infra-gcp."""
 
 from network import covers
 
@@ -31,7 +31,7 @@ def linked(platform):
         yield "the BGP numbers of the two sides differ"
     (_, router), = platform.gcp.of("google_compute_router")
     if "ALL_SUBNETS" not in router["bgp"][0]["advertised_groups"]:
-        yield "AWS is not told where the job's subnet is"
+        yield "AWS does not have the addresses of the job's subnet"
 
 
 def is_answered(platform, tier):
@@ -48,7 +48,7 @@ def job_network(platform):
 def scraped(platform, edge):
     config = platform.find("ScrapeConfig", "order-analytics")
     if config is None or config["metadata"]["labels"].get("release") != "monitoring":
-        yield "Prometheus is not told where the job is"
+        yield "Prometheus does not have the job's address"
         return
     yield from linked(platform)
     yield from is_answered(platform, "private")
@@ -56,7 +56,7 @@ def scraped(platform, edge):
     for target in config["spec"]["staticConfigs"][0]["targets"]:
         host, port = target.rsplit(":", 1)
         if port != str(edge["port"]) or not covers(job_network(platform), f"{host}/32"):
-            yield f"Prometheus reads {target}, where no job is"
+            yield f"Prometheus scrapes {target}, which is not the job"
         if host not in addresses:
             yield f"no machine of the job has the address {host}"
     for cidr in platform.vpc.cidrs("private"):
@@ -72,7 +72,7 @@ def brokers(platform, edge):
     yield from platform.vpc.group_lets_in(groups, edge["port"], cidr=job_network(platform))
     users = {a["name"] for _, a in platform.aws.of("aws_secretsmanager_secret")}
     if f"AmazonMSK_{platform.name}-stream" not in users:
-        yield "the brokers do not know the user stream"
+        yield "the brokers do not have the user stream"
 
 
 def dns(platform, edge):
@@ -85,12 +85,12 @@ def dns(platform, edge):
     servers = zones[0]["forwarding_config"][0]["target_name_servers"]
     resolvers = platform.aws.of("aws_route53_resolver_endpoint")
     if not servers or not resolvers or any(server["forwarding_path"] != "private" for server in servers):
-        yield "the names are not asked through the tunnels"
+        yield "the names are not resolved through the tunnels"
         return
     known = {ip["ip"] for ip in resolvers[0][1]["ip_address"]}
     for server in servers:
         if server["ipv4_address"] not in known:
-            yield f"{server['ipv4_address']} is asked for names, and the resolver is at {sorted(known)}"
+            yield f"names are resolved at {server['ipv4_address']}, but the resolver is at {sorted(known)}"
     for protocol in ("udp", "tcp"):
         yield from platform.vpc.group_lets_in(resolvers[0][1]["security_group_ids"], edge["port"], protocol, cidr=DNS_RANGE)
     (_, router), = platform.gcp.of("google_compute_router")

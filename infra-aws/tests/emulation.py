@@ -1,8 +1,8 @@
-"""AWS on this machine: moto's server, and the calls that this configuration makes and moto 5.2 does not know.
+"""AWS on this machine: moto's server, and the calls of this configuration that moto 5.2 does not have.
 
     python emulation.py -H 127.0.0.1 -p PORT
 
-What is added keeps what it was told and says it again; it decides nothing.
+The added calls store their arguments and return them; they have no logic.
 """
 
 import json
@@ -26,13 +26,13 @@ MADE_AT = "2026-01-01T00:00:00.000Z"
 
 
 def added_to(response, **calls):
-    """Teaches a moto service further calls, by the names that the API gives them."""
+    """Adds further calls to a moto service, by their names in the API."""
     for name, call in calls.items():
         setattr(response, name, call)
 
 
 def after(request, word):
-    """What follows /word/ in the request's path."""
+    """Returns the part after /word/ in the request's path."""
     return unquote(request.parsed_url.path.split(f"/{word}/")[-1])
 
 
@@ -40,7 +40,7 @@ def body(request):
     return json.loads(request.body or "{}")
 
 
-# --- MSK: clusters are active at once and gone when deleted, know their brokers, have configurations and passwords
+# --- MSK: clusters are active at once and gone when deleted, and have brokers, configurations and passwords
 
 make_cluster = FakeKafkaCluster.__init__
 
@@ -76,7 +76,7 @@ def brokers(_request):
 
 def configuration(arn):
     if arn not in configurations:
-        raise BadRequestException("Configuration ARN does not exist")  # the provider recognises it by these words
+        raise BadRequestException("Configuration ARN does not exist")  # the provider recognizes the error by these words
     return configurations[arn]
 
 
@@ -141,7 +141,7 @@ added_to(
     batch_disassociate_scram_secret=batch_disassociate_scram_secret,
     list_scram_secrets=list_scram_secrets,
 )
-# The first pattern that fits wins, and moto's own take everything below a cluster.
+# The first matching pattern is used, and moto's own match everything below a cluster.
 moto.kafka.urls.url_paths = {
     "{0}/v1/clusters/(?P<clusterArn>[^/]+)/bootstrap-brokers$": KafkaResponse.dispatch,
     "{0}/v1/clusters/(?P<clusterArn>[^/]+)/scram-secrets$": KafkaResponse.dispatch,
@@ -225,6 +225,55 @@ def association(change):
     return answer
 
 
+entries = {}
+access = {}
+
+
+def entry_of(request):
+    """Returns the cluster and the principal of an access entry's address."""
+    return cluster_named(request), after(request, "access-entries").split("/access-policies")[0]
+
+
+def create_access_entry(request):
+    asked = body(request)
+    cluster, principal = cluster_named(request), asked["principalArn"]
+    entries[cluster, principal] = {
+        "kubernetesGroups": [],
+        "type": "STANDARD",
+        "username": principal,
+        **asked,
+        "clusterName": cluster,
+        "accessEntryArn": f"arn:aws:eks:{request.region}:{request.current_account}:access-entry/{cluster}/role/0000",
+        "createdAt": 1767225600,
+        "modifiedAt": 1767225600,
+    }
+    return json.dumps({"accessEntry": entries[cluster, principal]})
+
+
+def access_entry(change):
+    def answer(request):
+        if entry_of(request) not in entries:
+            return 404, {"x-amzn-ErrorType": "ResourceNotFoundException"}, json.dumps({"message": "no such access entry"})
+        return json.dumps({"accessEntry": change(entries, entry_of(request))})
+
+    return answer
+
+
+def associate_access_policy(request):
+    made = {**body(request), "associatedAt": 1767225600, "modifiedAt": 1767225600}
+    access.setdefault(entry_of(request), {})[made["policyArn"]] = made
+    return json.dumps({"clusterName": entry_of(request)[0], "principalArn": entry_of(request)[1], "associatedAccessPolicy": made})
+
+
+def list_associated_access_policies(request):
+    return json.dumps({"associatedAccessPolicies": list(access.get(entry_of(request), {}).values())})
+
+
+def disassociate_access_policy(request):
+    access[entry_of(request)].pop(after(request, "access-policies"))
+    return "{}"
+
+
 answer_cluster = EKSResponse.create_cluster
 answer_nodegroup = EKSResponse.create_nodegroup
 
@@ -250,6 +299,12 @@ added_to(
     EKSResponse,
     create_cluster=create_cluster,
     create_nodegroup=create_nodegroup,
+    create_access_entry=create_access_entry,
+    describe_access_entry=access_entry(dict.get),
+    delete_access_entry=access_entry(dict.pop),
+    associate_access_policy=associate_access_policy,
+    list_associated_access_policies=list_associated_access_policies,
+    disassociate_access_policy=disassociate_access_policy,
     create_addon=create_addon,
     describe_addon=addon(dict.get),
     delete_addon=addon(dict.pop),
@@ -258,6 +313,10 @@ added_to(
     delete_pod_identity_association=association(dict.pop),
 )
 moto.eks.urls.url_paths = {
+    "{0}/clusters/(?P<name>[^/]+)/access-entries$": moto.eks.urls.response.dispatch,
+    "{0}/clusters/(?P<name>[^/]+)/access-entries/(?P<principalArn>.+)/access-policies$": moto.eks.urls.response.dispatch,
+    "{0}/clusters/(?P<name>[^/]+)/access-entries/(?P<principalArn>.+)/access-policies/(?P<policyArn>.+)$": moto.eks.urls.response.dispatch,
+    "{0}/clusters/(?P<name>[^/]+)/access-entries/(?P<principalArn>.+)$": moto.eks.urls.response.dispatch,
     "{0}/clusters/(?P<name>[^/]+)/addons$": moto.eks.urls.response.dispatch,
     "{0}/clusters/(?P<name>[^/]+)/addons/(?P<addonName>[^/]+)$": moto.eks.urls.response.dispatch,
     "{0}/clusters/(?P<name>[^/]+)/pod-identity-associations$": moto.eks.urls.response.dispatch,

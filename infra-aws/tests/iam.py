@@ -1,7 +1,7 @@
-"""Whether IAM policies allow a call: enough of IAM's evaluation for the policies of infra-aws, and an error for what it does not know.
+"""Evaluates IAM policies for a call: enough of IAM's rules for the policies of infra-aws, and an error for all others.
 
-An explicit Deny wins; without an Allow the answer is no. A condition whose key the request does not have is not met, but for Null and
-the operators that end in IfExists.
+An explicit Deny wins; without an Allow the call is denied. A condition whose key the request does not have is not met, except for
+Null and the operators that end in IfExists.
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html
 """
 
@@ -43,7 +43,7 @@ def condition_is_met(operator, key, wanted, context):
     else:
         value_is_optional = False
     if operator not in OPERATORS:
-        raise ValueError(f"the evaluator does not know the condition {operator}")
+        raise ValueError(f"the evaluator does not support the condition {operator}")
     if value is None:
         return value_is_optional or operator == "StringNotEquals"
     return OPERATORS[operator](wanted, str(value))
@@ -52,7 +52,7 @@ def condition_is_met(operator, key, wanted, context):
 def applies(statement, action, resource, context, principal):
     known = {"Sid", "Effect", "Action", "Resource", "Condition", "Principal"}
     if set(statement) - known:
-        raise ValueError(f"the evaluator does not know {set(statement) - known}")
+        raise ValueError(f"the evaluator does not support {set(statement) - known}")
     if not matches_any(statement["Action"], action, ignore_case=True):
         return False
     if "Resource" in statement and not matches_any(statement["Resource"], resource):
@@ -71,7 +71,7 @@ def principal_matches(principals, principal):
 
 
 def allows(policies, action, resource, context=None, principal=None):
-    """Whether these policies (JSON texts) together allow the call; `principal` is for policies of resources and roles."""
+    """Returns True if these policies (JSON texts) together allow the call; `principal` is for policies of resources and roles."""
     statements = [s for policy in policies for s in listed(json.loads(policy)["Statement"])]
     met = [s["Effect"] for s in statements if applies(s, action, resource, context or {}, principal)]
     return "Allow" in met and "Deny" not in met

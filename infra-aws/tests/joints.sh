@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Are mistakes between the parts noticed? Plants one at a time into a copy of the tree, in the chart, in infra-aws or in infra-gcp, and
-# expects edges.py to say that the edge it breaks is closed. A mistake in the chart takes a second, one in a cloud ten to twenty.
+# Tests that edges.py detects mistakes between the parts. Plants one mistake at a time in a copy of the tree, in the chart, in
+# infra-aws or in infra-gcp, and expects edges.py to report the broken edge as closed. A mistake in the chart takes a second, one in
+# a cloud ten to twenty.
 #
-#   infra-aws/tests/joints.sh [WORD]      all of them, or those whose line has the word
+#   infra-aws/tests/joints.sh [WORD]      all mistakes, or those whose line has the word
 set -uo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -15,7 +16,7 @@ trap '[ -z "$trimmed" ] || kill "$trimmed"; rm -rf "$work"' EXIT
 . "$here/states.sh"
 root=$here/../..
 
-ends_with() { # edge, environment, file, sed expression: the mistake is planted, and this edge is closed
+ends_with() { # edge, environment, file, sed expression: plants the mistake, and succeeds if this edge is closed
   local copy=$work/tree
   rm -rf "$copy"
   mkdir "$copy"
@@ -51,7 +52,7 @@ for line in open(sys.argv[1]):
     if message["@level"] == "error": print(message["@message"], message.get("diagnostic", {}).get("detail", ""))' "$1"
 }
 
-# Halves what a run of Terraform costs: from here on it talks to the provider through trimmed.py.
+# Halves the time of a run of Terraform, which uses the provider through trimmed.py from here on.
 trim_provider() {
   local provider python
   provider=$(find -L .terraform/providers -name 'terraform-provider-aws*' -type f -print -quit)
@@ -66,7 +67,7 @@ trim_provider() {
   export TF_REATTACH_PROVIDERS
 }
 
-# The state of everything as it is, in which every edge must be open.
+# Makes the states without a planted mistake, in which every edge must be open.
 clean() {
   copy_to "$work/clean" && cp -r "$root/infra-gcp" "$work/google" && cd "$work/clean" || return 1
   terraform init -backend=false -input=false -no-color -lockfile=readonly >/dev/null || return 1
@@ -85,10 +86,10 @@ clean() {
   edges_are_open dev && edges_are_open prod "$work/clean-google.json"
 }
 
-"$root/helm/tests/tools.sh" helm >/dev/null || missing "helm cannot be had"
-have_terraform || missing "Terraform cannot be had"
+"$root/helm/tests/tools.sh" helm >/dev/null || missing "helm is not available"
+have_terraform || missing "Terraform is not available"
 find_providers
-run "every edge is open as it is" clean
+run "every edge is open without a mistake" clean
 [ "$failed" -eq 0 ] || { finish; exit 1; }
 
 planted=0

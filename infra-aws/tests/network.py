@@ -1,6 +1,6 @@
-"""What lets a connection through: routes and security groups of a Terraform state, NetworkPolicies of rendered manifests.
+"""Checks connections by the routes and security groups of a Terraform state, and by the NetworkPolicies of rendered manifests.
 
-Every function yields what is in the way, in words, the first thing first; nothing means that the connection is open.
+Every function yields the obstacles as sentences, in their order on the way. None means that the connection is open.
 """
 
 import ipaddress
@@ -34,7 +34,7 @@ class Vpc:
         return tables[0] if tables else None
 
     def routes_to_internet(self, subnet):
-        """What is in the way from a subnet to the internet: by its route, and by the NAT gateway's own where there is one."""
+        """Yields the obstacles from a subnet to the internet: on its route, and on that of its NAT gateway, if it has one."""
         name, table = subnet["tags"]["Name"], self.route_table_of(subnet)
         routes = [r for _, r in self.resources.of("aws_route") if r["route_table_id"] == table and r["destination_cidr_block"] == INTERNET]
         if table is None or not routes:
@@ -44,11 +44,11 @@ class Vpc:
             return
         nats = [values for _, values in self.resources.of("aws_nat_gateway") if values["id"] == routes[0]["nat_gateway_id"]]
         if not nats:
-            yield f"subnet {name}: its route to {INTERNET} leads to no NAT or internet gateway"
+            yield f"subnet {name}: its route to {INTERNET} does not lead to a NAT or internet gateway"
             return
         (public,) = [s for _, s in self.resources.of("aws_subnet") if s["id"] == nats[0]["subnet_id"]]
         if public["id"] == subnet["id"] or "-public-" not in public["tags"]["Name"]:
-            yield f"the NAT gateway of subnet {name} lies in {public['tags']['Name']}"
+            yield f"the NAT gateway of subnet {name} is in {public['tags']['Name']}"
         else:
             yield from self.routes_to_internet(public)
 
@@ -57,7 +57,7 @@ class Vpc:
         return table is not None and table in [p["route_table_id"] for _, p in self.resources.of("aws_vpn_gateway_route_propagation")]
 
     def group_lets_in(self, groups, port, protocol="tcp", group=None, cidr=None):
-        """What is in the way into these security groups, from a group or a network."""
+        """Yields the obstacles to these security groups, from a group or a network."""
         for _, rule in self.resources.of("aws_vpc_security_group_ingress_rule"):
             is_open = rule["ip_protocol"] == protocol and rule["from_port"] <= port <= rule["to_port"] or rule["ip_protocol"] == "-1"
             by_group = group is not None and rule["referenced_security_group_id"] == group
@@ -71,7 +71,7 @@ class Vpc:
         return ", ".join(found) or "none"
 
     def reaches_aws(self, service):
-        """What is in the way from pods to a service of AWS: an endpoint inside the VPC, or NAT."""
+        """Yields the obstacles from pods to a service of AWS: through an endpoint inside the VPC, or through NAT."""
         for address, endpoint in self.resources.of("aws_vpc_endpoint"):
             name = endpoint["service_name"].split(".", 3)[-1]
             if name != service:
@@ -79,7 +79,7 @@ class Vpc:
             if endpoint["vpc_endpoint_type"] == "Interface" and endpoint["private_dns_enabled"]:
                 yield from self.group_lets_in(endpoint["security_group_ids"], 443, group=self.pods)
                 if not set(endpoint["subnet_ids"]) & {subnet["id"] for subnet in self.subnets("private")}:
-                    yield f"endpoint {address} lies in none of the pods' subnets"
+                    yield f"endpoint {address} is in none of the pods' subnets"
                 return
             missing = {self.route_table_of(subnet) for subnet in self.subnets("private")} - set(endpoint["route_table_ids"] or [])
             if endpoint["vpc_endpoint_type"] == "Gateway" and not missing:
@@ -120,7 +120,7 @@ def peer_is(peer, pod, namespace):
 
 
 def policy_lets(policies, direction, pod, other, port, protocol="TCP"):
-    """What is in the way of a pod's connection, by the policies of its namespace: {direction} is Egress or Ingress."""
+    """Yields the obstacles to a pod's connection, by the policies of its namespace: {direction} is Egress or Ingress."""
     rules, peers = ("egress", "to") if direction == "Egress" else ("ingress", "from")
     own = [p for p in policies if p["metadata"].get("namespace", "tidemark") == pod.namespace
            and selects(p["spec"]["podSelector"], pod.labels) and direction in p["spec"]["policyTypes"]]

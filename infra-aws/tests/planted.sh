@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Are mistakes noticed? Plants one at a time in a copy of the configuration and expects `terraform validate`, `terraform test` or
-# the rules of check_state.py to refuse it. About fifteen seconds each.
+# Tests that the checks detect mistakes. Plants one at a time in a copy of the configuration, and expects `terraform validate`,
+# `terraform test` or the rules of check_state.py to refuse it. About fifteen seconds each.
 #
-#   infra-aws/tests/planted.sh [WORD]      all of them, or those whose name has the word
+#   infra-aws/tests/planted.sh [WORD]      all mistakes, or those whose name has the word
 set -uo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -13,7 +13,7 @@ trap 'rm -rf "$work"' EXIT
 # shellcheck source=infra-aws/tests/planting.sh
 . "$here/../../infra-aws/tests/planting.sh"
 
-# What is wrong | file | sed expression
+# description | file | sed expression
 mistakes=(
   'database in one zone|variables.tf|s/multi_az       = optional(bool, true)/multi_az       = optional(bool, false)/'
   'backups for one day|storage.tf|s/backup_retention_period   = 7/backup_retention_period   = 1/'
@@ -46,7 +46,7 @@ rules_hold() { tested prod alone linked; }
 find_providers
 copy_to "$work/clean"
 (cd "$work/clean" && terraform init -backend=false -input=false -no-color -lockfile=readonly) >"$work/init.log" 2>&1 || {
-  missing "the AWS provider cannot be had here"
+  missing "the AWS provider is not available"
   finish
   exit
 }

@@ -1,4 +1,4 @@
-# Sourced by the planted.sh of infra-aws and of infra-gcp: plants mistakes, one at a time, in a copy of the configuration.
+# Sourced by planted.sh of infra-aws and of infra-gcp: plants mistakes, one at a time, in a copy of the configuration.
 
 # noticed FILE EXPRESSION: changes FILE by sed in a copy, and succeeds if Terraform or a rule refuses it. The caller defines
 # `rules_hold`, which runs the tests and the rules on the configuration in the current folder, and fails if one of them does.
@@ -25,7 +25,7 @@ tested() {
   for run in "$@"; do python3 "$here/check_state.py" "$run" <out.json || return 1; done
 }
 
-# plant_each WORD: plants each of the array `mistakes` (what is wrong | file | sed expression) whose name has the word.
+# plant_each WORD: plants each entry of the array `mistakes` (description | file | sed expression) whose description has the word.
 plant_each() {
   local mistake what file expression
   for mistake in "${mistakes[@]}"; do

@@ -1,4 +1,5 @@
-# What must hold in production. Run by tests/check.sh with env/prod.tfvars against the real provider's schema, AWS itself mocked.
+# Assertions about production. tests/check.sh runs them with env/prod.tfvars against the real provider's schema; AWS itself is
+# mocked.
 
 mock_provider "aws" {
   source = "./tests/mocks"
@@ -14,12 +15,12 @@ run "alone" {
 
   assert {
     condition     = aws_db_instance.this.multi_az && aws_db_instance.this.deletion_protection && !aws_db_instance.this.skip_final_snapshot
-    error_message = "The database is in one zone, or can be lost by a slip."
+    error_message = "The database is in one zone, or can be deleted by mistake."
   }
 
   assert {
     condition     = aws_db_instance.this.backup_retention_period == 7 && aws_db_instance.this.manage_master_user_password && aws_db_instance.this.storage_encrypted && !aws_db_instance.this.publicly_accessible
-    error_message = "Seven days of backups, AWS's own password, encryption, no public address."
+    error_message = "The database must have seven days of backups, a password managed by AWS, encryption, and no public address."
   }
 
   assert {
@@ -28,18 +29,18 @@ run "alone" {
   }
 
   assert {
-    condition     = toset(keys(aws_dynamodb_table.this)) == toset(["products", "product-reservations", "analytics-results", "analytics-windows", "files", "notifications"])
-    error_message = "Not the tables that the services know."
+    condition     = toset(keys(aws_dynamodb_table.this)) == toset(["products", "product-reservations", "analytics-counts", "analytics-results", "analytics-windows", "files", "notifications"])
+    error_message = "The tables are not those of the services."
   }
 
   assert {
     condition     = alltrue([for table in aws_dynamodb_table.this : table.point_in_time_recovery[0].enabled && table.server_side_encryption[0].enabled && table.deletion_protection_enabled])
-    error_message = "A table without point-in-time recovery, our key or deletion protection."
+    error_message = "A table lacks point-in-time recovery, the customer-managed key or deletion protection."
   }
 
   assert {
-    condition     = alltrue([for name in ["analytics-results", "analytics-windows", "notifications"] : aws_dynamodb_table.this[name].ttl[0].enabled])
-    error_message = "What only recent readers want must expire."
+    condition     = alltrue([for name in ["analytics-counts", "analytics-results", "analytics-windows", "notifications", "product-reservations"] : aws_dynamodb_table.this[name].ttl[0].enabled])
+    error_message = "Items of temporary interest must expire."
   }
 
   assert {
@@ -49,7 +50,7 @@ run "alone" {
 
   assert {
     condition     = aws_eks_cluster.this.encryption_config[0].resources == toset(["secrets"])
-    error_message = "Kubernetes secrets must be encrypted with our key."
+    error_message = "Kubernetes secrets must be encrypted with the customer-managed key."
   }
 
   assert {
@@ -79,17 +80,17 @@ run "alone" {
 
   assert {
     condition     = !aws_msk_cluster.this.client_authentication[0].unauthenticated && aws_msk_cluster.this.client_authentication[0].sasl[0].scram && aws_msk_cluster.this.client_authentication[0].sasl[0].iam
-    error_message = "Kafka must know who comes, by SCRAM or IAM."
+    error_message = "Kafka must authenticate clients by SCRAM or IAM."
   }
 
   assert {
     condition     = alltrue([for line in ["min.insync.replicas=2", "default.replication.factor=3", "unclean.leader.election.enable=false", "transaction.state.log.min.isr=2", "auto.create.topics.enable=false", "log.cleanup.policy=delete"] : strcontains(aws_msk_configuration.this.server_properties, line)])
-    error_message = "Kafka's settings must keep what was acknowledged."
+    error_message = "Kafka's settings must keep acknowledged records."
   }
 
   assert {
     condition     = alltrue([for secret in aws_secretsmanager_secret.kafka : startswith(secret.name, "AmazonMSK_") && secret.kms_key_id == aws_kms_key.this["streaming"].arn])
-    error_message = "MSK takes only secrets of its prefix under a key of one's own."
+    error_message = "MSK accepts only secrets with its prefix under a customer-managed key."
   }
 
   assert {
@@ -99,7 +100,7 @@ run "alone" {
 
   assert {
     condition     = alltrue([for versioning in aws_s3_bucket_versioning.this : versioning.versioning_configuration[0].status == "Enabled"])
-    error_message = "A bucket without versions."
+    error_message = "A bucket has no versions."
   }
 
   assert {
@@ -109,7 +110,7 @@ run "alone" {
 
   assert {
     condition     = var.lambda_zip == "../target/lambda/file-processor/arm64/bootstrap.zip" && aws_lambda_function.file_processor.filename == var.lambda_zip
-    error_message = "Not the zip that services/file-processor/package.sh makes."
+    error_message = "The zip is not the one that services/file-processor/package.sh makes."
   }
 
   assert {

@@ -1,16 +1,16 @@
-"""Who a service account is to AWS, and which calls its role may not make: by Pod Identity, trust, policies and keys of a state."""
+"""Finds the role of a service account and the calls that it may not make, by Pod Identity, trust, policies and keys of a state."""
 
 import json
 
 import iam
 
-# What the secrets that Terraform writes have in them, and those of README.md that people put.
+# The fields of the secrets that Terraform writes, and of those in README.md that people set.
 FIELDS = {"aws_secretsmanager_secret.kafka": {"username", "password"}, "aws_secretsmanager_secret.database": {"username", "password"}}
 FIELDS_GIVEN = {"services/auth": {"secret"}, "users/admin": {"email", "password"}, "notifications/smtp": {"username", "password"}}
 
 
 def role_of(platform, namespace, service_account):
-    """The role of a service account, or what is in the way of it."""
+    """Returns the role of a service account, or the obstacle."""
     associations = [a for _, a in platform.aws.of("aws_eks_pod_identity_association") if (a["namespace"], a["service_account"]) == (namespace, service_account)]
     if not associations:
         return None, f"no Pod Identity for service account {service_account} in namespace {namespace}"
@@ -28,7 +28,7 @@ def role_of(platform, namespace, service_account):
 
 
 def lacks(platform, role, rights):
-    """Calls that a role may not make."""
+    """Returns the calls that a role may not make."""
     policies = [p["policy"] for _, p in platform.aws.of("aws_iam_role_policy") if p["role"] == role["name"]]
     for right in rights:
         if "on" in right and right["on"] not in platform.by_address:
@@ -43,11 +43,11 @@ def lacks(platform, role, rights):
             elif is_denied(platform, right.get("on", ""), action, resource, role):
                 yield f"the policy of {right['on']} denies {action} to role {role['name']}"
             elif action.startswith("kms:") and not key_lets(platform, right["on"], action):
-                yield f"the policy of {right['on']} leaves {action} to nobody's IAM policies"
+                yield f"the policy of {right['on']} does not delegate {action} to IAM policies"
 
 
 def is_denied(platform, address, action, resource, role):
-    """Whether a bucket's policy denies a call over TLS that the role's own policies allow."""
+    """Returns True if a bucket's policy denies a call over TLS that the role's own policies allow."""
     bucket = platform.by_address.get(address, {}).get("id")
     policies = [values["policy"] for _, values in platform.aws.of("aws_s3_bucket_policy") if values["bucket"] == bucket]
     anything = json.dumps({"Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]})

@@ -1,6 +1,6 @@
-"""Reads the states that `terraform test` makes, and runs rules on them: what check_state.py of infra-aws and of infra-gcp share.
+"""Reads the states of `terraform test`, and runs rules on them. check_state.py of infra-aws and of infra-gcp share it.
 
-A rule is a function of the resources and the whole state; it yields a sentence for each finding. Its name is what it says.
+A rule is a function of the resources and the whole state; it yields a sentence for each finding. Its name is printed as its description.
 """
 
 import json

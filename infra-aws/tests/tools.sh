@@ -5,7 +5,7 @@ terraform=1.11.4
 passed=0
 failed=0
 
-# run NAME COMMAND…: what it prints is shown only if it fails.
+# run NAME COMMAND…: runs a check. Its output is shown only if it fails.
 run() {
   local name=$1 log
   log=$(mktemp)
@@ -21,7 +21,7 @@ run() {
   rm -f "$log"
 }
 
-# missing WHAT: something that a check stands on cannot be had, so the check did not run. That is a failure, here and in CI.
+# missing WHAT: fails because a tool is not available and a check did not run. This is a failure, here and in CI.
 missing() {
   failed=$((failed + 1))
   echo "FAILED: $1"
@@ -32,16 +32,16 @@ finish() {
   [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
 }
 
-# have_terraform: Terraform is on the PATH, or is built, pinned, from its Go module into the cache of tools.
+# have_terraform: uses Terraform on the PATH, or builds the pinned version from its Go module into the cache of tools.
 have_terraform() {
   local bin=${tools%/python}/bin
   PATH=$PATH:$bin
   command -v terraform >/dev/null && return
-  echo "building Terraform $terraform from its Go module; minutes, once" >&2
+  echo "building Terraform $terraform from its Go module; this takes minutes, once" >&2
   GOBIN=$bin go install -trimpath -ldflags '-s -w' "github.com/hashicorp/terraform@v$terraform"
 }
 
-# python_with FOLDER REQUIREMENT…: an environment of its own, kept for the next time; prints its python.
+# python_with FOLDER REQUIREMENT…: creates a Python environment, which is kept for the next run; prints its python.
 python_with() {
   local folder=$tools/$1
   shift
@@ -51,8 +51,8 @@ python_with() {
   echo "$folder/bin/python"
 }
 
-# Terraform's providers come from a mirror on this machine where there is one (TERRAFORM_MIRROR, or wherever an official one was
-# unpacked), else from the registry. Prints which.
+# Terraform's providers come from a mirror on this machine if there is one (TERRAFORM_MIRROR, or an unpacked official one),
+# otherwise from the registry. Prints which.
 find_providers() {
   local provider=registry.terraform.io/hashicorp/aws mirror=${TERRAFORM_MIRROR:-}
   export TF_IN_AUTOMATION=1 CHECKPOINT_DISABLE=1 TF_CLI_CONFIG_FILE=$work/terraform.rc
@@ -64,12 +64,12 @@ find_providers() {
     echo "providers: the mirror in $mirror"
     printf 'provider_installation {\n  filesystem_mirror {\n    path    = "%s"\n    include = ["registry.terraform.io/*/*"]\n  }\n}\n' "$mirror" >"$TF_CLI_CONFIG_FILE"
   else
-    echo "providers: NO MIRROR on this machine (TERRAFORM_MIRROR names one), asking the registry"
+    echo "providers: NO MIRROR on this machine (TERRAFORM_MIRROR names one), using the registry"
     : >"$TF_CLI_CONFIG_FILE"
   fi
 }
 
-# copy_to FOLDER: the configuration without what Terraform leaves behind, so that nothing is left in the tree.
+# copy_to FOLDER: copies the configuration without Terraform's own files, so that runs leave nothing in the tree.
 copy_to() {
   mkdir -p "$1"
   tar -C "$here/.." --exclude .terraform --exclude '*.tfstate*' -cf - . | tar -C "$1" -xf -
@@ -77,7 +77,8 @@ copy_to() {
   cp -r "$here/../../helm/argocd" "$1/../helm/" 2>/dev/null || true
 }
 
-# holds_in ENVIRONMENT FILE: terraform test with the environment's variables. Leaves the states in $work/FILE.json; prints errors.
+# holds_in ENVIRONMENT FILE: runs terraform test with the environment's variables. Writes the states to $work/FILE.json; prints
+# errors.
 holds_in() {
   terraform test -no-color -json -verbose -var-file="env/$1.tfvars" -filter="tests/$2.tftest.hcl" >"$work/$2.json" || {
     python3 -c 'import json, sys
@@ -88,10 +89,10 @@ for line in sys.stdin:
   }
 }
 
-# rules_on FILE RUN: the rules on the state of a run that holds_in left.
+# rules_on FILE RUN: runs the rules on the state of a run from holds_in.
 rules_on() { python3 "$here/check_state.py" "$2" <"$work/$1.json"; }
 
-# checkov_in ENVIRONMENT…: checkov on the configuration in the current folder.
+# checkov_in ENVIRONMENT…: runs checkov on the configuration in the current folder.
 checkov_in() {
   local environment python
   if ! python=$(python_with checkov 'checkov==3.3.30'); then

@@ -3,8 +3,8 @@
 
     python trimmed.py PROVIDER FOLDER      prints TF_REATTACH_PROVIDERS for Terraform, then serves until it is ended
 
-Starts the provider, answers GetSchema with what is left of its own answer, and passes every other call on to it. What is left are the
-types that FOLDER/*.tf name. Terraform reads the whole schema several times a run, which costs more than everything else it does.
+Starts the provider, answers GetSchema with a part of its answer, and passes every other call on to it. The part has the types that
+FOLDER/*.tf name. Terraform reads the whole schema several times in a run, which takes longer than all of its other work.
 https://github.com/hashicorp/terraform/blob/main/docs/plugin-protocol/tfplugin5.proto
 """
 
@@ -51,7 +51,7 @@ def fields(message):
 
 
 def trimmed(answer, wanted):
-    """The answer with those resources, data sources and ephemeral resources only that are wanted."""
+    """Returns the answer with only the wanted resources, data sources and ephemeral resources."""
     kept = []
     for number, content, whole in fields(answer):
         if number in (RESOURCES, DATA_SOURCES, EPHEMERAL_RESOURCES):

@@ -1,4 +1,4 @@
-# What AWS would answer, as far as other resources check its form. The account is the documentation's.
+# Answers of AWS, as far as other resources check their form. The account number is that of the documentation.
 
 mock_data "aws_caller_identity" {
   defaults = {

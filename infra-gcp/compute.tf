@@ -1,7 +1,7 @@
-# What runs the job: a stateful instance group (`gce`), or a Dataproc cluster (`dataproc`). The same program and the same
-# bootstrap/run.sh either way.
+# The runtime of the job: a stateful instance group (`gce`), or a Dataproc cluster (`dataproc`). Both run the same program and the
+# same bootstrap/run.sh.
 
-# --- gce: machines with fixed names and addresses, so that the processes know each other; one that is not well is made anew
+# --- gce: machines with fixed names and addresses, so that the processes find each other; an unhealthy one is recreated
 
 locals {
   machines = [for index in range(var.job.processes) : "${local.name}-${var.job.name}-${index}"]
@@ -44,7 +44,7 @@ resource "google_compute_instance_template" "job" {
   metadata = {
     block-project-ssh-keys     = "true"
     enable-oslogin             = "true"
-    serial-port-logging-enable = "true" # the unit writes to the console: its log is Cloud Logging's without an agent
+    serial-port-logging-enable = "true" # the unit logs to the console, so that Cloud Logging has its log without an agent
     startup-script             = local.startup_script
   }
 
@@ -69,7 +69,7 @@ resource "google_compute_health_check" "job" {
   healthy_threshold   = 1
   unhealthy_threshold = 6
 
-  # Alive, not ready: a job that waits for a broker must not be thrown away for it.
+  # The check is for liveness, not readiness: a job that waits for a broker must not be recreated.
   http_health_check {
     port         = local.status_port
     request_path = "/health/live"
@@ -101,13 +101,13 @@ resource "google_compute_instance_group_manager" "job" {
     initial_delay_sec = 180
   }
 
-  # A machine that comes again has the address that the others know.
+  # A recreated machine has the same address.
   stateful_internal_ip {
     interface_name = "nic0"
     delete_rule    = "ON_PERMANENT_INSTANCE_DELETION"
   }
 
-  # All at once: the processes of one attempt are of one release.
+  # All machines are replaced at once, because the processes of one attempt must have the same release.
   update_policy {
     type                  = "PROACTIVE"
     minimal_action        = "REPLACE"
@@ -127,7 +127,7 @@ resource "google_compute_address" "job" {
   address      = each.value
 }
 
-# The group has exactly these machines: their names are the hosts file, their addresses what Prometheus reads.
+# The group has exactly these machines. Their names are in the hosts file, and Prometheus scrapes their addresses.
 resource "google_compute_per_instance_config" "job" {
   for_each = toset(local.on_gce ? local.machines : [])
 
@@ -240,7 +240,7 @@ resource "google_dataproc_cluster" "this" {
       image_version = "2.2-debian12"
 
       override_properties = {
-        # One container of the job on each worker: the second must not land beside the first.
+        # One container of the job runs on each worker; a second one does not fit beside it.
         "yarn:yarn.scheduler.capacity.per-node-heartbeat.multiple-assignments-enabled" = "false"
         "yarn:yarn.log-aggregation-enable"                                             = "true"
         "dataproc:dataproc.logging.stackdriver.job.yarn.container.enable"              = "true"
@@ -248,7 +248,7 @@ resource "google_dataproc_cluster" "this" {
     }
 
     endpoint_config {
-      enable_http_port_access = true # YARN's pages, through Google's proxy and its sign-in
+      enable_http_port_access = true # YARN's pages, through Google's proxy with authentication
     }
   }
 

@@ -1,5 +1,5 @@
-# How our program gets there: each release lies under the hash of what it is, so a new one is a new object, a new template and a
-# new job, and the old one is still there to go back to.
+# Delivery of the program: each release is stored under the hash of its content. So a new release is a new object, a new template
+# and a new job, and the old one remains for a rollback.
 
 locals {
   binary_hash = fileexists(var.binary) ? filesha256(var.binary) : "not-built"

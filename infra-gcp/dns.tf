@@ -1,11 +1,12 @@
-# Brokers announce names under kafka.<region>.amazonaws.com that resolve to addresses in the VPC on AWS: resolved there, by VPN.
+# Brokers advertise names under kafka.<region>.amazonaws.com that resolve to addresses in the VPC on AWS. They are resolved there,
+# through the VPN.
 
 resource "google_dns_managed_zone" "brokers" {
   #checkov:skip=CKV_GCP_16:DNSSEC is for public zones; this one forwards, inside the tunnel
   count = local.linked ? 1 : 0
 
   name        = "${local.name}-brokers"
-  description = "Names of the brokers, asked of Route 53 in the VPC on AWS"
+  description = "Names of the brokers, resolved by Route 53 in the VPC on AWS"
   dns_name    = "kafka.${var.aws.region}.amazonaws.com."
   visibility  = "private"
 
@@ -15,7 +16,7 @@ resource "google_dns_managed_zone" "brokers" {
     }
   }
 
-  # Private: by the tunnels, although the range is not this network's own.
+  # Private routing: through the tunnels, although the range does not belong to this network.
   forwarding_config {
     dynamic "target_name_servers" {
       for_each = var.aws.resolvers

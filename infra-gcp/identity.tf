@@ -1,4 +1,5 @@
-# Who may do what. Two service accounts, no keys: the job's belongs to its machines, the pipeline's is lent to one AWS role.
+# Identities and their rights. There are two service accounts without keys: the job's, which its machines use, and the pipeline's,
+# which one AWS role may use.
 
 resource "google_service_account" "job" {
   account_id   = "${local.name}-job"
@@ -6,8 +7,8 @@ resource "google_service_account" "job" {
 }
 
 locals {
-  # On the project: what has no resource of its own. Dataproc's agent wants its role; it reaches every bucket of the project,
-  # which is why the project holds nothing but this.
+  # Roles on the project, for rights that have no resource of their own. Dataproc's agent needs its role, which reaches every bucket
+  # of the project. Therefore the project must contain nothing else.
   job_roles = toset(concat(
     ["roles/logging.logWriter", "roles/monitoring.metricWriter"],
     var.runtime == "dataproc" ? ["roles/dataproc.worker"] : [],
@@ -41,10 +42,10 @@ resource "google_secret_manager_secret_iam_member" "job" {
   member    = google_service_account.job.member
 }
 
-# --- Google to AWS: nothing to make. AWS trusts accounts.google.com; infra-aws lets this account's number take one role.
-# The job gets from its machine a token of that audience and trades it at AWS's token service.
+# --- Google to AWS: no resources here. AWS trusts accounts.google.com, and in infra-aws this account's number may assume one role.
+# The job gets a token for that audience from its machine and exchanges it at AWS's token service.
 
-# --- AWS to Google: the pipeline that runs there uploads a binary as this account, by proving its AWS role.
+# --- AWS to Google: the pipeline on AWS proves its AWS role, and uploads a binary with this account.
 
 resource "google_service_account" "pipeline" {
   count = var.aws_pipeline_role != null && local.linked ? 1 : 0
@@ -96,7 +97,7 @@ resource "google_storage_bucket_iam_member" "pipeline" {
   member = google_service_account.pipeline[0].member
 }
 
-# Who read and wrote objects and secrets is written down.
+# Audit logs of reads and writes of objects and secrets.
 resource "google_project_iam_audit_config" "data" {
   for_each = toset(["secretmanager.googleapis.com", "storage.googleapis.com"])
 

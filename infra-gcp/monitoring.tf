@@ -1,7 +1,7 @@
-# What Google itself measures. The job's own metrics and alerts are the chart's: Prometheus scrapes the job through the tunnel.
+# The metrics of Google itself. The chart has the job's own metrics and alerts: Prometheus scrapes the job through the tunnel.
 
 locals {
-  # One row an alert: a filter, how it is measured, when it is too much.
+  # One row for each alert: a filter, the aggregation, and the threshold.
   alerts = merge(
     local.linked ? {
       tunnel-down = {
@@ -11,6 +11,8 @@ locals {
         when   = ["COMPARISON_LT", 1]
         lasts  = "300s"
       }
+    } : {},
+    local.has_kafka ? {
       job-errors = {
         what   = "The job writes errors: somebody must act"
         filter = "metric.type = \"logging.googleapis.com/user/${google_logging_metric.errors.name}\" AND resource.type = \"${local.on_gce ? "gce_instance" : "cloud_dataproc_job"}\""
@@ -42,10 +44,11 @@ locals {
 
 resource "google_logging_metric" "errors" {
   name        = "${local.name}-job-errors"
-  description = "Lines that the job wrote as errors"
+  description = "Lines of the job's log at level error"
 
-  # The job writes a line of JSON for each event: to the machine's console, or to its YARN container's log. Where an agent reads
-  # the line as JSON, its severity is that of the entry. stream/order-analytics/tests/it/logs.rs holds lines of the program against this.
+  # The job writes a line of JSON for each event: to the machine's console, or to its YARN container's log. If an agent parses the
+  # line as JSON, the entry has its severity. stream/order-analytics/tests/it/logs.rs compares lines of the program with this
+  # filter.
   filter = "textPayload : \"\\\"severity\\\":\\\"ERROR\\\"\" OR jsonPayload.message : \"\\\"severity\\\":\\\"ERROR\\\"\" OR (severity = ERROR AND jsonPayload.target : \"stream\")"
 
   metric_descriptor {
@@ -86,6 +89,6 @@ resource "google_monitoring_alert_policy" "this" {
   }
 
   documentation {
-    content = "See infra-gcp/README.md, \"When it goes wrong\"."
+    content = "See infra-gcp/README.md, \"Troubleshooting\"."
   }
 }

@@ -37,7 +37,7 @@ resource "google_compute_subnetwork" "job" {
   stack_type               = "IPV4_ONLY"
   private_ip_google_access = true
 
-  # --- Who talked to whom
+  # --- Flow logs
   log_config {
     aggregation_interval = "INTERVAL_10_MIN"
     flow_sampling        = 0.5
@@ -45,14 +45,14 @@ resource "google_compute_subnetwork" "job" {
   }
 }
 
-# --- Ways out
+# --- Egress
 
 resource "google_compute_router" "this" {
   name    = local.name
   network = google_compute_network.this.id
   region  = var.region
 
-  # AWS gets the routes of the subnet and of the range that DNS queries come from: without the latter, answers find no way back.
+  # AWS gets the routes of the subnet and of the range from which DNS queries come; without the latter, answers are not routed back.
   bgp {
     asn               = 64514
     advertise_mode    = "CUSTOM"

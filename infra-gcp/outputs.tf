@@ -10,12 +10,12 @@ output "for_aws" {
 }
 
 output "checkpoints" {
-  description = "Where the job's checkpoints lie, for `order-analytics checkpoints list`."
+  description = "The location of the job's checkpoints, for `order-analytics checkpoints list`."
   value       = "gs://${google_storage_bucket.this["checkpoints"].name}/${var.job.name}"
 }
 
 output "binaries" {
-  description = "Where releases lie, each under its hash."
+  description = "The location of releases, each under its hash."
   value       = local.binaries
 }
 

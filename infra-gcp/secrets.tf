@@ -1,5 +1,5 @@
-# Keys, and one secret without its value in any file, plan or state: it comes by an ephemeral variable and goes on by a
-# write-only argument.
+# Keys, and one secret whose value is in no file, plan or state: it comes from an ephemeral variable and is written by a write-only
+# argument.
 
 locals {
   # Keys and the service agents that use them. An agent's name is made of the project's number.
@@ -14,8 +14,8 @@ data "google_storage_project_service_account" "this" {
   depends_on = [google_project_service.this]
 }
 
-# The provider never deletes a ring, and Google never gives the name of a deleted key again: what is thrown away and made anew has
-# another ring (variable key_ring). https://docs.cloud.google.com/kms/docs/delete-kms-resources
+# The provider never deletes a ring, and in Google Cloud the name of a deleted key cannot be used again. So an environment that is
+# destroyed and recreated gets another ring (variable key_ring). https://docs.cloud.google.com/kms/docs/delete-kms-resources
 resource "google_kms_key_ring" "this" {
   name     = var.key_ring == 1 ? local.name : "${local.name}-${var.key_ring}"
   location = var.region
@@ -31,7 +31,7 @@ resource "google_kms_crypto_key" "this" {
   key_ring        = google_kms_key_ring.this.id
   rotation_period = "7776000s" # 90 days
 
-  # A key's death is the death of what it locked: Google waits thirty days, and keeps the key's name for good.
+  # Destroying a key makes its data unreadable. Google waits thirty days first, and the key's name cannot be used again.
   destroy_scheduled_duration = "2592000s"
 }
 
@@ -63,7 +63,7 @@ resource "google_secret_manager_secret" "kafka" {
 }
 
 resource "google_secret_manager_secret_version" "kafka" {
-  count = local.linked ? 1 : 0
+  count = local.has_kafka ? 1 : 0
 
   secret                 = google_secret_manager_secret.kafka.id
   secret_data_wo         = var.kafka_password

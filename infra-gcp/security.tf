@@ -1,5 +1,5 @@
-# Who may open a connection to what. Rules name the job's service account, not addresses or tags that anyone could set.
-# What is not allowed here is refused: Google's own last rule refuses what comes in, ours below what goes out.
+# The allowed connections. Rules name the job's service account, not addresses or tags that anyone could set. Everything else is
+# refused: inbound by Google's implied rule, outbound by the last rule below.
 
 locals {
   from_outside = merge(
@@ -24,12 +24,12 @@ locals {
     } : {},
   )
 
-  # Dataproc's parts want every port among themselves; the instance group's processes need one.
+  # Dataproc's components need all ports among themselves; the instance group's processes need one.
   among_machines = var.runtime == "dataproc" ? { tcp = ["0-65535"], udp = ["0-65535"], icmp = [] } : { tcp = [tostring(local.cluster_port)] }
 
   to_outside = merge(
     { https = { what = "Google's APIs, AWS's token service, packages", cidrs = ["0.0.0.0/0"], ports = ["443"] } },
-    local.linked ? { kafka = { what = "The brokers", cidrs = [var.aws.vpc_cidr], ports = ["9096", "9098"] } } : {},
+    local.has_kafka ? { kafka = { what = "The brokers", cidrs = local.kafka.cidrs, ports = local.kafka_ports } } : {},
   )
 }
 
@@ -100,7 +100,7 @@ resource "google_compute_firewall" "to_machines" {
 
 resource "google_compute_firewall" "to_nowhere_else" {
   name               = "${local.name}-to-nowhere-else"
-  description        = "Nothing else goes out"
+  description        = "All other outbound connections are refused"
   network            = google_compute_network.this.id
   direction          = "EGRESS"
   priority           = 65000

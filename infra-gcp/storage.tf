@@ -1,4 +1,4 @@
-# What outlives a machine: the program's releases and the job's checkpoints.
+# The data that outlives a machine: the program's releases and the job's checkpoints.
 
 locals {
   buckets = {
@@ -11,7 +11,7 @@ resource "google_storage_bucket" "this" {
   #checkov:skip=CKV_GCP_62:Usage logs are the old way; identity.tf switches on the audit log of every read and write
   for_each = local.buckets
 
-  # A bucket's name is taken world-wide, and so is the project's.
+  # A bucket's name must be unique world-wide, and so is the project's id.
   name                        = "${var.project}-${each.key}"
   location                    = var.region
   storage_class               = "STANDARD"

@@ -2,8 +2,8 @@
 
 locals {
   # The same names on a laptop, in the chart and here.
-  job_environment = local.linked ? {
-    TIDEMARK_BROKERS        = var.aws.brokers
+  job_environment = local.has_kafka ? {
+    TIDEMARK_BROKERS        = local.kafka.brokers
     TIDEMARK_CHECKPOINTS    = "gs://${google_storage_bucket.this["checkpoints"].name}/${var.job.name}"
     TIDEMARK_JOB            = var.job.name
     TIDEMARK_WORKERS        = tostring(var.job.workers)
@@ -12,10 +12,11 @@ locals {
     TIDEMARK_LOG            = "info"
     TIDEMARK_LOG_FORMAT     = "json"
 
-    # What bootstrap/run.sh needs to know.
+    # The settings of bootstrap/run.sh.
     JOB_PROCESSES    = tostring(var.job.processes)
     JOB_CLUSTER_PORT = tostring(local.cluster_port)
-    JOB_KAFKA_USER   = "stream"
+    JOB_KAFKA_USER   = local.kafka.user
+    JOB_KAFKA_LOGIN  = local.kafka.mechanism
     JOB_SECRET       = "${google_secret_manager_secret.kafka.id}/versions/latest"
     JOB_RENDEZVOUS   = "${google_storage_bucket.this["checkpoints"].name}/${var.job.name}-rendezvous"
   } : {}
@@ -31,8 +32,8 @@ locals {
     ])
   })
 
-  # dataproc: there is no job type for a native program. YARN's own example application, DistributedShell, gives one: it requests
-  # containers, puts our two files into each and runs a command there.
+  # dataproc: there is no job type for a native program, so this uses YARN's example application, DistributedShell. It requests
+  # containers, copies the two files into each and runs a command there.
   distributed_shell = "/usr/lib/hadoop-yarn/hadoop-yarn-applications-distributedshell.jar"
 
   distributed_shell_args = concat(
@@ -43,10 +44,11 @@ locals {
       "-container_memory", tostring(var.job.memory_mb),
       "-container_vcores", tostring(var.job.workers),
       "-master_memory", "512",
-      "-shell_command", "bash run.sh",
+      # The shell that YARN starts would end at the SIGTERM that drains the job, and YARN would kill the job then.
+      "-shell_command", "exec bash run.sh",
       "-localize_files", "order-analytics,run.sh",
-      # Without it the client ends the application after ten minutes. This is the most it takes, 24 days: then Dataproc starts the
-      # job anew, which goes on from its checkpoint.
+      # Without it the client ends the application after ten minutes. This is the greatest value, 24 days. Then Dataproc restarts
+      # the job, which continues from its checkpoint.
       "-timeout", "2147483647",
     ],
     flatten([for name, value in local.job_environment : ["-shell_env", "${name}=${value}"]]),
@@ -70,7 +72,7 @@ resource "google_dataproc_job" "job" {
     args          = local.distributed_shell_args
   }
 
-  # The supervisor inside restarts the job; this is for the death of a supervisor or a machine.
+  # The supervisor in the container restarts the job; this is for the loss of a supervisor or a machine.
   scheduling {
     max_failures_per_hour = 10
     max_failures_total    = 240

@@ -1,7 +1,7 @@
-# Defaults are production's: what a file in env/ leaves out is the safe choice.
+# The defaults are those of production, so a value that a file in env/ leaves out is the safe one.
 
 variable "environment" {
-  description = "Which Tidemark this is. One Google project holds one environment."
+  description = "The environment. One Google project holds one."
   type        = string
 
   validation {
@@ -11,18 +11,18 @@ variable "environment" {
 }
 
 variable "project" {
-  description = "The Google project's id. It holds nothing but this."
+  description = "The Google project's id. The project must contain nothing else."
   type        = string
 }
 
 variable "region" {
-  description = "Google region. europe-west3 and AWS's eu-central-1 both stand in Frankfurt: a few milliseconds from cloud to cloud."
+  description = "Google region. europe-west3 and AWS's eu-central-1 are both in Frankfurt: a few milliseconds from cloud to cloud."
   type        = string
   default     = "europe-west3"
 }
 
 variable "zone" {
-  description = "Letter of the zone the job runs in. One zone: its processes talk all the time, and its state is in a regional bucket."
+  description = "Letter of the job's zone. There is one, because its processes exchange data all the time, and its state is in a regional bucket."
   type        = string
   default     = "b"
 }
@@ -34,19 +34,19 @@ variable "cidr" {
 }
 
 variable "protect" {
-  description = "Deletion protection on what holds data."
+  description = "Deletion protection of stores."
   type        = bool
   default     = true
 }
 
 variable "log_retention_days" {
-  description = "How long old versions of objects are kept."
+  description = "The retention of old versions of objects."
   type        = number
   default     = 30
 }
 
 variable "runtime" {
-  description = "What runs the job: `gce`, a stateful instance group with a systemd unit; or `dataproc`, a YARN application on a cluster of one master and two workers."
+  description = "The runtime of the job: `gce`, a stateful instance group with a systemd unit; or `dataproc`, a YARN application on a cluster of one master and two workers."
   type        = string
   default     = "gce"
 
@@ -57,7 +57,7 @@ variable "runtime" {
 }
 
 variable "job" {
-  description = "The job: how many processes, each with how many workers, on which machines. More than one process needs the program's `supervise`. At most `sink_slots` workers have windows and publish; it may change at any start."
+  description = "The job: the number of processes, the workers of each, and the machines. More than one process needs the program's `supervise`. At most `sink_slots` workers have windows and publish; it may change at any start."
   type = object({
     name         = optional(string, "order-analytics")
     processes    = optional(number, 1)
@@ -86,7 +86,7 @@ variable "binary" {
 }
 
 variable "kafka_password" {
-  description = "The Kafka user's password, copied from AWS (README.md). Used when secrets_version changes, else dropped."
+  description = "The Kafka user's password, copied from AWS (README.md). Used when secrets_version changes, otherwise dropped."
   type        = string
   default     = null
   ephemeral   = true
@@ -100,12 +100,12 @@ variable "secrets_version" {
 }
 
 variable "alert_email" {
-  description = "Who is told when an alert goes off."
+  description = "The receiver of alerts."
   type        = string
 
   validation {
     condition     = can(regex("^[^@\\s]+@[^@\\s]+\\.[^@\\s]+$", var.alert_email))
-    error_message = "alert_email must be an e-mail address: without one, nobody hears of an alert."
+    error_message = "alert_email must be an e-mail address; without it, alerts have no receiver."
   }
 }
 
@@ -129,7 +129,38 @@ variable "aws" {
 
   validation {
     condition     = var.aws == null || try(length(var.aws.tunnels), 0) == 4
-    error_message = "HA VPN to AWS is four tunnels."
+    error_message = "HA VPN to AWS needs four tunnels."
+  }
+}
+
+variable "kafka" {
+  description = "A Kafka that is reached without AWS: Google's managed one, Confluent Cloud, one's own. Its brokers have TLS with a certificate of a public authority. Null: the brokers are those on AWS."
+  type = object({
+    brokers   = string
+    user      = string
+    mechanism = optional(string, "SCRAM-SHA-512")
+    cidrs     = optional(list(string), ["0.0.0.0/0"])
+  })
+  default = null
+
+  validation {
+    condition     = var.kafka == null || var.aws == null
+    error_message = "The job has one Kafka: set kafka or aws, not both."
+  }
+
+  validation {
+    condition     = var.kafka == null || can([for broker in split(",", var.kafka.brokers) : regex("^[^:\\s]+:[0-9]+$", broker)])
+    error_message = "kafka.brokers must be host:port, comma separated."
+  }
+
+  validation {
+    condition     = var.kafka == null || contains(["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"], try(var.kafka.mechanism, ""))
+    error_message = "kafka.mechanism must be PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512."
+  }
+
+  validation {
+    condition     = var.kafka == null || var.kafka_password != null
+    error_message = "Set TF_VAR_kafka_password to the password of kafka.user."
   }
 }
 
@@ -141,18 +172,18 @@ variable "vpn_keys" {
 
   validation {
     condition     = length(var.vpn_keys) == (var.aws == null ? 0 : 4)
-    error_message = "One key for each tunnel."
+    error_message = "vpn_keys must have one key for each tunnel."
   }
 }
 
 variable "aws_pipeline_role" {
-  description = "Name of the AWS role whose holder may upload a new binary, without a key; null for nobody."
+  description = "Name of the AWS role that may upload a new binary, without a key; null for none."
   type        = string
   default     = null
 }
 
 variable "key_ring" {
-  description = "Raise by one after a destroy, before the next apply: the provider leaves the ring where it is, and Google keeps the names of keys for good."
+  description = "Raise by one after a destroy, before the next apply: the provider does not delete the ring, and names of keys cannot be used again."
   type        = number
   default     = 1
 }

@@ -1,5 +1,5 @@
 terraform {
-  # 1.11 brings write-only arguments: passwords pass through a plan without being kept in the state.
+  # 1.11 has write-only arguments: passwords pass through a plan without being stored in the state.
   required_version = ">= 1.11, < 2.0"
 
   required_providers {

@@ -1,5 +1,5 @@
-# HA VPN to AWS: one gateway with two addresses here, four addresses there, a tunnel to each, routes by BGP. The gateway comes
-# first, for AWS must know its addresses; the tunnels once AWS's are known (variable `aws`).
+# HA VPN to AWS: one gateway with two addresses here, four addresses there, a tunnel to each, with routes by BGP. The gateway is
+# created first, because AWS needs its addresses; the tunnels follow once AWS's addresses are set (variable `aws`).
 
 resource "google_compute_ha_vpn_gateway" "this" {
   name    = local.name
@@ -8,7 +8,7 @@ resource "google_compute_ha_vpn_gateway" "this" {
 }
 
 locals {
-  # AWS took the first host of each link-local /30; the second is ours. The keys are the interfaces of the external gateway.
+  # AWS has the first host of each link-local /30, this side the second. The map's keys are the interfaces of the external gateway.
   tunnels = local.linked ? { for index, tunnel in var.aws.tunnels : tostring(index) => tunnel } : {}
 }
 

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# One process of the job, the same under systemd and in a YARN container: fetches the password, learns where the other
-# processes are, and hands over to the job's own supervisor.
+# Starts one process of the job, under systemd or in a YARN container: fetches the password, finds the other processes, and runs the
+# job's own supervisor.
 #
-# On a machine of the instance group, JOB_PROCESS and JOB_HOSTS are given. In a YARN container it is unknown beforehand where the
-# others will be: each writes its address into the bucket, in an object that can be made only once, and waits for all.
+# On a machine of the instance group, JOB_PROCESS and JOB_HOSTS are set. The hosts of YARN containers are not known beforehand, so
+# each process writes its address to the bucket, in an object that can be created only once, and waits for all others.
 set -euo pipefail
 
 metadata=${METADATA_URL:-http://metadata.google.internal/computeMetadata/v1}
@@ -13,17 +13,17 @@ wait_s=${JOB_WAIT_S:-300}
 
 say() { echo "run.sh: $*" >&2; }
 
-call() { # curl arguments… : the answer's body, or curl's error
+call() { # curl arguments… : prints the answer's body, or curl's error
   curl --silent --show-error --fail --retry 5 --retry-connrefused --max-time 20 "$@"
 }
 
-google() { # the same, with this machine's own token
+google() { # the same, with this machine's token
   local token
   token=$(call -H 'Metadata-Flavor: Google' "$metadata/instance/service-accounts/default/token" | sed -nE 's/.*"access_token" *: *"([^"]+)".*/\1/p')
   call -H "Authorization: Bearer $token" "$@"
 }
 
-address_object() { # process : the object's name, safe in a query
+address_object() { # process : prints the object's name, safe in a query
   printf '%s' "${JOB_RENDEZVOUS#*/}/$application/$1" | sed 's|/|%2F|g'
 }
 
@@ -36,7 +36,7 @@ join_others() { # sets JOB_PROCESS and JOB_HOSTS
 
   if ! google -o /dev/null -X POST -H 'Content-Type: text/plain' --data "$mine" \
     "$storage/upload/storage/v1/b/$bucket/o?uploadType=media&ifGenerationMatch=0&name=$(address_object "$JOB_PROCESS")"; then
-    say "process $JOB_PROCESS of application $application was somewhere else before: the application must start anew"
+    say "process $JOB_PROCESS of application $application had another address before: the application must be started again"
     exit 3
   fi
 
@@ -45,7 +45,7 @@ join_others() { # sets JOB_PROCESS and JOB_HOSTS
   for ((process = 0; process < JOB_PROCESSES; process++)); do
     until host=$(google "$storage/storage/v1/b/$bucket/o/$(address_object "$process")?alt=media" 2>/dev/null); do
       if ((SECONDS > deadline)); then
-        say "process $process did not come within $wait_s s"
+        say "process $process did not write its address within $wait_s s"
         exit 4
       fi
       sleep 1
@@ -57,10 +57,10 @@ join_others() { # sets JOB_PROCESS and JOB_HOSTS
 
 password=$(google "$secrets/$JOB_SECRET:access" | sed -nE 's/.*"data" *: *"([^"]+)".*/\1/p' | base64 -d)
 export TIDEMARK_PROPERTIES="security.protocol=SASL_SSL
-sasl.mechanism=SCRAM-SHA-512
+sasl.mechanism=${JOB_KAFKA_LOGIN:-SCRAM-SHA-512}
 sasl.username=$JOB_KAFKA_USER
 sasl.password=$password"
-# The processes know each other by what only who has the password can make of it.
+# The processes authenticate each other by a secret that is derived from the password.
 TIDEMARK_CLUSTER_SECRET=$(printf 'links of order-analytics: %s' "$password" | sha256sum | cut -d ' ' -f 1)
 export TIDEMARK_CLUSTER_SECRET
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What a machine of the instance group does at each start: brings the release, writes the unit, starts it. Terraform fills in
-# what stands in $${…}; the rest is the shell's.
+# The start-up script of a machine of the instance group: fetches the release, writes the unit, starts it. Terraform replaces $${…};
+# all other expansions are the shell's.
 set -euo pipefail
 
 id -u tidemark >/dev/null 2>&1 || useradd --system --no-create-home tidemark

@@ -1,5 +1,5 @@
-# Dev has no second cloud: there the job runs in the cluster on AWS (the chart's optional StatefulSet). This file is for trying
-# infra-gcp itself: small machines, nothing protected, on Dataproc.
+# Dev has no second cloud: there the job runs in the cluster on AWS (the chart's optional StatefulSet). This file is for testing
+# infra-gcp itself: small machines, no protection, on Dataproc.
 environment        = "dev"
 protect            = false
 log_retention_days = 7
@@ -9,5 +9,5 @@ job = {
   machine_type = "e2-standard-2"
 }
 
-# Yours. This is an example without a mailbox.
+# Set your own. This is an example without a mailbox.
 alert_email = "operations@example.com"

@@ -1,9 +1,8 @@
-# A shop: the job on a machine that is always the same one. Sizes are the variables' defaults.
+# A shop: the job on a machine with a fixed name and address. Sizes are the variables' defaults.
 environment = "prod"
 runtime     = "gce"
 
-# From infra-aws, once it knows this side (README.md, "Two clouds, four applies"):
-# aws = { … }
+# From infra-aws, after its second apply (README.md there, "Two clouds, four applies"): aws = { … }
 
-# Yours. This is an example without a mailbox.
+# Set your own. This is an example without a mailbox.
 alert_email = "operations@example.com"

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Checks infra-gcp without an account and without Google's provider, which cannot be had everywhere: form, then Terraform's own
-# validate and test on a stand-in that serves the provider's published schema (provider.py), rules on every resource, checkov,
-# and the script that starts the job. About half a minute on two idle cores.
+# Checks infra-gcp without an account and without Google's provider, which is not available everywhere: form, then Terraform's own
+# validate and test on a stand-in that serves the provider's published schema (provider.py), rules on every resource, checkov, and
+# the script that starts the job. Takes about half a minute on two idle cores.
 #
 #   infra-gcp/tests/check.sh
 #
-# Further and longer: tests/planted.sh (are mistakes noticed?), tests/yarn.sh (the job's start on a real YARN).
+# Longer tests: tests/planted.sh (planted mistakes must be detected), tests/yarn.sh (the job's start on a real YARN).
 set -uo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -14,7 +14,7 @@ trap 'rm -rf "$work"' EXIT
 # shellcheck source=infra-gcp/tests/tools.sh
 . "$here/tools.sh"
 
-same_files() { # as infra-aws, so that a diff of the two shows what the clouds change; only AWS has a cluster, with its operators and people
+same_files() { # as infra-aws, so that a diff of the two shows the differences of the clouds; only AWS has a cluster, with its operators and people
   diff <(cd "$here/.." && ls ./*.tf env) <(cd "$here/../../infra-aws" && ls ./*.tf env) | grep -vE 'tfbackend|operators.tf|people.tf' | grep '^[<>]' && return 1
   return 0
 }
@@ -33,7 +33,7 @@ run "the shell scripts parse" bash -c 'bash -n bootstrap/run.sh && sed "s/\$\${/
 
 copy_to "$work/infra-gcp"
 if ! find_schema; then
-  missing "the published schema of Google's provider cannot be had here (npm): validate, test and the rules did not run"
+  missing "the published schema of Google's provider is not available (npm): validate, test and the rules did not run"
 elif ! python=$(python_with google 'grpcio>=1.70,<2'); then
   missing "grpcio cannot be installed here: validate, test and the rules did not run"
 else

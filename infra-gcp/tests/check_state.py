@@ -2,7 +2,7 @@
 
     terraform test -json -verbose … | python check_state.py RUN
 
-Prints a line for each rule and leaves with 1 if one is broken.
+Prints a line for each rule and exits with 1 if one is broken.
 """
 
 import json
@@ -57,9 +57,9 @@ def buckets_are_closed_and_locked(resources, _state):
         if not bucket["uniform_bucket_level_access"] or bucket["public_access_prevention"] != "enforced":
             yield f"{address}: can be public"
         if not bucket["encryption"]:
-            yield f"{address}: not under our key"
+            yield f"{address}: not under the customer-managed key"
         if not bucket["lifecycle_rule"]:
-            yield f"{address}: grows without end"
+            yield f"{address}: has no lifecycle rule"
 
 
 def disks_and_secrets_are_locked(resources, _state):
@@ -83,7 +83,7 @@ def keys_rotate(resources, _state):
 
 def no_password_is_in_the_state(resources, state):
     if TEST_PASSWORD in json.dumps(state):
-        yield "the Kafka password was written down"
+        yield "the Kafka password is in the state"
     for address, version in resources.of("google_secret_manager_secret_version"):
         if version["secret_data"]:
             yield address

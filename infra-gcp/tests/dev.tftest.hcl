@@ -1,4 +1,4 @@
-# Dev: thrown away without regret, with the same locks.
+# Assertions about dev: it is easily destroyed, with the same access rules.
 
 mock_provider "google" {
   source = "./tests/mocks"
@@ -14,11 +14,11 @@ run "alone" {
 
   assert {
     condition     = alltrue([for bucket in google_storage_bucket.this : bucket.force_destroy && bucket.uniform_bucket_level_access && bucket.public_access_prevention == "enforced"])
-    error_message = "Buckets go with what is in them, and are never public."
+    error_message = "Buckets must be deleted with their content, and never be public."
   }
 
   assert {
     condition     = !google_secret_manager_secret.kafka.deletion_protection && length(google_dataproc_cluster.this) == 0
-    error_message = "Nothing holds on, and nothing costs before there are brokers."
+    error_message = "Nothing may be protected from deletion, and nothing may cost before there are brokers."
   }
 }

@@ -1,4 +1,5 @@
-# What must hold in production once AWS is known, with either runtime. Run by tests/check.sh with env/prod.tfvars against the published schema, Google itself mocked.
+# Assertions about production once AWS's values are set, with either runtime. tests/check.sh runs them with env/prod.tfvars against
+# the published schema; Google itself is mocked.
 
 mock_provider "google" {
   source = "./tests/mocks"
@@ -39,17 +40,17 @@ run "on_a_stateful_group" {
 
   assert {
     condition     = [for key in ["0", "1", "2", "3"] : google_compute_vpn_tunnel.aws[key].vpn_gateway_interface] == [0, 0, 1, 1] && alltrue([for tunnel in google_compute_vpn_tunnel.aws : tunnel.ike_version == 2])
-    error_message = "Each of our two addresses has two tunnels, as AWS made them."
+    error_message = "Each of the two addresses must have two tunnels, as on AWS."
   }
 
   assert {
     condition     = google_compute_router_interface.aws["1"].ip_range == "169.254.20.6/30" && google_compute_router_peer.aws["1"].peer_ip_address == "169.254.20.5" && alltrue([for peer in google_compute_router_peer.aws : peer.peer_asn == 64512])
-    error_message = "AWS has the first address of a tunnel, we the second."
+    error_message = "AWS must have the first address of a tunnel, this side the second."
   }
 
   assert {
     condition     = google_dns_managed_zone.brokers[0].dns_name == "kafka.eu-central-1.amazonaws.com." && google_dns_managed_zone.brokers[0].visibility == "private" && alltrue([for server in google_dns_managed_zone.brokers[0].forwarding_config[0].target_name_servers : server.forwarding_path == "private"])
-    error_message = "The brokers' names are asked through the tunnels."
+    error_message = "The brokers' names must be resolved through the tunnels."
   }
 
   assert {
@@ -69,7 +70,7 @@ run "on_a_stateful_group" {
 
   assert {
     condition     = google_secret_manager_secret_version.kafka[0].secret_data_wo_version == 1 && google_secret_manager_secret_version.kafka[0].secret_data == null
-    error_message = "The password goes by the write-only argument."
+    error_message = "The password must be written by the write-only argument."
   }
 
   # --- The stateful group
@@ -81,12 +82,12 @@ run "on_a_stateful_group" {
 
   assert {
     condition     = google_compute_health_check.job[0].http_health_check[0].request_path == "/health/live" && google_compute_health_check.job[0].http_health_check[0].port == 5006 && google_compute_instance_group_manager.job[0].auto_healing_policies[0].health_check == google_compute_health_check.job[0].id
-    error_message = "A machine whose job is not alive is made anew."
+    error_message = "A machine whose job is not alive must be recreated."
   }
 
   assert {
     condition     = google_compute_instance_group_manager.job[0].update_policy[0].replacement_method == "RECREATE" && google_compute_instance_group_manager.job[0].stateful_internal_ip[0].interface_name == "nic0"
-    error_message = "A new machine has the old one's name and address."
+    error_message = "A recreated machine must have the old one's name and address."
   }
 
   assert {
@@ -109,12 +110,12 @@ run "on_a_stateful_group" {
 
   assert {
     condition     = !strcontains(google_compute_instance_template.job[0].metadata["startup-script"], "only-for-tests")
-    error_message = "A password in a machine's metadata can be read by whoever may look at machines."
+    error_message = "The password must not be in a machine's metadata, which everyone with access to the machine can read."
   }
 
   assert {
     condition     = toset(keys(google_monitoring_alert_policy.this)) == toset(["job-errors", "machines-missing", "tunnel-down"])
-    error_message = "Somebody is told of tunnels, errors and missing machines."
+    error_message = "Alerts about tunnels, errors and missing machines must have a receiver."
   }
 }
 
@@ -132,12 +133,12 @@ run "on_dataproc" {
 
   assert {
     condition     = google_dataproc_job.job[0].hadoop_config[0].main_class == "org.apache.hadoop.yarn.applications.distributedshell.Client" && google_dataproc_job.job[0].scheduling[0].max_failures_per_hour > 0
-    error_message = "The job is a YARN application that Dataproc starts anew when it fails."
+    error_message = "The job must be a YARN application that Dataproc restarts when it fails."
   }
 
   assert {
-    condition     = contains(google_dataproc_job.job[0].hadoop_config[0].args, "-timeout") && contains(google_dataproc_job.job[0].hadoop_config[0].args, "bash run.sh") && !contains(google_dataproc_job.job[0].hadoop_config[0].args, "-shell_script")
-    error_message = "Without a time-out of our own the application dies after ten minutes; with -shell_script two containers clash."
+    condition     = contains(google_dataproc_job.job[0].hadoop_config[0].args, "-timeout") && contains(google_dataproc_job.job[0].hadoop_config[0].args, "exec bash run.sh") && !contains(google_dataproc_job.job[0].hadoop_config[0].args, "-shell_script")
+    error_message = "The time-out must be set, because the application ends after ten minutes otherwise; -shell_script must not be used, because two containers clash."
   }
 
   assert {
@@ -182,6 +183,16 @@ run "refuses_more_slots_than_the_program_takes" {
   }
 
   expect_failures = [var.job]
+}
+
+run "refuses_two_kafkas" {
+  command = plan
+
+  variables {
+    kafka = { brokers = "kafka-1.example.com:9092", user = "counts" }
+  }
+
+  expect_failures = [var.kafka]
 }
 
 run "refuses_a_tunnel_without_a_key" {

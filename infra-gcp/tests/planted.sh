@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Are mistakes noticed? Plants one at a time in a copy of the configuration and expects `terraform validate`, `terraform test` or
-# the rules of check_state.py to refuse it. A few seconds each.
+# Tests that the checks detect mistakes. Plants one at a time in a copy of the configuration, and expects `terraform validate`,
+# `terraform test` or the rules of check_state.py to refuse it. A few seconds each.
 #
-#   infra-gcp/tests/planted.sh [WORD]      all of them, or those whose name has the word
+#   infra-gcp/tests/planted.sh [WORD]      all mistakes, or those whose name has the word
 set -uo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -13,7 +13,7 @@ trap 'rm -rf "$work"' EXIT
 # shellcheck source=infra-aws/tests/planting.sh
 . "$here/../../infra-aws/tests/planting.sh"
 
-# What is wrong | file | sed expression
+# description | file | sed expression
 mistakes=(
   'an argument that does not exist|network.tf|s/flow_sampling  /flow_samplng   /'
   'a resource type that does not exist|vpn.tf|s/"google_compute_ha_vpn_gateway" "this"/"google_compute_ha_vpn_gatway" "this"/'
@@ -39,6 +39,9 @@ mistakes=(
   'three workers|compute.tf|/worker_config {/{n;s/2/3/}'
   'a job without slots|streaming.tf|/TIDEMARK_SINK_SLOTS/d'
   'four slots for life|variables.tf|s/optional(number, 64)/optional(number, 4)/'
+  'a Kafka of its own without a job|locals.tf|s/on_gce      = local.has_kafka/on_gce      = local.linked/'
+  'brokers of its own that are blocked|security.tf|s/local.has_kafka ? { kafka/local.linked ? { kafka/'
+  'a login that is not passed on|streaming.tf|/JOB_KAFKA_LOGIN/d'
   'workers without a slot|variables.tf|s/<= var.job.sink_slots/<= 1024/'
 )
 

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""A stand-in for the Google provider that has its schema and nothing else: enough for `terraform validate` and, with
-`mock_provider`, for `terraform test`. It never speaks to Google; asked to make anything, it refuses.
+"""A stand-in for the Google provider that only has its schema: enough for `terraform validate` and, with `mock_provider`, for
+`terraform test`. It does not connect to Google, and refuses to create resources.
 
-Terraform starts it as a plugin (protocol 5). GOOGLE_SCHEMA names the file that schema.py wrote, GOOGLE_TYPES the types to
-offer, by comma: all of them would be more than a message should hold. Encryption between the two must be off
-(TF_DISABLE_PLUGIN_TLS=1); they speak on the loopback interface.
+Terraform starts it as a plugin (protocol 5). GOOGLE_SCHEMA names the file that schema.py wrote, GOOGLE_TYPES the types to offer,
+separated by commas: all of them would be too large for a message. Encryption between the two must be off (TF_DISABLE_PLUGIN_TLS=1);
+they use the loopback interface.
 
-The messages are few and simple, so they are written by hand after the protocol's definition:
+The messages are few and simple, so they are encoded by hand after the protocol's definition:
 https://github.com/hashicorp/terraform/blob/main/docs/plugin-protocol/tfplugin5.proto
 """
 
@@ -43,7 +43,7 @@ def data(field, content):
 
 
 def fields(message):
-    """Numbers and contents of a message's length-delimited fields; other fields are passed over."""
+    """Numbers and contents of a message's length-delimited fields; other fields are skipped."""
     at = 0
 
     def read():
@@ -113,7 +113,7 @@ def valid(_request):
 
 
 def same_settings(request):
-    """The provider's settings as they came: they are returned as prepared."""
+    """Returns the provider's settings unchanged, as the prepared ones."""
     return b"".join(data(1, content) for field, content in fields(request) if field == 1)
 
 

@@ -3,8 +3,8 @@
     python schema.py PACKAGE/.jsii schema.json
 
 Per resource and data source: attributes with their types and whether they are required, optional or computed, and nested
-blocks. What the package does not tell: whether a repeated block is a list or a set (a list is assumed), and whether an
-optional attribute is filled in by Google when it is left out (no is assumed).
+blocks. The package lacks two facts: if a repeated block is a list or a set (a list is assumed), and if Google fills in an optional
+attribute that is left out (no is assumed).
 """
 
 import json
@@ -16,7 +16,7 @@ ANCHOR = re.compile(r"#([a-z0-9_]+) [A-Za-z0-9]+#")
 TYPE_NAME = re.compile(r"/docs/(?:resources|data-sources)/\S+ ([a-z0-9_]+)\}")
 PRIMITIVES = {"string": "string", "number": "number", "boolean": "bool", "any": "dynamic"}
 RESOURCE, DATA = "cdktf.TerraformResource", "cdktf.TerraformDataSource"
-# What every resource has from Terraform itself, not from the provider.
+# Arguments that every resource has from Terraform itself, not from the provider.
 META = {"connection", "count", "dependsOn", "forEach", "lifecycle", "provider", "provisioners"}
 ONLY_IN_TYPESCRIPT = re.compile(r"^(tfResourceType|.*Input)$")
 
@@ -26,7 +26,7 @@ def snake(name):
 
 
 class Package:
-    """The types of the package, and what Terraform makes of them."""
+    """The types of the package, and their equivalents in Terraform."""
 
     def __init__(self, path):
         with open(path, encoding="utf-8") as file:
@@ -39,7 +39,7 @@ class Package:
         return name if name.startswith(self.prefix) and self.types[name]["kind"] == "interface" else None
 
     def settle(self, kind):
-        """The one alternative that is not a placeholder for a value yet unknown."""
+        """Returns the one alternative that is not a placeholder for an unknown value."""
         if "union" not in kind:
             return kind
         return next(other for other in map(self.settle, kind["union"]["types"]) if other.get("fqn") != "cdktf.IResolvable")
@@ -84,7 +84,7 @@ class Package:
         return [{"array": "list", "map": "map"}[collection["kind"]], inner]
 
     def computed(self, resource, known):
-        """What Google fills in: members of the class that cannot be set."""
+        """Returns the attributes that Google fills in: members of the class that cannot be set."""
         for member in resource.get("properties", []):
             name = snake(member["name"])
             kind = member["type"]

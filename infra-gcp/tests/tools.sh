@@ -1,4 +1,4 @@
-# Sourced by the checks of infra-gcp: what infra-aws's checks use, and a stand-in for the Google provider.
+# Sourced by the checks of infra-gcp: the tools of infra-aws's checks, and a stand-in for the Google provider.
 
 # shellcheck source=infra-aws/tests/tools.sh
 . "$here/../../infra-aws/tests/tools.sh"
@@ -6,7 +6,7 @@
 package=@cdktf/provider-google@16.12.1 # generated from google 6.50.0
 provider=registry.terraform.io/hashicorp/google/6.50.0/linux_amd64
 
-# find_schema: the schema that the package holds, read once and kept. Needs npm the first time.
+# find_schema: reads the schema in the package once and keeps it. Needs npm the first time.
 find_schema() {
   export GOOGLE_SCHEMA=$tools/google-6.50.0-schema.json
   [ -s "$GOOGLE_SCHEMA" ] && [ "$GOOGLE_SCHEMA" -nt "$here/schema.py" ] && return

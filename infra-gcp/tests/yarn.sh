@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Starts the job as Dataproc would, on a real YARN on this machine (one ResourceManager, two NodeManagers, on the loopback
-# interface): the very arguments of google_dataproc_job, the very bootstrap/run.sh, a stand-in for the program and for what
-# run.sh needs of Google. Needs Java, Maven (70 MB the first time), 1.5 GB of memory; about a minute.
+# interface). It uses the arguments of google_dataproc_job, bootstrap/run.sh, and stand-ins for the program and for the services of
+# Google that run.sh calls. Needs Java, Maven (70 MB the first time) and 1.5 GB of memory; takes about a minute.
 #
-#   infra-gcp/tests/yarn.sh
+#   infra-gcp/tests/yarn.sh                    on Hadoop 3.4.2
+#   HADOOP=3.3.5 infra-gcp/tests/yarn.sh       on another one, such as that of Dataproc 2.2
 set -uo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -13,7 +14,8 @@ trap 'for pid in "${started[@]}"; do kill "$pid" 2>/dev/null; done; wait 2>/dev/
 # shellcheck source=infra-gcp/tests/tools.sh
 . "$here/tools.sh"
 
-hadoop=${tools%/python}/hadoop-3.4.2/lib
+version=${HADOOP:-3.4.2}
+hadoop=${tools%/python}/hadoop-$version/lib
 password='p&ss w0rd/+='
 free_ports() { python3 -c 'import socket, sys
 sockets = [socket.socket() for _ in range(int(sys.argv[1]))]
@@ -22,7 +24,7 @@ print(*[s.getsockname()[1] for s in sockets])' "$1"; }
 
 property() { printf '<property><name>%s</name><value>%s</value></property>' "$1" "$2"; }
 
-configure() { # name, further properties…: a configuration folder
+configure() { # name, further properties…: writes a configuration folder
   local folder=$work/$1
   shift
   mkdir -p "$folder"
@@ -49,7 +51,7 @@ configure() { # name, further properties…: a configuration folder
 java_with() { # configuration, heap, arguments…
   local configuration=$1 heap=$2
   shift 2
-  # The working folder is the application's own: YARN removes files of the localized names from it.
+  # The application gets a working folder of its own, because YARN removes files with the localized names from it.
   mkdir -p "$work/in-$configuration"
   cd "$work/in-$configuration" || return 1
   JAVA_TOOL_OPTIONS="-Duser.home=$work" HADOOP_CONF_DIR=$work/client HADOOP_HOME=$work exec java --add-opens java.base/java.lang=ALL-UNNAMED "-Xmx$heap" -cp "$work/$configuration:$hadoop/*" "$@"
@@ -82,13 +84,13 @@ start_yarn() {
   return 1
 }
 
-# The arguments of the plan, with this machine's jar and this machine's Google.
+# Submits with the arguments of the plan, but this machine's jar and its stand-in for Google.
 arguments() {
-  python3 "$here/yarn/arguments.py" "$hadoop/hadoop-yarn-applications-distributedshell-3.4.2.jar" \
+  python3 "$here/yarn/arguments.py" "$hadoop/hadoop-yarn-applications-distributedshell-$version.jar" \
     "METADATA_URL=http://127.0.0.1:$google/metadata" "SECRETS_URL=http://127.0.0.1:$google/secrets" "STORAGE_URL=http://127.0.0.1:$google" "OUT=$work/out" <"$work/linked.json"
 }
 
-submit() { # program, result expected of the client
+submit() { # program, expected result of the client
   rm -rf "$work/in-client" "$work/out"
   mkdir -p "$work/in-client" "$work/out"
   cp "$here/../bootstrap/run.sh" "$work/in-client/"
@@ -123,7 +125,7 @@ have_the_password() {
   grep -qxF "sasl.password=$password" "$work/out/properties.1" && grep -qxF "sasl.mechanism=SCRAM-SHA-512" "$work/out/properties.2" && ! grep -rqF "$password" "$work/client.log"
 }
 
-know_each_other() { # by a secret that the password cannot be read from
+know_each_other() { # by a secret from which the password cannot be derived
   local secret
   secret=$(sed -n 's/^TIDEMARK_CLUSTER_SECRET=//p' "$work/out/environment.1")
   [ ${#secret} -eq 64 ] && grep -qx "TIDEMARK_CLUSTER_SECRET=$secret" "$work/out/environment.2" && ! grep -rqF "$secret" "$work/client.log"
@@ -132,6 +134,32 @@ know_each_other() { # by a secret that the password cannot be read from
 have_their_settings() {
   cat "$work/out/environment.1"
   grep -q '^TIDEMARK_BROKERS=b-1.mock' "$work/out/environment.1" && grep -qx 'TIDEMARK_CHECKPOINTS=gs://tidemark-tests-checkpoints/order-analytics' "$work/out/environment.2"
+}
+
+yarn() { # arguments…: Hadoop's own command
+  (java_with client 192m org.apache.hadoop.yarn.client.cli.ApplicationCLI "$@" 2>/dev/null)
+}
+
+column() { # beginning, field…: prints the fields of the lines that begin so
+  awk -v beginning="^$1" -v field="${2:-1}" '$1 ~ beginning { print $field }'
+}
+
+drains() { # YARN's signal ends no process that is still at work, unlike a kill
+  submit '#!/bin/sh
+trap "kill \$sleep; sleep 2; : >$OUT/drained.$YARN_SHELL_ID; exit 0" TERM
+: >"$OUT/started.$YARN_SHELL_ID"
+while :; do sleep 600 & sleep=$!; wait $sleep; done' 0 &
+  local client=$! _ application attempt container
+  for _ in $(seq 240); do
+    [ "$(find "$work/out" -name 'started.*' 2>/dev/null | wc -l)" -eq 2 ] && break
+    sleep 0.5
+  done
+  application=$(yarn application -list -appStates RUNNING | column application_)
+  attempt=$(yarn applicationattempt -list "$application" | column appattempt_)
+  for container in $(yarn container -list "$attempt" | column container_ | grep -v '_000001$'); do
+    yarn container -signal "$container" GRACEFUL_SHUTDOWN
+  done
+  wait "$client" && [ -e "$work/out/drained.1" ] && [ -e "$work/out/drained.2" ]
 }
 
 failure_is_told() {
@@ -150,8 +178,10 @@ if ! find_schema || ! python=$(python_with google 'grpcio>=1.70,<2'); then
   exit
 fi
 if ! [ -e "$hadoop/../ready" ]; then
-  mvn -q -B -f "$here/yarn/pom.xml" dependency:copy-dependencies "-DoutputDirectory=$hadoop" >"$work/maven.log" 2>&1 && touch "$hadoop/../ready" || {
-    missing "Hadoop cannot be had from Maven Central here: YARN was not tried"
+  # The shell of some versions names a parent that Maven Central does not have, so it is copied by itself.
+  mvn -q -B -f "$here/yarn/pom.xml" dependency:copy-dependencies "-Dhadoop=$version" "-DoutputDirectory=$hadoop" >"$work/maven.log" 2>&1 &&
+    mvn -q -B dependency:copy "-Dartifact=org.apache.hadoop:hadoop-yarn-applications-distributedshell:$version" "-DoutputDirectory=$hadoop" >>"$work/maven.log" 2>&1 && touch "$hadoop/../ready" || {
+    missing "Hadoop is not available from Maven Central: YARN was not tested"
     finish
     exit
   }
@@ -167,10 +197,11 @@ google=$(free_ports 1)
 python3 "$here/yarn/google.py" "$google" "$password" &
 started+=($!)
 run "YARN starts, with two nodes" start_yarn
-run "the job runs as a YARN application and ends well" works
+run "the job runs as a YARN application and succeeds" works
 run "its two processes found each other through the bucket" found_each_other
-run "they have the password, which no log has" have_the_password
-run "they know each other by the same secret, made of the password" know_each_other
+run "they have the password, and no log contains it" have_the_password
+run "they authenticate each other by the same secret, derived from the password" know_each_other
 run "they have their settings" have_their_settings
-run "when processes fail, the application fails: Dataproc would start it anew" failure_is_told
+run "its processes drain at YARN's signal, and the application succeeds" drains
+run "when processes fail, the application fails, so that Dataproc would restart it" failure_is_told
 finish

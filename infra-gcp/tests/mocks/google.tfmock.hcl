@@ -1,4 +1,4 @@
-# What Google would answer, as far as the configuration computes with it.
+# Answers of Google, as far as the configuration uses them.
 
 mock_data "google_project" {
   defaults = {

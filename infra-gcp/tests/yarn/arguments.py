@@ -1,4 +1,4 @@
-"""The arguments of google_dataproc_job in a state of terraform test, for a YARN elsewhere: NUL after each.
+"""Prints the arguments of google_dataproc_job in a state of terraform test, for another YARN, with NUL after each.
 
     python arguments.py JAR NAME=VALUE… < linked.json
 """

@@ -1,4 +1,5 @@
-"""The answers of Google to bootstrap/run.sh, on this machine: a token, an address, a password, and objects made only once.
+"""A stand-in on this machine for the services of Google that bootstrap/run.sh calls: a token, an address, a password, and objects
+that can be created only once.
 
     python google.py PORT PASSWORD
 """

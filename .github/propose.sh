@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
-# Writes an image's digest into an environment's values, and proposes the change by a pull request.
+# Writes an image's digest into the values of an environment, and opens a pull request with the change.
 #
 #   .github/propose.sh dev|prod DIGEST WHY      as the release workflow does; needs git and gh
 #   .github/propose.sh write FILE DIGEST        only writes it
-#   .github/propose.sh read dev|prod            says which digest the environment has
+#   .github/propose.sh read dev|prod            prints the digest of the environment
 set -euo pipefail
 
 cd "$(dirname "$0")/.."
 line='^  digest: sha256:[0-9a-f]{64}'
 
 write() { # file, digest
-  [[ $2 =~ ^sha256:[0-9a-f]{64}$ ]] || { echo "$2 is no digest" >&2; return 1; }
-  [ "$(grep -cE "$line" "$1")" = 1 ] || { echo "$1 has not one digest" >&2; return 1; }
+  [[ $2 =~ ^sha256:[0-9a-f]{64}$ ]] || { echo "$2 is not a digest" >&2; return 1; }
+  [ "$(grep -cE "$line" "$1")" = 1 ] || { echo "$1 must have exactly one digest" >&2; return 1; }
   sed -Ei "s/$line/  digest: $2/" "$1"
 }
 

@@ -21,8 +21,8 @@ resource "aws_ecr_lifecycle_policy" "this" {
   policy = jsonencode({
     rules = [{
       rulePriority = 1
-      description  = "Keep the last 50 images"
-      selection    = { tagStatus = "any", countType = "imageCountMoreThan", countNumber = 50 }
+      description  = "Keep the last 50 releases" # each is five entries: two architectures, their index, its signature and its contents
+      selection    = { tagStatus = "any", countType = "imageCountMoreThan", countNumber = 250 }
       action       = { type = "expire" }
     }]
   })
@@ -40,6 +40,12 @@ locals {
     volumes       = { enabled = true }
   }
 
+  argocd_values = {
+    environment    = var.environment
+    infrastructure = local.helm_values
+    operators      = local.operators_settings
+  }
+
   # The values of this cluster in helm/argocd/root.yaml.
   root_patch = {
     spec = {
@@ -47,13 +53,10 @@ locals {
         repoURL        = try(var.argocd.repository, null)
         targetRevision = try(var.argocd.revision, null)
         helm = {
-          valuesObject = {
-            repoURL        = try(var.argocd.repository, null)
-            revision       = try(var.argocd.revision, null)
-            environment    = var.environment
-            infrastructure = local.helm_values
-            operators      = local.operators_settings
-          }
+          valuesObject = merge(local.argocd_values, {
+            repoURL  = try(var.argocd.repository, null)
+            revision = try(var.argocd.revision, null)
+          })
         }
       }
     }

@@ -126,6 +126,6 @@ output "stream_secret_arn" {
 }
 
 output "argocd_values" {
-  description = "Values of this account for the operators of the app of apps, helm/argocd."
-  value       = yamlencode({ operators = local.operators_settings })
+  description = "Values of this cluster for the app of apps, helm/argocd."
+  value       = jsonencode(local.argocd_values)
 }

@@ -120,6 +120,23 @@ def alarms_tell_someone(resources, _state):
             yield address
 
 
+def alarms_watch_resources_of_the_state(resources, _state):
+    """Each dimension of an alarm is the name of a resource; an alarm about another one is silent for ever."""
+    fields = ("cluster_name", "function_name", "id", "identifier", "name")
+    known = {values.get(field) for resource in resources.all for values in [resource["values"]] for field in fields}
+    for address, alarm in resources.of("aws_cloudwatch_metric_alarm"):
+        for dimension, value in alarm["dimensions"].items():
+            if dimension != "Broker ID" and value not in known:
+                yield f"{address}: no resource has the {dimension} {value}"
+
+
+def stores_keep_current_objects(resources, _state):
+    for address, values in resources.of("aws_s3_bucket_lifecycle_configuration"):
+        for rule in values["rule"]:
+            if any(each.get("days") or each.get("date") for each in rule.get("expiration") or []) and not address.endswith('["access-logs"]'):
+                yield f"{address}: the rule {rule['id']} deletes current objects"
+
+
 def no_password_is_in_the_state(resources, state):
     if TEST_PASSWORD in json.dumps(state):
         yield "a Kafka password is in the state"
@@ -143,6 +160,8 @@ RULES = [
     logs_end_and_are_locked,
     keys_rotate,
     alarms_tell_someone,
+    alarms_watch_resources_of_the_state,
+    stores_keep_current_objects,
     no_password_is_in_the_state,
 ]
 

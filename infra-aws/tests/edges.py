@@ -23,6 +23,7 @@ ROOT = pathlib.Path(os.environ.get("TIDEMARK_ROOT", HERE.parents[1]))
 sys.path.insert(0, str(ROOT / "helm/tests"))
 
 import documents  # noqa: E402
+import edges_argocd  # noqa: E402
 import edges_gcp  # noqa: E402
 import iam  # noqa: E402
 from edges_services import canary, public, serves  # noqa: E402
@@ -49,20 +50,26 @@ class Platform:
         self.by_address = {resource["address"]: resource["values"] for resource in self.aws.all}
         self.region = next(endpoint["service_name"].split(".")[2] for _, endpoint in self.aws.of("aws_vpc_endpoint"))
         overlay = ["--set", "image.digest=sha256:" + "0" * 64]
+        (self.infrastructure,) = self.read(self.outputs["helm_values"]["value"])
         self.shop = self.render("helm", "helm_values", ["-f", str(ROOT / f"helm/values-{self.environment}.yaml"), *overlay])
         self.apps = self.render("helm/argocd", "argocd_values", [])
         self.policies = [d for d in self.shop if d["kind"] == "NetworkPolicy"]
 
+    def read(self, text):
+        with tempfile.TemporaryDirectory() as folder:
+            file = pathlib.Path(folder, "documents.yaml")
+            file.write_text(text)
+            return documents.read(file)
+
     def render(self, chart, output, arguments):
         with tempfile.TemporaryDirectory() as folder:
-            values, rendered = pathlib.Path(folder, "values.yaml"), pathlib.Path(folder, "rendered.yaml")
+            values = pathlib.Path(folder, "values.yaml")
             values.write_text(self.outputs[output]["value"])
             command = ["helm", "template", "tidemark", str(ROOT / chart), "-n", NAMESPACE, "--kube-version", "1.35", *arguments, "-f", str(values)]
             done = subprocess.run(command, capture_output=True, text=True)
             if done.returncode:
                 sys.exit(f"{chart} does not render with the values of infra-aws: {done.stderr}")
-            rendered.write_text(done.stdout)
-            return documents.read(rendered)
+            return self.read(done.stdout)
 
     def find(self, kind, name):
         found = [d for d in self.shop if d["kind"] == kind and d["metadata"]["name"] == name]
@@ -245,6 +252,7 @@ def operator(platform, edge):
         if application["spec"]["destination"]["namespace"] != account["namespace"]:
             yield f"{account['application']} is in namespace {application['spec']['destination']['namespace']}, its role is for {account['namespace']}"
         yield from platform.elsewhere(account["application"], application["spec"]["source"]["helm"]["valuesObject"])
+        yield from edges_argocd.of_this_cluster(platform, application)
     if "addon" in edge and edge["addon"] not in platform.aws.keys("aws_eks_addon"):
         yield f"the add-on {edge['addon']} is missing"
     for subnet in platform.vpc.subnets("private"):
@@ -315,9 +323,12 @@ def volumes(platform, edge):
         return
     if classes[0]["provisioner"] != "ebs.csi.aws.com" or "aws-ebs-csi-driver" not in platform.aws.keys("aws_eks_addon"):
         yield f"no driver is installed for {classes[0]['provisioner']}"
-    wave = "argocd.argoproj.io/sync-wave"
-    if int(classes[0]["metadata"]["annotations"].get(wave, 0)) >= int(platform.application("monitoring")["metadata"]["annotations"][wave]):
+    monitoring = platform.application("monitoring")
+    if edges_argocd.wave(classes[0]) >= edges_argocd.wave(monitoring):
         yield "the StorageClass is created after the first claim of a volume"
+    claim = monitoring["spec"]["source"]["helm"]["valuesObject"]["prometheus"]["prometheusSpec"]["storageSpec"]["volumeClaimTemplate"]["spec"]
+    if claim.get("storageClassName", classes[0]["metadata"]["name"]) != classes[0]["metadata"]["name"]:
+        yield f"Prometheus' claims name the class {claim['storageClassName']}, which does not exist"
 
 
 def traces(platform, edge):
@@ -389,6 +400,7 @@ def people(platform, edge):
     cluster = platform.by_address["aws_eks_cluster.this"]
     if cluster["access_config"][0]["authentication_mode"] not in ("API", "API_AND_CONFIG_MAP"):
         yield "the cluster does not use access entries"
+    yield from platform.vpc.has_private_names()
     config = cluster["vpc_config"][0]
     if config["endpoint_public_access"]:
         if not config["public_access_cidrs"]:
@@ -449,8 +461,8 @@ def lambda_trigger(platform, edge):
 
 
 KINDS = {
-    "alarms": alarms, "aws": aws, "canary": canary, "internet": internet, "lambda": file_processor, "lambda-trigger": lambda_trigger, "nodes": nodes, "operator": operator,
-    "people": people, "pods": pods, "public": public, "scram": scram, "scrape": scrape, "secrets": secrets, "store": store, "traces": traces,
+    "alarms": alarms, "argo": edges_argocd.argo, "aws": aws, "canary": canary, "internet": internet, "lambda": file_processor, "lambda-trigger": lambda_trigger, "nodes": nodes, "operator": operator,
+    "locked-logs": edges_argocd.locked_logs, "people": people, "pods": pods, "public": public, "rotation": edges_argocd.rotation, "runs-pods": edges_argocd.runs_pods, "scram": scram, "scrape": scrape, "secrets": secrets, "store": store, "traces": traces,
     "volumes": volumes, "gcp-apis": edges_gcp.apis, "gcp-brokers": edges_gcp.brokers, "gcp-dns": edges_gcp.dns, "gcp-scrape": edges_gcp.scraped,
 }
 

@@ -72,6 +72,8 @@ def ingress_works(platform, ingress, edge):
     names = platform.application("external-dns")
     if names is None or names["spec"]["source"]["helm"]["valuesObject"]["domainFilters"] != [host]:
         yield f"no operator manages the name {host}"
+    elif "ingress" not in names["spec"]["source"]["helm"]["valuesObject"]["sources"]:
+        yield f"external-dns does not read the Ingress of {host}"
     backend = spec["rules"][0]["http"]["paths"][0]["backend"]["service"]
     if backend["name"] != edge["to"]:
         yield f"the Ingress leads to {backend['name']}"

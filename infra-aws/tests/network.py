@@ -26,6 +26,12 @@ class Vpc:
     def subnets(self, tier):
         return [values for address, values in self.resources.of("aws_subnet") if address.startswith(f"aws_subnet.{tier}[")]
 
+    def has_private_names(self):
+        """Names of endpoints, of the cluster's private address and of AWS's stores resolve in the VPC only with both settings."""
+        vpc = self.resources.of("aws_vpc")[0][1]
+        if not vpc["enable_dns_support"] or not vpc["enable_dns_hostnames"]:
+            yield "the VPC does not resolve private names"
+
     def cidrs(self, tier):
         return [subnet["cidr_block"] for subnet in self.subnets(tier)]
 
@@ -77,6 +83,7 @@ class Vpc:
             if name != service:
                 continue
             if endpoint["vpc_endpoint_type"] == "Interface" and endpoint["private_dns_enabled"]:
+                yield from self.has_private_names()
                 yield from self.group_lets_in(endpoint["security_group_ids"], 443, group=self.pods)
                 if not set(endpoint["subnet_ids"]) & {subnet["id"] for subnet in self.subnets("private")}:
                     yield f"endpoint {address} is in none of the pods' subnets"

@@ -37,6 +37,8 @@ mistakes=(
   'a log without end|monitoring.tf|s/retention_in_days = var.log_retention_days/retention_in_days = 0/'
   'a key that is never changed|secrets.tf|s/enable_key_rotation     = true/enable_key_rotation     = false/'
   'an alarm that nobody hears|monitoring.tf|/alarm_actions  /d'
+  'an alarm about a queue that does not exist|monitoring.tf|s/QueueName = aws_sqs_queue.failed_files.name/QueueName = "failed-files"/'
+  'checkpoints that are deleted after a day|storage.tf|s/    noncurrent_version_expiration {/    expiration {\n      days = 1\n    }\n\n&/'
   'one NAT for three zones|variables.tf|/variable "nat_per_zone"/,/^}/s/default     = true/default     = false/'
   'an argument that does not exist|streaming.tf|s/enhanced_monitoring    =/enhanced_monitorings   =/'
 )

@@ -10,7 +10,7 @@ set -euo pipefail
 
 tools=${TIDEMARK_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/tidemark/tools}
 bin=$tools/cluster
-kubernetes=v1.35.4 etcd=v3.6.5 kwok=v0.7.0 argo=v3.4.4 argo_commit=443415b5527ac55366e0760c93ef0e1abd0cf273 rollouts=v1.9.0 load_balancers=v3.5.0 secrets=v1.3.1
+kubernetes=v1.35.4 etcd=v3.6.5 kwok=v0.7.0 argo=v3.4.4 argo_commit=443415b5527ac55366e0760c93ef0e1abd0cf273 rollouts=v1.9.0 load_balancers=v3.5.0 secrets=v2.9.0
 mkdir -p "$bin"
 
 module() { # module@version: prints the folder of its source
@@ -142,7 +142,7 @@ build_controllers() (
     build load-balancer-controller .
   fi
   missing external-secrets || exit 0
-  source_of external-secrets/external-secrets "$secrets" 6e121990e3a9fd9f5f73b380f3b34fd3328fcbc6
+  source_of external-secrets/external-secrets "$secrets" 378bdb622ed9712ef4a58370f6a17af033b7d343
   # Of its providers and generators only those that are used here: AWS, and the password of Grafana.
   sed -i -E '/generators\/v1\//{/password/!d}; /genv1alpha1.Register\(/{/password/!d}' pkg/register/generators.go
   GOFLAGS="-tags=aws ${GOFLAGS:-}" build external-secrets .
@@ -154,7 +154,8 @@ build_redis() (
   trap 'rm -r "$work"' EXIT
   chmod 755 "$work" # apt downloads as another user
   cd "$work"
-  apt-get download -q redis-server redis-tools libjemalloc2 liblzf1 libatomic1 >/dev/null
+  local packages=(redis-server redis-tools libjemalloc2 liblzf1 libatomic1)
+  apt-get download -q "${packages[@]}" >/dev/null || { apt-get update -q >/dev/null && apt-get download -q "${packages[@]}" >/dev/null; }
   for package in *.deb; do dpkg -x "$package" .; done
   mkdir -p "$bin/lib"
   find . -name '*.so*' -exec cp -P {} "$bin/lib/" \;

@@ -147,14 +147,7 @@ operator_kinds() {
 
 rollouts_up() { start rollouts "$bin/rollouts" --kubeconfig "$KUBECONFIG" --leader-elect=false; }
 
-fetch_charts() { # folder: gets the operators' pinned charts, unless they are there
-  local chart version repository said
-  mkdir -p "$1"
-  while read -r chart version repository; do
-    [ -d "$1/$chart" ] || said=$(helm pull "$chart" --repo "$repository" --version "$version" --untar --untardir "$1" 2>&1) ||
-      cannot "the chart $chart is not available: $said"
-  done < <(python3 "$helm_folder/tests/operators.py" list)
-}
+fetch_charts() { "$helm_folder/tests/charts.sh" "$1" || cannot "charts of the operators are not available"; } # folder
 
 restricted_namespace() { # name: creates it as Argo CD does, with the restricted standard enforced
   kubectl create namespace "$1" >/dev/null &&

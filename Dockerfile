@@ -18,6 +18,8 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
 # only to the configured folders.
 FROM gcr.io/distroless/cc-debian12:nonroot
 COPY --from=build /platform /usr/local/bin/platform
+# The program does not contain the list of its packages. The release workflow reads it here.
+COPY --from=build /src/Cargo.lock /usr/share/doc/tidemark/Cargo.lock
 # The address is public, so the program starts only with TIDEMARK_AUTH=enforced, or with TIDEMARK_ALLOW_OPEN=true.
 ENV TIDEMARK_HOST=0.0.0.0
 EXPOSE 5000-5007

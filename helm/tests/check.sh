@@ -8,7 +8,7 @@ set -uo pipefail
 cd "$(dirname "$0")/.."
 tools=${TIDEMARK_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/tidemark/tools}
 export PATH="$tools/bin:$PATH" PYTHONDONTWRITEBYTECODE=1
-tests/tools.sh helm kubeconform helm-unittest promtool alertmanager schemas >/dev/null || { echo "FAILED   the tools are not available: 0 checks ran"; exit 1; }
+tests/tools.sh helm kubeconform helm-unittest promtool alertmanager schemas syft >/dev/null || { echo "FAILED   the tools are not available: 0 checks ran"; exit 1; }
 
 work=$(mktemp -d)
 trap 'rm -r "$work"' EXIT
@@ -114,6 +114,7 @@ alerts() {
 delivery() {
   holds "the release workflow tests, signs and proposes by digest, and propose.sh changes one line of one file" python3 tests/delivery.py
   holds "each planted mistake in the delivery is detected" python3 tests/delivery.py mistakes
+  holds "syft lists every package of Cargo.lock in the image, and both planted mistakes are detected" python3 tests/contents.py
 }
 
 drills() { # they run seldom: this reads what they read

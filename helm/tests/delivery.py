@@ -63,6 +63,8 @@ def workflow_faults(text):
         for step in job["steps"]:
             if "uses" in step and not step["uses"].partition("@")[2].startswith("v"):
                 yield f"{name}: {step['uses']} has no version"
+            if "cosign-installer" in step.get("uses", "") and not step.get("with", {}).get("cosign-release", "").startswith("v"):
+                yield f"{name}: cosign has no version"
             if "secrets." in str(step).replace("github.token", ""):
                 yield f"{name} uses a stored secret"
     signed = [line for job in jobs.values() for text in scripts(job) for line in text.splitlines() if "cosign sign" in line or "cosign attest" in line]
@@ -131,6 +133,7 @@ MISTAKES = [
     (WORKFLOW, "      - run: cargo test --locked -p gateway -p users -p orders -p platform\n", ""),
     (WORKFLOW, "    environment: prod\n", "    environment: dev\n"),
     (WORKFLOW, "uses: sigstore/cosign-installer@v3", "uses: sigstore/cosign-installer@main"),
+    (WORKFLOW, "        with: {cosign-release: v2.6.5}\n", ""),
     (WORKFLOW, "permissions:\n  contents: read\n", "permissions:\n  contents: write\n"),
     (WORKFLOW, ".github/propose.sh prod", ".github/propose.sh dev"),
     (SCRIPT, "^sha256:[0-9a-f]{64}$ ]]", "^sha256: ]]"),

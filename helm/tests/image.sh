@@ -56,8 +56,8 @@ whole() {
 }
 
 last_stage() { # program
-  mkdir "$work/context" && cp "$1" "$work/context/platform" &&
-    { echo 'FROM scratch AS build'; echo 'COPY platform /platform'; sed -n '/^FROM gcr/,$p' "$root/Dockerfile"; } >"$work/context/Dockerfile" &&
+  mkdir "$work/context" && cp "$1" "$work/context/platform" && cp "$root/Cargo.lock" "$work/context/" &&
+    { echo 'FROM scratch AS build'; echo 'COPY platform /platform'; echo 'COPY Cargo.lock /src/Cargo.lock'; sed -n '/^FROM gcr/,$p' "$root/Dockerfile"; } >"$work/context/Dockerfile" &&
     images build --isolation chroot --pull-never --tag tidemark "$work/context"
 }
 
@@ -131,6 +131,7 @@ run() { # in namespaces of its own
   ip link set lo up
   mount --make-rprivate /
   mount --bind "$files" "$files" && mount -o remount,bind,ro "$files"
+  mount -t proc proc "$files/proc" # as every pod has; the service files starts this program again to process a file
   mount -t tmpfs -o mode=1777 tmpfs "$files/tmp" && mount -t tmpfs -o mode=0755,uid=65532 tmpfs "$files/data"
   pod -- --version
   holds "the program runs with only the files of the image" ended_with 0 '^platform '

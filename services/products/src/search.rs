@@ -4,14 +4,19 @@
 //! `cafe` finds "Café". A word of the query matches the words that are equal to it or begin with
 //! it. If the index has no such word, it matches words that differ from it by a typing error or
 //! two. A product is found if every word of the query matches one of its own words. Prices and
-//! names are stored with the words, for filtering and sorting; the products that are returned are
-//! read from the store.
+//! folded names are stored with the words, for filtering and sorting; the products that are returned
+//! are read from the store.
+//!
+//! A search looks at each product once, so nothing is folded, copied or looked up by text for each:
+//! categories and currencies are numbers ([`names`]), and names are folded when a product is added.
 //!
 //! Deleted products are marked and stay in the words' lists. When they are more than one entry in
 //! four, [`Index::compact`] removes them.
 
+mod names;
 mod words;
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
 
@@ -19,7 +24,8 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::product::Product;
-use words::{Typed, folded};
+use names::Names;
+use words::{Letters, Typed, folded};
 
 /// The index is compacted when more than one in this many entries is deleted.
 const COMPACTED_AT: usize = 4;
@@ -84,13 +90,17 @@ pub struct Position {
     /// The sort key, ascending.
     by: (u64, String),
     /// Positions with the same key are ordered newest first: ids of version 7 contain their time.
-    newest: std::cmp::Reverse<Uuid>,
+    newest: Reverse<Uuid>,
 }
 
 impl Position {
     /// Returns the product's id.
     pub fn id(&self) -> Uuid {
         self.newest.0
+    }
+
+    fn key(&self) -> (u64, &str, Reverse<Uuid>) {
+        (self.by.0, &self.by.1, self.newest)
     }
 }
 
@@ -99,20 +109,44 @@ impl Position {
 pub struct Index {
     entries: Vec<Entry>,
     places: HashMap<Uuid, u32>,
-    /// The entries that contain each word, in ascending order.
-    words: BTreeMap<Box<str>, Vec<u32>>,
+    words: BTreeMap<Box<str>, Word>,
+    categories: Names,
+    currencies: Names,
     deleted: usize,
+}
+
+/// A word of products.
+#[derive(Debug)]
+struct Word {
+    letters: Letters,
+    /// The entries that contain it, in ascending order.
+    entries: Vec<u32>,
 }
 
 #[derive(Debug)]
 struct Entry {
     id: Uuid,
     version: u64,
-    name: Box<str>,
-    category: Option<Box<str>>,
+    folded_name: Box<str>,
+    category: Option<u32>,
     price_cents: u64,
-    currency: Box<str>,
+    currency: u32,
     is_deleted: bool,
+}
+
+/// A match. The id stands here, so that matches of the same rank are compared without their entries, which are far apart in
+/// memory.
+struct Candidate {
+    rank: u64,
+    newest: Reverse<Uuid>,
+    place: usize,
+}
+
+/// The numbers of the category and currency of a search. A name that no product has yet has none.
+struct Filter {
+    category: Option<Option<u32>>,
+    currency: Option<Option<u32>>,
+    price: Prices,
 }
 
 impl Index {
@@ -155,20 +189,28 @@ impl Index {
         ];
 
         for word in texts.into_iter().flatten().flat_map(folded) {
-            let entries = self.words.entry(word.into()).or_default();
-            if entries.last() != Some(&place) {
-                entries.push(place);
+            let letters = Letters::of(&word);
+            let word = self.words.entry(word.into()).or_insert_with(|| Word {
+                letters,
+                entries: Vec::new(),
+            });
+            if word.entries.last() != Some(&place) {
+                word.entries.push(place);
             }
         }
+
+        let category = details.category.as_deref();
+        let category = category.map(|category| self.categories.number(category));
+        let currency = self.currencies.number(&details.currency);
 
         self.places.insert(product.id, place);
         self.entries.push(Entry {
             id: product.id,
             version: product.version,
-            name: details.name.as_str().into(),
-            category: details.category.as_deref().map(Into::into),
+            folded_name: folded_name(&details.name),
+            category,
             price_cents: details.price_cents,
-            currency: details.currency.as_str().into(),
+            currency,
             is_deleted: false,
         });
     }
@@ -200,12 +242,10 @@ impl Index {
             .collect();
 
         self.entries.retain(|entry| !entry.is_deleted);
-        self.words.retain(|_, entries| {
-            *entries = entries
-                .iter()
-                .filter_map(|place| places[*place as usize])
-                .collect();
-            !entries.is_empty()
+        self.words.retain(|_, word| {
+            let left = word.entries.iter();
+            word.entries = left.filter_map(|place| places[*place as usize]).collect();
+            !word.entries.is_empty()
         });
 
         for (place, entry) in (0..).zip(&self.entries) {
@@ -217,67 +257,102 @@ impl Index {
     /// Returns the matches that follow `after`: `limit` of them, and one more if there is one.
     pub fn find(&self, wanted: &Wanted, after: Option<&Position>, limit: usize) -> Found {
         let scores = self.scores(&wanted.text);
+        let filter = self.filter(wanted);
         let mut found = Found::default();
+        let mut of_categories = vec![0; self.categories.len()];
+        let mut has_currency = vec![false; self.currencies.len()];
         let mut positions = Vec::new();
 
         for (place, entry) in self.entries.iter().enumerate() {
             let score = scores.as_ref().map_or(0, |scores| scores[place]);
             let is_found = scores.is_none() || score > 0;
-            if entry.is_deleted || !is_found || !entry.has_currency(wanted) {
+            let is_currency = |wanted| wanted == Some(entry.currency);
+            if entry.is_deleted || !is_found || !filter.currency.is_none_or(is_currency) {
                 continue;
             }
 
-            if !found.currencies.contains(&*entry.currency) {
-                found.currencies.insert(entry.currency.to_string());
-            }
-            if !wanted.price.contain(entry.price_cents) {
+            has_currency[entry.currency as usize] = true;
+            if !filter.price.contain(entry.price_cents) {
                 continue;
             }
-
-            if let Some(category) = entry.category.as_deref() {
-                match found.categories.get_mut(category) {
-                    Some(count) => *count += 1,
-                    None => drop(found.categories.insert(category.to_owned(), 1)),
-                }
+            if let Some(category) = entry.category {
+                of_categories[category as usize] += 1;
             }
-
-            if wanted.category.is_some() && wanted.category.as_deref() != entry.category.as_deref()
+            if filter
+                .category
+                .is_some_and(|wanted| wanted.is_none() || wanted != entry.category)
             {
                 continue;
             }
 
             found.total += 1;
-            positions.push((entry.rank(wanted.sort, score), place));
+            positions.push(Candidate {
+                rank: entry.rank(wanted.sort, score),
+                newest: Reverse(entry.id),
+                place,
+            });
         }
 
+        let counts = self.categories.iter().zip(of_categories);
+        let counts = counts.filter(|(_, count)| *count > 0);
+        found.categories = counts
+            .map(|(name, count)| (name.to_owned(), count))
+            .collect();
+        let currencies = self.currencies.iter().zip(has_currency);
+        let currencies = currencies.filter(|(_, is_there)| *is_there);
+        found.currencies = currencies.map(|(name, _)| name.to_owned()).collect();
         found.page = self.page(positions, wanted.sort, after, limit);
         found
     }
 
+    fn filter(&self, wanted: &Wanted) -> Filter {
+        let category = wanted.category.as_deref();
+        let currency = wanted.currency.as_deref();
+        Filter {
+            category: category.map(|name| self.categories.known(name)),
+            currency: currency.map(|name| self.currencies.known(name)),
+            price: wanted.price,
+        }
+    }
+
     fn page(
         &self,
-        mut positions: Vec<(u64, usize)>,
+        positions: Vec<Candidate>,
         sort: Sort,
         after: Option<&Position>,
         limit: usize,
     ) -> Vec<Position> {
-        let position = |(rank, place): &(u64, usize)| self.entries[*place].position(*rank, sort);
-        let order = |one: &(u64, usize), other: &(u64, usize)| {
-            let ranked = one.0.cmp(&other.0);
-            ranked.then_with(|| self.entries[one.1].compare(&self.entries[other.1], sort))
+        let name = |one: &Candidate| match sort {
+            Sort::Name => &*self.entries[one.place].folded_name,
+            _ => "",
+        };
+        let order = |one: &Candidate, other: &Candidate| {
+            let ranked = one.rank.cmp(&other.rank);
+            let named = ranked.then_with(|| name(one).cmp(name(other)));
+            named.then_with(|| one.newest.cmp(&other.newest))
         };
 
-        if let Some(after) = after {
-            positions.retain(|found| position(found) > *after);
+        // The newest products are the last entries, and are the first of their rank. So few candidates are better than all
+        // before them.
+        let mut page: Vec<Candidate> = Vec::with_capacity(limit + 2);
+        for one in positions.into_iter().rev() {
+            let is_before =
+                after.is_some_and(|after| (one.rank, name(&one), one.newest) <= after.key());
+            let is_beyond =
+                page.len() > limit && page.last().is_some_and(|last| order(&one, last).is_ge());
+            if is_before || is_beyond {
+                continue;
+            }
+            let place = page.partition_point(|other| order(other, &one).is_lt());
+            page.insert(place, one);
+            page.truncate(limit + 1);
         }
 
-        if positions.len() > limit + 1 {
-            positions.select_nth_unstable_by(limit, order);
-            positions.truncate(limit + 1);
-        }
-
-        positions.sort_unstable_by(order);
-        positions.iter().map(position).collect()
+        let position = |one: &Candidate| Position {
+            by: (one.rank, name(one).to_owned()),
+            newest: one.newest,
+        };
+        page.iter().map(position).collect()
     }
 
     /// Returns a score for each entry, 0 if it does not match; `None` if the text is empty. A text of
@@ -323,10 +398,10 @@ impl Index {
             .words
             .range::<str, _>((Bound::Included(word), Bound::Unbounded));
 
-        for (known, entries) in from.take_while(|(known, _)| known.starts_with(word)) {
+        for (known, found) in from.take_while(|(known, _)| known.starts_with(word)) {
             is_known = true;
             note(
-                entries,
+                &found.entries,
                 if known.len() == word.len() {
                     EXACTLY
                 } else {
@@ -337,8 +412,9 @@ impl Index {
 
         if !is_known {
             let typed = Typed::new(word);
-            let near = self.words.iter().filter(|(known, _)| typed.may_mean(known));
-            near.for_each(|(_, entries)| note(entries, MISTYPED));
+            let near = self.words.iter();
+            let near = near.filter(|(known, word)| typed.may_mean(known, word.letters));
+            near.for_each(|(_, word)| note(&word.entries, MISTYPED));
         }
 
         fits
@@ -346,11 +422,6 @@ impl Index {
 }
 
 impl Entry {
-    fn has_currency(&self, wanted: &Wanted) -> bool {
-        let currency = wanted.currency.as_deref();
-        currency.is_none_or(|currency| currency == &*self.currency)
-    }
-
     /// Returns the number by which entries are sorted before name and age.
     fn rank(&self, sort: Sort, score: u8) -> u64 {
         match sort {
@@ -360,31 +431,11 @@ impl Entry {
             Sort::Dearest => u64::MAX - self.price_cents,
         }
     }
+}
 
-    fn compare(&self, other: &Self, sort: Sort) -> std::cmp::Ordering {
-        let by_name = match sort {
-            Sort::Name => self.sort_name().cmp(&other.sort_name()),
-            _ => std::cmp::Ordering::Equal,
-        };
-        by_name.then_with(|| other.id.cmp(&self.id))
-    }
-
-    fn position(&self, rank: u64, sort: Sort) -> Position {
-        let name = if sort == Sort::Name {
-            self.sort_name()
-        } else {
-            String::new()
-        };
-
-        Position {
-            by: (rank, name),
-            newest: std::cmp::Reverse(self.id),
-        }
-    }
-
-    fn sort_name(&self) -> String {
-        folded(&self.name).collect::<Vec<_>>().join(" ")
-    }
+/// Returns the words of a name, by which products are sorted.
+fn folded_name(name: &str) -> Box<str> {
+    folded(name).collect::<Vec<_>>().join(" ").into()
 }
 
 impl Prices {

@@ -208,3 +208,81 @@ fn after_many_changes_the_index_is_as_one_made_anew() {
 
     assert!(changing.entries.len() <= 2 * changing.len() + 4);
 }
+
+/// Returns the ids of these products as a plain loop finds and sorts them.
+fn sorted(products: &[Product], wanted: &Wanted) -> Vec<u128> {
+    let is_wanted = |product: &&Product| {
+        let details = &product.details;
+        let category = wanted.category.is_none() || wanted.category == details.category;
+        category && wanted.price.contain(details.price_cents)
+    };
+    let mut found: Vec<&Product> = products.iter().filter(is_wanted).collect();
+    found.sort_by_key(|product| {
+        let details = &product.details;
+        let rank = match wanted.sort {
+            Sort::Cheapest => details.price_cents,
+            Sort::Dearest => u64::MAX - details.price_cents,
+            Sort::Best | Sort::Newest | Sort::Name => 0,
+        };
+        let name = match wanted.sort {
+            Sort::Name => details
+                .name
+                .to_lowercase()
+                .replace('É', "e")
+                .replace('é', "e"),
+            _ => String::new(),
+        };
+        (rank, name, Reverse(product.id))
+    });
+    found.iter().map(|product| product.id.as_u128()).collect()
+}
+
+#[test]
+fn pages_follow_a_plain_sort_of_the_matches() {
+    const NAMES: [&str; 5] = ["Étude", "etude", "Lamp", "lamp shade", "Zebra"];
+    let mut products = Vec::new();
+    let mut index = Index::default();
+    for number in 1..=120_u128 {
+        // Neither ids nor prices follow the order in which products are added.
+        let id = number * 77 % 127;
+        let of = |count: u128| usize::try_from(id / 3 % count).unwrap();
+        let category = [None, Some("Home"), Some("Music")][of(3)];
+        let product = product(
+            id,
+            NAMES[of(5)],
+            category,
+            100 + u64::try_from(number * 31 % 7).unwrap(),
+        );
+        index.put(&product);
+        products.push(product);
+    }
+    for removed in products.drain(10..20) {
+        index.remove(removed.id);
+    }
+
+    let prices = Prices {
+        from: Some(101),
+        to: Some(104),
+    };
+    for sort in [
+        Sort::Best,
+        Sort::Newest,
+        Sort::Name,
+        Sort::Cheapest,
+        Sort::Dearest,
+    ] {
+        for category in [None, Some("Home"), Some("Nowhere")] {
+            for price in [Prices::default(), prices] {
+                let wanted = Wanted {
+                    category: category.map(str::to_owned),
+                    price,
+                    sort,
+                    ..Wanted::default()
+                };
+                let expected = sorted(&products, &wanted);
+                assert_eq!(find(&index, &wanted), expected, "{wanted:?}");
+                assert_eq!(index.find(&wanted, None, 2).total, expected.len());
+            }
+        }
+    }
+}

@@ -38,10 +38,14 @@ pub(super) fn folded(text: &str) -> impl Iterator<Item = String> + use<> {
     words.into_iter()
 }
 
+/// The set of letters of a word, hashed to 64 bits.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Letters(u64);
+
 /// A word of a query, which may have typing errors.
 pub(super) struct Typed {
     chars: Vec<char>,
-    letters: u64,
+    letters: Letters,
     most_errors: usize,
 }
 
@@ -58,17 +62,18 @@ impl Typed {
         };
 
         Self {
-            letters: letters(word),
+            letters: Letters::of(word),
             chars,
             most_errors,
         }
     }
 
-    /// Returns whether `word` may be the intended word.
-    pub(super) fn may_mean(&self, word: &str) -> bool {
+    /// Returns whether `word` with these letters may be the intended word.
+    pub(super) fn may_mean(&self, word: &str, letters: Letters) -> bool {
         // One error changes at most two of the letters present, so this rejects most words cheaply.
-        let other_letters = (self.letters ^ letters(word)).count_ones() as usize;
-        if self.most_errors == 0 || other_letters > 2 * self.most_errors {
+        let other_letters = (self.letters.0 ^ letters.0).count_ones() as usize;
+        let is_too_short = word.len() + self.most_errors < self.chars.len();
+        if self.most_errors == 0 || is_too_short || other_letters > 2 * self.most_errors {
             return false;
         }
 
@@ -81,10 +86,11 @@ impl Typed {
     }
 }
 
-/// Returns the set of letters of a word, hashed to 64 bits.
-fn letters(word: &str) -> u64 {
-    word.chars()
-        .fold(0, |bits, c| bits | 1 << (u32::from(c) % 64))
+impl Letters {
+    pub(super) fn of(word: &str) -> Self {
+        let bits = word.chars().map(|c| 1 << (u32::from(c) % 64));
+        Self(bits.fold(0, |all, bit: u64| all | bit))
+    }
 }
 
 /// Returns the optimal string alignment distance: the number of letters that are wrong, missing,
@@ -139,7 +145,7 @@ mod tests {
 
     #[test]
     fn a_typing_error_is_forgiven_where_the_word_is_long_enough() {
-        let means = |typed: &str, word: &str| Typed::new(typed).may_mean(word);
+        let means = |typed: &str, word: &str| Typed::new(typed).may_mean(word, Letters::of(word));
         for (typed, word) in [
             ("lamb", "lamp"),
             ("barmoeter", "barometer"),

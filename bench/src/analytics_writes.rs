@@ -31,6 +31,8 @@ use tables::Tables;
 use crate::counterparts::{Cache, Counterpart, Launch, Server, dynamodb, kafka};
 use crate::generate;
 use crate::machine;
+use crate::peers::Peer;
+use crate::results::{Measure, Measurement, Table, number};
 
 /// The start of the first window, in milliseconds. Any minute will do.
 const FIRST_WINDOW_MS: u64 = 1_767_225_600_000;
@@ -63,12 +65,15 @@ struct Window {
     users: u64,
 }
 
-impl Args {
-    /// Measures and prints.
-    ///
-    /// # Errors
-    /// [`AnalyticsWritesError`].
-    pub fn run(self) -> Result<()> {
+impl Measurement for Args {
+    const NAME: &'static str = "analytics-writes";
+    type Error = AnalyticsWritesError;
+
+    fn peers(&self) -> Vec<Peer> {
+        vec![Peer::Kafka, Peer::DynamoDb]
+    }
+
+    fn measure(self) -> Result<Vec<Table>> {
         let cache = Cache::open()?;
         let folder = cache.scratch("analytics-writes")?;
         let kafka = kafka::start(&cache, folder.path())?;
@@ -88,9 +93,14 @@ impl Args {
         let tables = Tables::at(dynamodb.address())?;
         let mut written = Vec::new();
         let mut start_ms = FIRST_WINDOW_MS;
+        let measures = [
+            Measure::rate("rows a second", "1/s"),
+            Measure::new("write units", ""),
+        ];
+        let mut table = Table::new("Rows that replicas of analytics write", &measures);
         for replicas in &self.replicas {
             let replicas = Replicas::start(folder.path(), &stores, *replicas)?;
-            let units = self.measure(&*log, &replicas, start_ms)?;
+            let units = self.write_window(&*log, &replicas, start_ms, &mut table)?;
             let bytes = chunks::bytes(&tables, start_ms + MINUTE_MS)?;
             written.push(Written {
                 replicas: replicas.len(),
@@ -104,11 +114,19 @@ impl Args {
 
         let sizes = layouts::measure(&tables, FIRST_WINDOW_MS)?;
         bill::print(&sizes, &written, self.users, &self.prices);
-        Ok(())
+        Ok(vec![table])
     }
+}
 
+impl Args {
     /// Lets the replicas write a window, prints the rows a second, and returns the write units.
-    fn measure(&self, log: &dyn RecordLog, replicas: &Replicas, start_ms: u64) -> Result<f64> {
+    fn write_window(
+        &self,
+        log: &dyn RecordLog,
+        replicas: &Replicas,
+        start_ms: u64,
+        table: &mut Table,
+    ) -> Result<f64> {
         let warm_up = Window {
             start_ms,
             users: WARM_UP_USERS,
@@ -138,6 +156,12 @@ impl Args {
             took.as_secs_f64(),
             per_second(window.users, took)
         );
+        let settings = [
+            ("replicas", number(replicas.len())),
+            ("rows", number(window.users)),
+        ];
+        let samples = [per_second(window.users, took), units];
+        table.add("analytics", &settings, &samples);
         Ok(units)
     }
 

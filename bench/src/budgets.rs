@@ -26,6 +26,8 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use crate::counterparts::{self, Cache, CounterpartError};
+use crate::peers::Peer;
+use crate::results::{Measure, Measurement, Table};
 use callgrind::CallgrindError;
 use file::{Budgets, Change, Figure, FileError, Tools};
 use stages::{STAGES, Stage};
@@ -86,12 +88,32 @@ pub enum Comparison {
     NotCompared(String),
 }
 
+impl Measurement for Args {
+    const NAME: &'static str = "budgets";
+    type Error = BudgetError;
+
+    fn peers(&self) -> Vec<Peer> {
+        vec![Peer::Valgrind]
+    }
+
+    fn measure(self) -> Result<Vec<Table>, BudgetError> {
+        let mut table = table();
+        self.count_into(&mut table)?;
+        Ok(vec![table])
+    }
+}
+
 impl Args {
     /// Counts, prints, and compares or writes.
     ///
     /// # Errors
     /// [`BudgetError`].
     pub fn run(self) -> Result<Comparison, BudgetError> {
+        self.count_into(&mut table())
+    }
+
+    /// As [`Args::run`], and adds the figures to a table.
+    fn count_into(self, table: &mut Table) -> Result<Comparison, BudgetError> {
         if let Some(name) = self.work {
             work(stage(name), self.passes.unwrap_or(1))?;
             return Ok(Comparison::NotCompared("a stage's work alone".to_owned()));
@@ -119,11 +141,19 @@ impl Args {
         let again = |name: &str| Ok(count(&[stage(name)])?.remove(0).instructions);
         let figures = steadied(figures, &budgets, again)?;
         print(&figures, Some(&budgets));
+        for figure in &figures {
+            let name = format!("{}, for each {}", figure.stage, figure.per);
+            table.add(&name, &[], &[figure.instructions]);
+        }
         if !self.stage.is_empty() {
             return Ok(Comparison::NotCompared("only some stages".to_owned()));
         }
         judge(&budgets, &figures, &tools)
     }
+}
+
+fn table() -> Table {
+    Table::new("Instructions by stage", &[Measure::new("instructions", "")])
 }
 
 fn stage_name(text: &str) -> Result<&'static str, String> {

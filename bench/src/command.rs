@@ -2,7 +2,9 @@
 
 use std::error::Error;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
+
+use crate::results::Measured;
 
 /// Tidemark's harness: starts real counterparts, generates orders, runs the real programs and
 /// checks their results.
@@ -15,7 +17,7 @@ pub enum Command {
     /// and on names used twice.
     Code(crate::code::Args),
     /// Counts the instructions of each stage of the hot path, and compares them with the budgets.
-    Budgets(crate::budgets::Args),
+    Budgets(Measured<crate::budgets::Args>),
     /// Starts, stops and shows Apache Kafka, MariaDB and DynamoDB Local.
     Counterparts(crate::counterparts::Args),
     /// Writes generated orders to a topic.
@@ -41,25 +43,29 @@ pub enum Command {
     /// Runs the load test of k6, with two hundred customers, on a fresh platform where callers authenticate.
     Load(crate::load::Args),
     /// Measures CPU time and memory of the job on real Kafka, beside a bare reader.
-    Throughput(crate::throughput::Args),
+    Throughput(Measured<crate::throughput::Args>),
     /// Measures the cost of a request in the gateway, beside nginx and a gateway in Flask.
-    Gateway(crate::gateway::Args),
+    Gateway(Measured<crate::gateway::Args>),
     /// Floods a platform from one address, and measures the answers for a customer at another one.
-    Overload(crate::overload::Args),
+    Overload(Measured<crate::overload::Args>),
     /// Measures the memory of each service in a process of its own, idle and after a little
     /// traffic.
-    Idle(crate::idle::Args),
+    Idle(Measured<crate::idle::Args>),
+    /// Measures searches of a catalogue of 100,000 products, and the memory of its index.
+    Catalogue(Measured<crate::catalogue::Args>),
     /// Measures the rows that replicas of analytics write a second, and the costs of layouts of rows.
-    AnalyticsWrites(crate::analytics_writes::Args),
+    AnalyticsWrites(Measured<crate::analytics_writes::Args>),
     /// Measures the time from a window's end until its results can be read.
-    Latency(crate::latency::Args),
+    Latency(Measured<crate::latency::Args>),
     /// Measures the job's memory on backlogs, uneven partitions, a sink that stalls and bad
     /// records.
-    Pressure(crate::pressure::Args),
+    Pressure(Measured<crate::pressure::Args>),
     /// Measures checkpoints, and starts from them, by the size of the state.
-    Recovery(crate::recovery::Args),
+    Recovery(Measured<crate::recovery::Args>),
     /// Measures the checkpoints of a job that counts the sessions of a day.
-    Sessions(crate::sessions::Args),
+    Sessions(Measured<crate::sessions::Args>),
+    /// Runs chosen comparisons, or reads their kept results, and writes one page of tables and plots.
+    Report(crate::report::Args),
 }
 
 impl Command {
@@ -71,7 +77,7 @@ impl Command {
         match self {
             Self::Verify(args) => args.run()?,
             Self::Code(args) => args.run()?,
-            Self::Budgets(args) => drop(args.run()?),
+            Self::Budgets(args) => args.run()?,
             Self::Counterparts(args) => args.run()?,
             Self::Generate(args) => args.run()?,
             Self::Read(args) => args.run()?,
@@ -87,12 +93,39 @@ impl Command {
             Self::Gateway(args) => args.run()?,
             Self::Overload(args) => args.run()?,
             Self::Idle(args) => args.run()?,
+            Self::Catalogue(args) => args.run()?,
             Self::AnalyticsWrites(args) => args.run()?,
             Self::Latency(args) => args.run()?,
             Self::Pressure(args) => args.run()?,
             Self::Recovery(args) => args.run()?,
             Self::Sessions(args) => args.run()?,
+            Self::Report(args) => args.run(Self::check_measuring)?,
         }
         Ok(())
+    }
+
+    /// Returns an error if the words are not a command with valid arguments that writes figures.
+    fn check_measuring(words: &[String]) -> Result<(), String> {
+        let name = words.first().map_or("", String::as_str);
+        let all = Self::command();
+        let writes_figures =
+            |one: &&clap::Command| one.get_arguments().any(|flag| flag.get_id() == "json");
+        let measuring = || all.get_subcommands().filter(writes_figures);
+
+        if measuring().all(|one| one.get_name() != name) {
+            let names: Vec<&str> = measuring().map(clap::Command::get_name).collect();
+            return Err(format!(
+                "`{name}` writes no figures; these do: {}",
+                names.join(", ")
+            ));
+        }
+
+        let line = std::iter::once("bench").chain(words.iter().map(String::as_str));
+        let parsed = Self::try_parse_from(line.chain(["--json", "figures.json"]));
+        parsed.map(drop).map_err(|error| {
+            let text = error.to_string();
+            let first = text.lines().next().unwrap_or_default();
+            first.trim_start_matches("error: ").to_owned()
+        })
     }
 }

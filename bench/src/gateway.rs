@@ -16,6 +16,8 @@ mod proxies;
 
 use crate::counterparts::{Cache, CounterpartError};
 use crate::machine::{self, mib};
+use crate::peers::Peer;
+use crate::results::{Measure, Measurement, Table};
 use crate::throughput::median;
 use load::Load;
 use proxies::{Proxies, Proxy};
@@ -27,7 +29,7 @@ pub struct Args {
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..), value_name = "SECONDS")]
     seconds: u32,
     /// Number of measurements of each; medians are printed.
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, alias = "runs", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
     /// Connections of the load, each with one open request.
     #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=400))]
@@ -77,12 +79,16 @@ struct Measured {
     peak_mib: f64,
 }
 
-impl Args {
-    /// Measures and prints.
-    ///
-    /// # Errors
-    /// [`GatewayError`].
-    pub fn run(self) -> Result<(), GatewayError> {
+impl Measurement for Args {
+    const NAME: &'static str = "gateway";
+    type Error = GatewayError;
+
+    fn peers(&self) -> Vec<Peer> {
+        let flask = (!self.without_flask).then_some(Peer::Flask);
+        std::iter::once(Peer::Nginx).chain(flask).collect()
+    }
+
+    fn measure(self) -> Result<Vec<Table>, GatewayError> {
         let cache = Cache::open()?;
         let folder = cache.scratch("gateway")?;
         let proxies = Proxies::start(&cache, folder.path(), !self.without_flask)?;
@@ -120,8 +126,35 @@ impl Args {
         }
 
         print(&proxies.all, &rounds);
-        Ok(())
+        Ok(vec![table(&proxies.all, &rounds, self.connections)])
     }
+}
+
+/// Returns the figures of each proxy.
+fn table(proxies: &[Proxy], rounds: &[Vec<Measured>], connections: u32) -> Table {
+    let measures = [
+        Measure::rate("requests a second", "1/s"),
+        Measure::new("CPU time per thousand requests", "ms"),
+        Measure::new("p50", "ms"),
+        Measure::new("p99", "ms"),
+        Measure::new("peak memory", "MiB"),
+    ];
+
+    let mut table = Table::new("Proxies before one upstream", &measures);
+    let settings = [("connections", f64::from(connections))];
+    for round in rounds {
+        for (proxy, measured) in proxies.iter().zip(round) {
+            let samples = [
+                measured.requests_per_second,
+                measured.cpu_ms_per_1000,
+                measured.p50_ms,
+                measured.p99_ms,
+                measured.peak_mib,
+            ];
+            table.add(proxy.name, &settings, &samples);
+        }
+    }
+    table
 }
 
 /// Prints the medians of each proxy, and their CPU time relative to the first, which is nginx.

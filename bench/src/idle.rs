@@ -13,8 +13,10 @@ use crate::apart::Apart;
 use crate::counterparts::{Cache, Counterpart, CounterpartError, Counterparts, Server};
 use crate::end_to_end::Customers;
 use crate::machine::{self, mib};
+use crate::peers::Peer;
 use crate::platform::PlatformError;
 use crate::process::Lifetime;
+use crate::results::{Measure, Measurement, Table, number};
 use crate::shop::ShopError;
 
 /// The number of orders that the first of three customers places. Each of the others places one more than the one before.
@@ -55,12 +57,15 @@ struct Memory {
     threads: u64,
 }
 
-impl Args {
-    /// Measures and prints.
-    ///
-    /// # Errors
-    /// [`IdleError`].
-    pub fn run(self) -> Result<(), IdleError> {
+impl Measurement for Args {
+    const NAME: &'static str = "idle";
+    type Error = IdleError;
+
+    fn peers(&self) -> Vec<Peer> {
+        vec![Peer::Kafka, Peer::MariaDb, Peer::DynamoDb]
+    }
+
+    fn measure(self) -> Result<Vec<Table>, IdleError> {
         let cache = Cache::open()?;
         let folder = cache.scratch("idle")?;
         let servers = Counterparts::start(
@@ -75,7 +80,7 @@ impl Args {
         let apart = Apart::start(folder.path(), &stores, 1)?;
         // The services get no requests meanwhile, because the memory of idle services is measured.
         thread::sleep(self.duration);
-        print("idle", &apart)?;
+        let idle = figures("idle", &apart)?;
 
         let shop = &apart.shops()[0];
         let mut customers = Customers::sign_up(shop)?;
@@ -85,14 +90,21 @@ impl Args {
         let _ = shop.recent()?;
         thread::sleep(self.duration);
 
-        print(
-            &format!("idle again after {} orders", customers.acknowledged.len()),
-            &apart,
-        )
+        let orders = customers.acknowledged.len();
+        let again = figures(&format!("idle again after {orders} orders"), &apart)?;
+        Ok(vec![idle, again])
     }
 }
 
-fn print(when: &str, apart: &Apart) -> Result<(), IdleError> {
+/// Prints the memory of each service, and returns it.
+fn figures(when: &str, apart: &Apart) -> Result<Table, IdleError> {
+    let measures = [
+        Measure::new("resident", "MiB"),
+        Measure::new("private", "MiB"),
+        Measure::new("proportional", "MiB"),
+        Measure::new("threads", ""),
+    ];
+    let mut table = Table::new(&format!("Memory of each service, {when}"), &measures);
     println!(
         "{when}, in MiB:\n{:<18} {:>9} {:>9} {:>13} {:>9}",
         "", "resident", "private", "proportional", "threads"
@@ -100,6 +112,13 @@ fn print(when: &str, apart: &Apart) -> Result<(), IdleError> {
 
     for server in apart.servers() {
         let memory = Memory::of(server)?;
+        let samples = [
+            mib(memory.resident),
+            mib(memory.anonymous),
+            mib(memory.proportional),
+            number(memory.threads),
+        ];
+        table.add(server.name(), &[], &samples);
         println!(
             "{:<18} {:>9.1} {:>9.1} {:>13.1} {:>9}",
             server.name(),
@@ -110,7 +129,7 @@ fn print(when: &str, apart: &Apart) -> Result<(), IdleError> {
         );
     }
 
-    Ok(())
+    Ok(table)
 }
 
 impl Memory {

@@ -19,6 +19,8 @@ use crate::generate::{self, GenerateError, Target};
 use crate::job::{Job, RunError, run_name};
 use crate::machine;
 use crate::orders::{OrderSettings, Spread};
+use crate::peers::Peer;
+use crate::results::{Measure, Measurement, Table, number};
 use stages::Window;
 
 /// Results of windows that end within this time are left out: the job is still starting.
@@ -94,12 +96,15 @@ struct Seen {
     delay_ms: u64,
 }
 
-impl Args {
-    /// Measures and prints.
-    ///
-    /// # Errors
-    /// [`LatencyError`].
-    pub fn run(self) -> Result<(), LatencyError> {
+impl Measurement for Args {
+    const NAME: &'static str = "latency";
+    type Error = LatencyError;
+
+    fn peers(&self) -> Vec<Peer> {
+        vec![Peer::Kafka]
+    }
+
+    fn measure(self) -> Result<Vec<Table>, LatencyError> {
         let cache = Cache::open()?;
         let folder = cache.scratch("latency")?;
         let broker = Broker::given_or_started(self.brokers.as_deref(), &cache, folder.path())?;
@@ -144,15 +149,19 @@ impl Args {
             ended.wall.as_secs_f64()
         );
 
-        if self.stages {
+        let stages = if self.stages {
             let log = std::fs::read_to_string(folder.path().join(JOB_LOG))?;
-            if !stages::report(&log, &self.windows(&seen), millis(self.window)) {
-                return Err(LatencyError::NoMilestone);
-            }
-        }
-        self.report(&seen)
+            let stages = stages::report(&log, &self.windows(&seen), millis(self.window));
+            Some(stages.ok_or(LatencyError::NoMilestone)?)
+        } else {
+            None
+        };
+        let all = self.report(&seen)?;
+        Ok(std::iter::once(all).chain(stages).collect())
     }
+}
 
+impl Args {
     /// Returns the windows that closed after the warm-up, each with the moment at which all of its results were read.
     fn windows(&self, seen: &[Seen]) -> Vec<Window> {
         let first_ms = first_end_ms(seen);
@@ -251,7 +260,17 @@ impl Args {
         }))
     }
 
-    fn report(&self, seen: &[Seen]) -> Result<(), LatencyError> {
+    /// Returns the settings that are numbers.
+    fn settings(&self) -> [(&'static str, f64); 4] {
+        [
+            ("orders a second", f64::from(self.rate)),
+            ("users", number(self.users)),
+            ("partitions", f64::from(self.partitions)),
+            ("workers", f64::from(self.workers)),
+        ]
+    }
+
+    fn report(&self, seen: &[Seen]) -> Result<Table, LatencyError> {
         let first_ms = first_end_ms(seen);
         let measured = seen
             .iter()
@@ -269,11 +288,22 @@ impl Args {
                     "{} results, readable after their window's end passed the watermark: median {median} ms, p99 {p99} ms, at most {most} ms",
                     delays.len()
                 );
-                Ok(())
+                let samples = [median, p99, most].map(|delay| number(*delay));
+                let mut table = Table::new(
+                    "Readable after the window's end passed the watermark",
+                    &measures(),
+                );
+                table.add("results", &self.settings(), &samples);
+                Ok(table)
             }
             _ => Err(LatencyError::NoWindow),
         }
     }
+}
+
+/// Returns the columns of the figures.
+fn measures() -> [Measure; 3] {
+    ["median", "p99", "most"].map(|name| Measure::new(name, "ms"))
 }
 
 /// Returns the end of the first window.

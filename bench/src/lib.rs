@@ -1,7 +1,8 @@
 //! The harness: it starts the real counterparts, generates orders, runs the real programs and
 //! compares their results with an independent computation.
 //!
-//! Every command is one module. It prints text for people; its return value decides the exit code.
+//! Every command is one module. It prints text for people; its return value decides the exit code. Commands that measure
+//! return figures in one common form, too ([`results`]).
 //! Other tests use the library, too: [`counterparts::kafka`] starts a real Kafka, [`orders`] makes
 //! a million orders, and [`oracle`] computes the expected results.
 
@@ -15,6 +16,7 @@ pub mod apart;
 pub mod binaries;
 pub mod browser;
 pub mod budgets;
+pub mod catalogue;
 pub mod code;
 pub mod command;
 pub mod compare;
@@ -36,11 +38,14 @@ pub mod oracle;
 pub mod orders;
 pub mod orders_as_sql;
 pub mod overload;
+pub mod peers;
 pub mod platform;
 pub mod pressure;
 pub mod process;
 pub mod read;
 pub mod recovery;
+pub mod report;
+pub mod results;
 pub mod sessions;
 pub mod shop;
 pub mod throughput;

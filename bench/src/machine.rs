@@ -1,23 +1,100 @@
-//! The circumstances of a measurement: the machine, its load, and the commit.
+//! The circumstances of a measurement: the machine, its load, the commit, the build and the versions of other programs.
 
+use std::collections::BTreeMap;
+use std::fmt;
 use std::process::Command;
+
+use events::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::peers::{self, Peer};
+
+/// The circumstances on which figures depend besides the program. A field is empty if the system does not report it.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
+pub struct Circumstances {
+    /// The processor's model.
+    pub processor: String,
+    /// The number of cores that may be used.
+    pub cores: Option<u64>,
+    /// The memory, with its unit.
+    pub memory: String,
+    /// The kernel's version.
+    pub kernel: String,
+    /// The average number of running processes in the last minute. More than the number of cores mean that other
+    /// programs ran.
+    pub load: Option<f64>,
+    /// The commit of the harness's tree.
+    pub commit: String,
+    /// `true` if files differ from the commit.
+    pub is_changed: bool,
+    /// `release` or `debug`.
+    pub build: String,
+    /// The time of the start.
+    pub began_at: String,
+    /// The compiler, and programs beside ours, each with its version.
+    pub versions: BTreeMap<String, String>,
+}
+
+impl Circumstances {
+    /// Returns the circumstances of this moment, with the versions of these programs.
+    pub fn now(peers: &[Peer]) -> Self {
+        let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+        let compiler = peers::compiler().map(|version| ("Rust".to_owned(), version));
+        let others = peers.iter().flat_map(|peer| peer.versions());
+        let commit = git(&["rev-parse", "--short", "HEAD"]);
+        let changes = git(&["status", "--porcelain", "--untracked-files=no"]);
+
+        Self {
+            processor: value_of("/proc/cpuinfo", "model name")
+                .unwrap_or_else(|| std::env::consts::ARCH.to_owned()),
+            cores: std::thread::available_parallelism()
+                .ok()
+                .and_then(|cores| u64::try_from(cores.get()).ok()),
+            memory: memory(),
+            kernel: format!("Linux {}", kernel.trim()),
+            load: load(),
+            commit: commit.unwrap_or_else(|| "unknown".to_owned()),
+            is_changed: changes.is_some_and(|changes| !changes.is_empty()),
+            build: build().to_owned(),
+            began_at: Timestamp::now().to_string(),
+            versions: compiler.into_iter().chain(others).collect(),
+        }
+    }
+
+    /// Returns the commit, and that files differ from it if they do.
+    pub fn tree(&self) -> String {
+        let changes = if self.is_changed { " with changes" } else { "" };
+        format!("{}{changes}", self.commit)
+    }
+}
+
+impl fmt::Display for Circumstances {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let cores = self.cores.unwrap_or(0);
+        let load = self
+            .load
+            .map_or_else(|| "unknown".to_owned(), |load| format!("{load:.2}"));
+        write!(
+            f,
+            "{}, {cores} cores, {}, {}, load {load}; commit {}",
+            self.processor,
+            self.memory,
+            self.kernel,
+            self.tree()
+        )
+    }
+}
 
 /// Returns one line: processor, cores, memory, system, load, commit.
 pub fn describe() -> String {
-    let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    let model = value_of("/proc/cpuinfo", "model name")
-        .unwrap_or_else(|| std::env::consts::ARCH.to_owned());
-    let memory = value_of("/proc/meminfo", "MemTotal").unwrap_or_default();
-    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    Circumstances::now(&[]).to_string()
+}
 
-    // A load above the number of cores means that other programs ran during the measurement.
-    let loads = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    let load = loads.split(' ').next().unwrap_or_default();
-    format!(
-        "{model}, {cores} cores, {memory}, Linux {}, load {load}; commit {}",
-        kernel.trim(),
-        commit()
-    )
+/// Returns the average number of running processes in the last minute.
+pub fn load() -> Option<f64> {
+    let loads = std::fs::read_to_string("/proc/loadavg").ok()?;
+    loads.split(' ').next()?.parse().ok()
 }
 
 /// Returns the text after the first `name … :` in a file of the kernel.
@@ -28,31 +105,34 @@ fn value_of(file: &str, name: &str) -> Option<String> {
         .map(|(_, value)| value.trim().to_owned())
 }
 
-fn commit() -> String {
-    let git = |arguments: &[&str]| {
-        let output = Command::new("git")
-            .arg("-C")
-            .arg(env!("CARGO_MANIFEST_DIR"))
-            .args(arguments)
-            .output()
-            .ok()?;
-        output
-            .status
-            .success()
-            .then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
-    };
+fn memory() -> String {
+    let text = value_of("/proc/meminfo", "MemTotal").unwrap_or_default();
+    let kib = text
+        .strip_suffix(" kB")
+        .and_then(|kib| kib.parse::<u64>().ok());
+    kib.map_or(text.clone(), |kib| {
+        format!("{:.1} GiB", mib(kib * 1024) / 1024.0)
+    })
+}
 
-    let Some(commit) = git(&["rev-parse", "--short", "HEAD"]) else {
-        return "unknown".to_owned();
-    };
-
-    let is_changed = git(&["status", "--porcelain", "--untracked-files=no"])
-        .is_some_and(|changes| !changes.is_empty());
-    if is_changed {
-        format!("{commit} with changes")
+fn build() -> &'static str {
+    if cfg!(debug_assertions) {
+        "debug"
     } else {
-        commit
+        "release"
     }
+}
+
+fn git(arguments: &[&str]) -> Option<String> {
+    let output = Command::new("git")
+        .arg("-C")
+        .arg(env!("CARGO_MANIFEST_DIR"))
+        .args(arguments)
+        .output()
+        .ok()?;
+
+    let printed = String::from_utf8_lossy(&output.stdout);
+    output.status.success().then(|| printed.trim().to_owned())
 }
 
 /// Converts bytes to MiB.

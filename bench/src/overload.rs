@@ -20,7 +20,9 @@ use self::customer::{Service, Visit, median, p99, recovery};
 use self::floods::{Flood, Tally};
 use crate::counterparts::{Cache, CounterpartError};
 use crate::machine::{self, mib};
+use crate::peers::Peer;
 use crate::platform::{self, Platform, PlatformError, Settings};
+use crate::results::{Measure, Measurement, Table, milliseconds, number};
 
 /// The pause between two probes of the gateway's health.
 const PROBE_EVERY: Duration = Duration::from_millis(200);
@@ -76,24 +78,44 @@ struct Outcome {
     tally: Tally,
 }
 
-impl Args {
-    /// Sends the floods.
-    ///
-    /// # Errors
-    /// [`OverloadError`].
-    pub fn run(self) -> Result<(), OverloadError> {
+impl Measurement for Args {
+    const NAME: &'static str = "overload";
+    type Error = OverloadError;
+
+    fn peers(&self) -> Vec<Peer> {
+        Vec::new()
+    }
+
+    fn measure(self) -> Result<Vec<Table>, OverloadError> {
         let cache = Cache::open()?;
         let folder = cache.scratch("overload")?;
         println!("{}", machine::describe());
 
+        let mut table = Table::new("Another customer during a flood", &measures());
         for flood in Flood::ALL {
             let outcome = self.send(flood, folder.path())?;
             outcome.print(flood.name());
             outcome.check(flood.name(), self.duration)?;
+            table.add(flood.name(), &[], &outcome.samples());
         }
-        Ok(())
+        Ok(vec![table])
     }
+}
 
+/// Returns the columns of the figures.
+fn measures() -> [Measure; 7] {
+    [
+        Measure::new("p99 before", "ms"),
+        Measure::new("p99 during", "ms"),
+        Measure::new("answered during", ""),
+        Measure::new("failed during", ""),
+        Measure::new("as before after", "ms"),
+        Measure::new("p99 of refusals", "ms"),
+        Measure::new("peak memory", "MiB"),
+    ]
+}
+
+impl Args {
     fn send(&self, flood: Flood, folder: &Path) -> Result<Outcome, OverloadError> {
         let port_base = platform::free_port_base()?;
         let platform = Platform::start(Settings {
@@ -211,6 +233,24 @@ impl Outcome {
             count(&self.probes_failed),
             mib(self.peak_rss_bytes),
         );
+    }
+
+    /// Returns the samples, in the order of [`measures`]. Without a refusal its time is no number.
+    fn samples(&self) -> [f64; 7] {
+        let refusals = self.tally.refusals.lock();
+        let mut refusals = refusals.expect("no thread panicked").clone();
+        refusals.sort_unstable();
+        let refused = (!refusals.is_empty()).then(|| milliseconds(p99(&refusals)));
+
+        [
+            milliseconds(self.before.p99),
+            milliseconds(self.during.p99),
+            number(self.during.answered),
+            number(self.during.failed),
+            self.recovery.map_or(f64::NAN, milliseconds),
+            refused.unwrap_or(f64::NAN),
+            mib(self.peak_rss_bytes),
+        ]
     }
 
     fn check(&self, name: &'static str, watched: Duration) -> Result<(), OverloadError> {

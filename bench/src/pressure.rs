@@ -18,8 +18,10 @@ use crate::job::{Job, RunError, run_name};
 use crate::machine::{self, mib};
 use crate::oracle;
 use crate::orders::{Made, OrderSettings, Spread};
+use crate::peers::Peer;
 use crate::process::Ended;
 use crate::read;
+use crate::results::{Measure, Measurement, Table, number};
 
 /// The window of the job's default settings.
 const WINDOW_MS: u64 = 60_000;
@@ -103,12 +105,16 @@ impl<E: Into<RunError>> From<E> for PressureError {
     }
 }
 
-impl Args {
-    /// Measures, checks and prints.
-    ///
-    /// # Errors
-    /// [`PressureError::NotExact`] if a count is wrong; other errors if there was no comparison.
-    pub fn run(self) -> Result<(), PressureError> {
+impl Measurement for Args {
+    const NAME: &'static str = "pressure";
+    type Error = PressureError;
+
+    fn peers(&self) -> Vec<Peer> {
+        vec![Peer::Kafka]
+    }
+
+    /// Fails with [`PressureError::NotExact`] if a count is wrong.
+    fn measure(self) -> Result<Vec<Table>, PressureError> {
         let cache = Cache::open()?;
         println!("{}", machine::describe());
         println!(
@@ -116,21 +122,34 @@ impl Args {
             "case", "orders", "wall s", "CPU-s/1 M", "peak MiB"
         );
 
+        let measures = [
+            Measure::new("CPU time per million orders", "s"),
+            Measure::new("peak memory", "MiB"),
+            Measure::new("duration", "s"),
+        ];
+        let mut table = Table::new("The job under pressure", &measures);
         let measured = self
             .cases
             .iter()
-            .map(|case| self.measure(*case, &cache))
+            .map(|case| self.run_case(*case, &cache, &mut table))
             .collect::<Result<Vec<_>, _>>()?;
 
         if measured.iter().all(Verdict::is_exact) {
-            Ok(())
+            Ok(vec![table])
         } else {
             Err(PressureError::NotExact)
         }
     }
+}
 
+impl Args {
     /// Measures a case. Each has a broker of its own, because a backlog fills the disk.
-    fn measure(&self, case: Case, cache: &Cache) -> Result<Verdict, PressureError> {
+    fn run_case(
+        &self,
+        case: Case,
+        cache: &Cache,
+        table: &mut Table,
+    ) -> Result<Verdict, PressureError> {
         let folder = cache.scratch("pressure")?;
         let broker = Broker::from(kafka::start(cache, &folder.path().join("kafka"))?);
         let log = generate::kafka(broker.address())?;
@@ -160,7 +179,7 @@ impl Args {
             Case::Stalled => self.run_stalled(&*log, &job, cache)?,
             _ => job.run_to_end(&[])?,
         };
-        report(case, self.orders, &ended);
+        report(case, self.orders, &ended, table);
 
         let expected = oracle::counts(backlog.orders(), WINDOW_MS);
         let mut verdict = compare(&expected, read::all_json(&*log, &job.output())?, WINDOW_MS);
@@ -270,11 +289,17 @@ impl Backlog {
 }
 
 #[allow(clippy::cast_precision_loss, reason = "orders are far fewer than 2^53")]
-fn report(case: Case, orders: u64, ended: &Ended) {
+fn report(case: Case, orders: u64, ended: &Ended, table: &mut Table) {
     let name = case
         .to_possible_value()
         .map_or_else(String::new, |value| value.get_name().to_owned());
     let per_million = ended.cpu.as_secs_f64() / orders as f64 * 1e6;
+    let samples = [
+        per_million,
+        mib(ended.peak_rss_bytes),
+        ended.wall.as_secs_f64(),
+    ];
+    table.add(&name, &[("orders", number(orders))], &samples);
 
     println!(
         "{name:<10} {orders:>12} {:>8.1} {per_million:>12.2} {:>9.0}",

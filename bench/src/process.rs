@@ -181,6 +181,18 @@ pub fn usage_of_group(pid: i32) -> io::Result<Usage> {
     Ok(usage)
 }
 
+/// Returns the resident memory of a process.
+///
+/// # Errors
+/// If there is no such process.
+pub fn resident_bytes(pid: i32) -> io::Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+    let kib = kib.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "there is no VmRSS"))?;
+    Ok(kib * 1024)
+}
+
 /// Returns the process group, and the sum of user and system time in ticks, from a line of
 /// `proc_pid_stat(5)`. The second field is a name in parentheses. It may contain any character, so
 /// the fields are counted from its end.

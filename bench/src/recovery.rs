@@ -17,7 +17,9 @@ use crate::generate::{self, Target};
 use crate::job::{Job, RunError, run_name};
 use crate::machine::{self, mib};
 use crate::orders::{OrderSettings, Spread};
+use crate::peers::Peer;
 use crate::process::Ended;
+use crate::results::{Measure, Measurement, Table, number};
 
 /// Every order falls into one window of a minute.
 const SPAN: Duration = Duration::from_secs(59);
@@ -38,12 +40,15 @@ pub struct Args {
     brokers: Option<String>,
 }
 
-impl Args {
-    /// Measures and prints.
-    ///
-    /// # Errors
-    /// [`RunError`].
-    pub fn run(self) -> Result<(), RunError> {
+impl Measurement for Args {
+    const NAME: &'static str = "recovery";
+    type Error = RunError;
+
+    fn peers(&self) -> Vec<Peer> {
+        vec![Peer::Kafka]
+    }
+
+    fn measure(self) -> Result<Vec<Table>, RunError> {
         let cache = Cache::open()?;
         let folder = cache.scratch("recovery")?;
         let broker = Broker::given_or_started(self.brokers.as_deref(), &cache, folder.path())?;
@@ -54,8 +59,15 @@ impl Args {
             "orders", "checkpoint MiB", "again after s", "CPU-s", "peak MiB"
         );
 
+        let measures = [
+            Measure::new("checkpoint", "MiB"),
+            Measure::new("start and end", "s"),
+            Measure::new("CPU time", "s"),
+            Measure::new("peak memory", "MiB"),
+        ];
+        let mut table = Table::new("Starts from a checkpoint", &measures);
         for orders in &self.orders {
-            let (size_bytes, again) = self.measure(*orders, broker.address(), folder.path())?;
+            let (size_bytes, again) = self.start_again(*orders, broker.address(), folder.path())?;
             let wall = again.wall.as_secs_f64();
             let cpu = again.cpu.as_secs_f64();
 
@@ -64,12 +76,21 @@ impl Args {
                 mib(size_bytes),
                 mib(again.peak_rss_bytes)
             );
+            let samples = [mib(size_bytes), wall, cpu, mib(again.peak_rss_bytes)];
+            table.add("order-analytics", &[("orders", number(*orders))], &samples);
         }
 
-        Ok(())
+        Ok(vec![table])
     }
+}
 
-    fn measure(&self, orders: u64, brokers: &str, folder: &Path) -> Result<(u64, Ended), RunError> {
+impl Args {
+    fn start_again(
+        &self,
+        orders: u64,
+        brokers: &str,
+        folder: &Path,
+    ) -> Result<(u64, Ended), RunError> {
         let run = format!("{}-{orders}", run_name());
         let input = format!("{ORDERS}-{run}");
         let made = OrderSettings {

@@ -17,6 +17,8 @@ use crate::generate::{self, Target};
 use crate::job::{Job, RunError, run_name};
 use crate::machine::{self, mib};
 use crate::orders::{OrderSettings, Spread};
+use crate::peers::Peer;
+use crate::results::{Measure, Measurement, Table, number};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// The first minute of 2025.
@@ -86,12 +88,15 @@ struct Seen {
     of_workers: BTreeSet<String>,
 }
 
-impl Args {
-    /// Measures and prints.
-    ///
-    /// # Errors
-    /// [`SessionsError`].
-    pub fn run(self) -> Result<(), SessionsError> {
+impl Measurement for Args {
+    const NAME: &'static str = "sessions";
+    type Error = SessionsError;
+
+    fn peers(&self) -> Vec<Peer> {
+        vec![Peer::Kafka]
+    }
+
+    fn measure(self) -> Result<Vec<Table>, SessionsError> {
         let cache = Cache::open()?;
         let folder = cache.scratch("sessions")?;
         let broker = Broker::given_or_started(self.brokers.as_deref(), &cache, folder.path())?;
@@ -109,9 +114,11 @@ impl Args {
         };
 
         let seen = self.watch(&job)?;
-        seen.print()
+        Ok(vec![seen.table()?])
     }
+}
 
+impl Args {
     fn publish(&self, brokers: &str, input: &str) -> Result<(), SessionsError> {
         let orders = OrderSettings {
             orders: self.orders,
@@ -162,29 +169,42 @@ impl Seen {
         self.newest = Some((manifest, size_bytes));
     }
 
-    fn print(&self) -> Result<(), SessionsError> {
+    /// Prints the figures and returns them.
+    fn table(&self) -> Result<Table, SessionsError> {
         let (manifest, size_bytes) = self.newest.as_ref().ok_or(SessionsError::NoCheckpoint)?;
         let entries: u64 = manifest.parts.iter().map(|part| part.entries).sum();
         let state: u64 = manifest.parts.iter().map(|part| part.size_bytes).sum();
 
-        println!(
-            "parts of workers that were seen   {:>12}",
-            self.of_workers.len()
-        );
-        println!("merges                            {:>12}", manifest.merges);
-        println!(
-            "parts of the last checkpoint      {:>12}",
-            manifest.parts.len()
-        );
-        println!("most parts of a checkpoint        {:>12}", self.most_parts);
-        println!("manifest, bytes                   {size_bytes:>12}");
-        println!(
-            "largest manifest, bytes           {:>12}",
-            self.largest_manifest_bytes
-        );
-        println!("entries of the last checkpoint    {entries:>12}");
-        println!("its parts, MiB                    {:>12.1}", mib(state));
-        Ok(())
+        let figures = [
+            (
+                "parts of workers that were seen",
+                "",
+                number(self.of_workers.len()),
+            ),
+            ("merges", "", number(manifest.merges)),
+            (
+                "parts of the last checkpoint",
+                "",
+                number(manifest.parts.len()),
+            ),
+            ("most parts of a checkpoint", "", number(self.most_parts)),
+            ("manifest", "bytes", number(*size_bytes)),
+            (
+                "largest manifest",
+                "bytes",
+                number(self.largest_manifest_bytes),
+            ),
+            ("entries of the last checkpoint", "", number(entries)),
+            ("parts of the last checkpoint in all", "MiB", mib(state)),
+        ];
+
+        let measures = figures.map(|(name, unit, _)| Measure::new(name, unit));
+        let mut table = Table::new("Checkpoints of a day of sessions", &measures);
+        table.add("order-analytics", &[], &figures.map(|(_, _, value)| value));
+        for (name, unit, value) in figures {
+            println!("{name:<36} {value:>12.1} {unit}");
+        }
+        Ok(table)
     }
 }
 

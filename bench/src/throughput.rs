@@ -18,8 +18,10 @@ use crate::flink::{Flink, FlinkError};
 use crate::generate;
 use crate::job::{Job, RunError, run_name};
 use crate::machine::{self, mib};
+use crate::peers::Peer;
 use crate::process::{Ended, Lifetime, Process};
 use crate::read;
+use crate::results::{Measure, Measurement, Table, number};
 
 /// The time after which generating or reading counts as hung.
 const LIMIT: Duration = Duration::from_secs(1_200);
@@ -33,12 +35,12 @@ pub struct Args {
     /// Number of users that order
     #[arg(long, default_value_t = 100_000)]
     users: u64,
-    /// Partitions of the topic.
-    #[arg(long, default_value_t = 4)]
-    partitions: u32,
-    /// Workers of the job.
-    #[arg(long, default_value_t = 2)]
-    workers: u32,
+    /// Partitions of the topic; several numbers, comma separated, are measured in turns
+    #[arg(long, default_value = "4", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..))]
+    partitions: Vec<u32>,
+    /// Workers of the job, and Flink's parallelism; several numbers, comma separated, are measured in turns
+    #[arg(long, default_value = "2", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..))]
+    workers: Vec<u32>,
     /// Number of measurements of each; medians are printed
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     runs: u32,
@@ -97,20 +99,29 @@ impl From<FlinkError> for ThroughputError {
     }
 }
 
-impl Args {
-    /// Measures and prints.
-    ///
-    /// # Errors
-    /// [`ThroughputError`].
-    pub fn run(self) -> Result<(), ThroughputError> {
+impl Measurement for Args {
+    const NAME: &'static str = "throughput";
+    type Error = ThroughputError;
+
+    fn peers(&self) -> Vec<Peer> {
+        let flink = self.flink.then_some(Peer::Flink);
+        std::iter::once(Peer::Kafka).chain(flink).collect()
+    }
+
+    fn measure(self) -> Result<Vec<Table>, ThroughputError> {
         let cache = Cache::open()?;
         let folder = cache.scratch("throughput")?;
         let broker = Broker::given_or_started(self.brokers.as_deref(), &cache, folder.path())?;
         let name = run_name();
-        let topic = format!("{ORDERS}-{name}");
         println!("{}", machine::describe());
-        self.generate(broker.address(), &topic)?;
-        self.read(broker.address(), &topic, Client::Rdkafka)?; // warms the page cache for all
+
+        let mut topics = Vec::new();
+        for partitions in &self.partitions {
+            let topic = format!("{ORDERS}-{name}-{partitions}");
+            self.generate(broker.address(), &topic, *partitions)?;
+            self.read(broker.address(), &topic, Client::Rdkafka)?; // warms the page cache for all
+            topics.push((*partitions, topic));
+        }
 
         let flink = self
             .flink
@@ -118,32 +129,38 @@ impl Args {
             .transpose()?;
 
         let log = generate::kafka(broker.address())?;
-        let mut measured = Measured::default();
+        let mut measured = Measured::new();
         println!(
-            "{:<24} {:>8} {:>10} {:>12} {:>9}",
+            "{:<40} {:>8} {:>10} {:>12} {:>9}",
             "", "wall s", "CPU-s", "CPU-s/1 M", "peak MiB"
         );
 
         for number in 0..self.runs {
-            let run = format!("{name}-{number}");
-            let place = Place {
-                brokers: broker.address(),
-                input: &topic,
-                folder: folder.path(),
-            };
-            self.turn(&run, &place, flink.as_ref(), &*log, &mut measured)?;
+            for (partitions, topic) in &topics {
+                let run = format!("{name}-{partitions}-{number}");
+                let place = Place {
+                    brokers: broker.address(),
+                    input: topic,
+                    partitions: *partitions,
+                    folder: folder.path(),
+                };
+                self.turn(&run, &place, flink.as_ref(), &*log, &mut measured)?;
+            }
         }
 
         for (what, runs) in &measured.runs {
             self.medians(what, runs);
         }
 
-        measured
-            .outputs
+        let outputs = &measured.outputs;
+        outputs
             .iter()
-            .try_for_each(|output| self.check(&*log, output))
+            .try_for_each(|output| self.check(&*log, output))?;
+        Ok(vec![measured.table])
     }
+}
 
+impl Args {
     /// Runs everything once, one after the other.
     fn turn(
         &self,
@@ -155,80 +172,61 @@ impl Args {
     ) -> Result<(), ThroughputError> {
         for client in &self.clients {
             let name = client.name();
-            let run = format!("{run}-{name}");
-            let settings = ["--client", &name];
-            self.job(
-                &format!("order-analytics, {name}"),
-                &run,
-                place,
-                &settings,
-                measured,
-            )?;
-
             let what = format!("bare reader, {name}");
-            let ended = self.line(&what, self.read(place.brokers, place.input, *client)?);
-            measured.add(what, ended);
+            let ended = self.read(place.brokers, place.input, *client)?;
+            self.note(&what, place, None, ended, measured);
 
-            if self.at_least_once {
-                let run = format!("{run}-alo");
-                let settings = [&settings[..], &["--guarantee", "at-least-once"]].concat();
-                self.job(
-                    &format!("at least once, {name}"),
-                    &run,
-                    place,
-                    &settings,
-                    measured,
-                )?;
+            for workers in &self.workers {
+                let job = format!("order-analytics, {name}");
+                let run = format!("{run}-{name}-{workers}");
+                let settings = ["--client", &name];
+                self.job(&job, (&run, *workers), place, &settings, measured)?;
+
+                if self.at_least_once {
+                    let job = format!("at least once, {name}");
+                    let run = format!("{run}-alo");
+                    let settings = [&settings[..], &["--guarantee", "at-least-once"]].concat();
+                    self.job(&job, (&run, *workers), place, &settings, measured)?;
+                }
             }
         }
 
-        if let Some(flink) = flink {
-            let folder = place.folder.join(run);
-            let job = Job {
-                brokers: place.brokers,
-                run,
-                input: place.input,
-                workers: self.workers,
-                folder: &folder,
-            };
-
-            let what = "Apache Flink";
-            let ended = self.line(what, flink.run(log, &job)?);
-            measured.add(what.to_owned(), ended);
-            measured.outputs.push(Flink::output(run));
+        let Some(flink) = flink else {
+            return Ok(());
+        };
+        for workers in &self.workers {
+            let run = format!("{run}-{workers}");
+            let folder = place.folder.join(&run);
+            let job = place.job(&run, *workers, &folder);
+            let ended = flink.run(log, &job)?;
+            self.note("Apache Flink", place, Some(*workers), ended, measured);
+            measured.outputs.push(Flink::output(&run));
         }
-
         Ok(())
     }
 
     fn job(
         &self,
         what: &str,
-        run: &str,
+        (run, workers): (&str, u32),
         place: &Place<'_>,
         settings: &[&str],
         measured: &mut Measured,
     ) -> Result<(), ThroughputError> {
         let folder = place.folder.join(run);
         std::fs::create_dir_all(&folder)?;
-        let job = Job {
-            brokers: place.brokers,
-            run,
-            input: place.input,
-            workers: self.workers,
-            folder: &folder,
-        };
+        let job = place.job(run, workers, &folder);
         measured.outputs.push(job.output());
 
-        let ended = self.line(what, job.run_to_end(settings)?);
-        measured.add(what.to_owned(), ended);
+        let ended = job.run_to_end(settings)?;
+        self.note(what, place, Some(workers), ended, measured);
         Ok(())
     }
 
-    fn generate(&self, brokers: &str, topic: &str) -> Result<(), ThroughputError> {
+    fn generate(&self, brokers: &str, topic: &str, partitions: u32) -> Result<(), ThroughputError> {
         let orders = self.orders.to_string();
         let users = self.users.to_string();
-        let partitions = self.partitions.to_string();
+        let partitions = partitions.to_string();
 
         let sizes = [
             "--orders",
@@ -271,17 +269,44 @@ impl Args {
         )
     }
 
-    fn line(&self, what: &str, ended: Ended) -> Ended {
-        let wall = ended.wall.as_secs_f64();
-        let cpu = ended.cpu.as_secs_f64();
-        let each = cpu / self.millions();
+    /// Prints a measurement and adds it to the figures.
+    fn note(
+        &self,
+        what: &str,
+        place: &Place<'_>,
+        workers: Option<u32>,
+        ended: Ended,
+        measured: &mut Measured,
+    ) {
+        let mut settings = vec![
+            ("orders", number(self.orders)),
+            ("users", number(self.users)),
+            ("partitions", f64::from(place.partitions)),
+        ];
+        settings.extend(workers.map(|workers| ("workers", f64::from(workers))));
+        measured.table.add(what, &settings, &self.samples(&ended));
 
+        let of_workers = workers.map_or_else(String::new, |workers| format!(", {workers} workers"));
+        let what = format!("{what}, {} partitions{of_workers}", place.partitions);
         println!(
-            "{what:<24} {wall:>8.2} {cpu:>10.2} {each:>12.3} {:>9.0}",
+            "{what:<40} {:>8.2} {:>10.2} {:>12.3} {:>9.0}",
+            ended.wall.as_secs_f64(),
+            ended.cpu.as_secs_f64(),
+            ended.cpu.as_secs_f64() / self.millions(),
             mib(ended.peak_rss_bytes)
         );
+        measured.runs.entry(what).or_default().push(ended);
+    }
 
-        ended
+    /// Returns the samples of a measurement, in the order of [`measures`].
+    fn samples(&self, ended: &Ended) -> [f64; 4] {
+        let wall = ended.wall.as_secs_f64();
+        [
+            ended.cpu.as_secs_f64() / self.millions(),
+            self.millions() * 1e3 / wall,
+            mib(ended.peak_rss_bytes),
+            wall,
+        ]
     }
 
     fn medians(&self, what: &str, runs: &[Ended]) {
@@ -331,20 +356,47 @@ impl Args {
 struct Place<'a> {
     brokers: &'a str,
     input: &'a str,
+    partitions: u32,
     folder: &'a Path,
 }
 
-/// The measurements so far, by program and client, and the topics of the results.
-#[derive(Default)]
+impl<'a> Place<'a> {
+    fn job(&self, run: &'a str, workers: u32, folder: &'a Path) -> Job<'a> {
+        Job {
+            brokers: self.brokers,
+            run,
+            input: self.input,
+            workers,
+            folder,
+        }
+    }
+}
+
+/// The measurements so far, by program and settings, and the topics of the results.
 struct Measured {
     runs: BTreeMap<String, Vec<Ended>>,
     outputs: Vec<String>,
+    table: Table,
 }
 
 impl Measured {
-    fn add(&mut self, what: String, ended: Ended) {
-        self.runs.entry(what).or_default().push(ended);
+    fn new() -> Self {
+        Self {
+            runs: BTreeMap::new(),
+            outputs: Vec::new(),
+            table: Table::new("Job, bare reader and peers", &measures()),
+        }
     }
+}
+
+/// Returns the columns of the figures.
+fn measures() -> [Measure; 4] {
+    [
+        Measure::new("CPU time per million orders", "s"),
+        Measure::rate("orders a second", "thousand/s"),
+        Measure::new("peak memory", "MiB"),
+        Measure::new("duration", "s"),
+    ]
 }
 
 /// Runs a command of this program as a child, so that it is measured alone.

@@ -7,6 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use events::Timestamp;
 
+use crate::results::{Measure, Table};
+
 /// The milestones in their order, and the stages that end with them.
 const STAGES: [(&str, &str); 8] = [
     ("Crossed", "the watermark of each source passes the end"),
@@ -43,14 +45,16 @@ pub struct Window {
 }
 
 /// Prints the time from the moment at which windows were due to each milestone, and from one
-/// milestone to the next: medians, and the greatest. Returns `true` if the log names a milestone.
-pub fn report(log: &str, windows: &[Window], pane_ms: u64) -> bool {
+/// milestone to the next: medians, and the greatest. Returns them; none if the log names no milestone.
+pub fn report(log: &str, windows: &[Window], pane_ms: u64) -> Option<Table> {
     let lines: Vec<Line> = log.lines().filter_map(line).collect();
     println!(
         "{:<48} {:>12} {:>12} {:>12}",
         "milestone", "median ms", "at most ms", "stage ms"
     );
 
+    let measures = ["median", "most", "stage"].map(|name| Measure::new(name, "ms"));
+    let mut table = Table::new("Milestones of a window", &measures);
     let mut before_ms = 0.0;
     for (milestone, about) in STAGES {
         let delay = |window: &Window| {
@@ -58,7 +62,7 @@ pub fn report(log: &str, windows: &[Window], pane_ms: u64) -> bool {
             Some(passed_us.saturating_sub(window.due_ms * 1_000))
         };
         let delays: Vec<u64> = windows.iter().filter_map(delay).collect();
-        before_ms = print(about, delays, before_ms);
+        before_ms = print(about, delays, before_ms, &mut table);
     }
 
     let read = |window: &Window| window.read_at_ms.saturating_sub(window.due_ms) * 1_000;
@@ -66,13 +70,14 @@ pub fn report(log: &str, windows: &[Window], pane_ms: u64) -> bool {
         "a reader has them",
         windows.iter().map(read).collect(),
         before_ms,
+        &mut table,
     );
-    !lines.is_empty()
+    (!lines.is_empty()).then_some(table)
 }
 
-/// Prints a line, and returns the median in milliseconds.
+/// Prints a line, adds it to the table, and returns the median in milliseconds.
 #[allow(clippy::cast_precision_loss, reason = "delays are far below 2^53 µs")]
-fn print(about: &str, mut delays_us: Vec<u64>, before_ms: f64) -> f64 {
+fn print(about: &str, mut delays_us: Vec<u64>, before_ms: f64, table: &mut Table) -> f64 {
     delays_us.sort_unstable();
     let Some(most) = delays_us.last() else {
         println!("{about:<48} {:>12}", "not seen");
@@ -85,6 +90,7 @@ fn print(about: &str, mut delays_us: Vec<u64>, before_ms: f64) -> f64 {
         "{about:<48} {median:>12.1} {most:>12.1} {:>12.1}",
         median - before_ms
     );
+    table.add(about, &[], &[median, most, median - before_ms]);
     median
 }
 

@@ -11,6 +11,7 @@ mod features;
 mod process;
 mod read;
 mod registry;
+mod report;
 mod security;
 
 use bench::orders::OrderSettings;

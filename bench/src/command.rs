@@ -31,6 +31,8 @@ pub enum Command {
     Crash(crate::crash::Args),
     /// Cuts one of two brokers off from the job, then freezes it, and compares every count with the input.
     CutOff(crate::cut_off::Args),
+    /// Publishes in transactions through a proxy that troubles their requests, and checks each by Kafka's Java client.
+    Torn(crate::torn::Args),
     /// Shops on the real platform, kills it, and checks that nothing acknowledged is lost or counted twice.
     EndToEnd(crate::end_to_end::Args),
     /// Destroys everything but backups and the log, restores the platform, and checks that orders
@@ -84,6 +86,7 @@ impl Command {
             Self::Exact(args) => args.run()?,
             Self::Crash(args) => args.run()?,
             Self::CutOff(args) => args.run()?,
+            Self::Torn(args) => args.run()?,
             Self::EndToEnd(args) => args.run()?,
             Self::Drill(args) => args.run()?,
             Self::OrdersAsSql(args) => args.run()?,

@@ -49,4 +49,5 @@ pub mod results;
 pub mod sessions;
 pub mod shop;
 pub mod throughput;
+pub mod torn;
 pub mod verify;

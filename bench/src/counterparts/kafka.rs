@@ -1,6 +1,7 @@
 //! Apache Kafka: one node that is broker and controller at once (KRaft).
 
 pub mod pair;
+pub mod proxied;
 pub mod versions;
 
 use std::ffi::OsString;
@@ -72,11 +73,17 @@ pub fn launch(cache: &Cache, data: &Path) -> Result<Launch> {
     let [port, controller_port] = free_ports()?;
     let configuration = data.join("server.properties");
     let log = data.join("log");
-    std::fs::write(&configuration, properties(port, controller_port, &log))
+    let listeners = Listeners {
+        controller: controller_port,
+        clients: format!("PLAINTEXT://127.0.0.1:{port}"),
+        advertised: format!("PLAINTEXT://127.0.0.1:{port}"),
+        names: &["PLAINTEXT"],
+    };
+    std::fs::write(&configuration, properties(&listeners, &log))
         .map_err(io_error("configuring Kafka"))?;
 
     if !log.join("meta.properties").exists() {
-        format(&jars, &configuration)?;
+        format(&jars, &configuration, &[])?;
     }
 
     let mut arguments = java_arguments(&jars, &["-Xms128m", "-Xmx512m", "-XX:+UseG1GC"]);
@@ -117,7 +124,8 @@ pub fn limit_producers(cache: &Cache, brokers: &str, bytes_per_second: Option<u6
     debian::run("limiting the rate of producers", tool)
 }
 
-fn format(jars: &Path, configuration: &Path) -> Result<()> {
+/// Formats a data folder. `features` are arguments that choose versions of the cluster's features.
+fn format(jars: &Path, configuration: &Path, features: &[&str]) -> Result<()> {
     let mut tool = Command::new("java");
     tool.args(java_arguments(jars, &["-XX:TieredStopAtLevel=1"]));
     tool.args([
@@ -128,7 +136,8 @@ fn format(jars: &Path, configuration: &Path) -> Result<()> {
         CLUSTER_ID,
         "-c",
     ])
-    .arg(configuration);
+    .arg(configuration)
+    .args(features);
 
     debian::run("formatting Kafka's data folder", tool)
 }
@@ -141,23 +150,45 @@ fn java_arguments(jars: &Path, options: &[&str]) -> Vec<OsString> {
     arguments
 }
 
+/// The listeners of a broker, which is its own controller.
+struct Listeners {
+    /// The port for controllers.
+    controller: u16,
+    /// The listeners for clients, as `NAME://host:port`, comma separated.
+    clients: String,
+    /// The addresses that clients are given, likewise.
+    advertised: String,
+    /// The names of the listeners for clients. Brokers use the first.
+    names: &'static [&'static str],
+}
+
 /// Returns the broker's settings: one replica of everything, few partitions of Kafka's own topics,
 /// no rebalance delays, no automatic topics. A program that does not create its topics fails here
 /// as in production.
-fn properties(port: u16, controller_port: u16, log: &Path) -> String {
+fn properties(listeners: &Listeners, log: &Path) -> String {
     let log = log.display();
-    let listeners =
-        format!("PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}");
+    let Listeners {
+        controller,
+        clients,
+        advertised,
+        names,
+    } = listeners;
+
+    let between = names[0];
+    let protocols: String = names
+        .iter()
+        .map(|name| format!(",{name}:PLAINTEXT"))
+        .collect();
 
     format!(
         "process.roles=broker,controller
 node.id=1
-controller.quorum.bootstrap.servers=127.0.0.1:{controller_port}
-listeners={listeners}
-advertised.listeners={listeners}
+controller.quorum.bootstrap.servers=127.0.0.1:{controller}
+listeners={clients},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners={advertised},CONTROLLER://127.0.0.1:{controller}
 controller.listener.names=CONTROLLER
-inter.broker.listener.name=PLAINTEXT
-listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
+inter.broker.listener.name={between}
+listener.security.protocol.map=CONTROLLER:PLAINTEXT{protocols}
 log.dirs={log}
 auto.create.topics.enable=false
 default.replication.factor=1

@@ -19,7 +19,7 @@ use super::{Context, Outcome, Stage, Step, VerifyError};
 use crate::counterparts::kafka::versions;
 use crate::counterparts::{self, Counterpart, Counterparts};
 use crate::process::Lifetime;
-use crate::{browser, budgets, code, crash, cut_off, end_to_end, exact, load};
+use crate::{browser, budgets, code, crash, cut_off, end_to_end, exact, load, torn};
 
 /// All steps, in stages that follow each other.
 pub(super) const STAGES: &[Stage] = &[
@@ -103,6 +103,11 @@ const ALONE: &[Step] = &[
         name: "cut-off",
         about: "one of two brokers is cut off from the job, then frozen; no order is late, readiness names it",
         run: cut_off,
+    },
+    Step {
+        name: "torn",
+        about: "ends of transactions arrive in later ones, answers are lost; the Java client finds each transaction once and whole",
+        run: torn,
     },
 ];
 
@@ -293,6 +298,20 @@ fn cut_off(context: &Context) -> StepResult {
         return Ok(Outcome::NotRun("there is no Kafka"));
     }
     check(cut_off::Args::parse_from(["cut-off"]).run())
+}
+
+/// Runs dozens of schedules with each protocol. Longer runs are for work by hand.
+fn torn(context: &Context) -> StepResult {
+    if !context.available.contains(&Counterpart::Kafka) {
+        return Ok(Outcome::NotRun("there is no Kafka"));
+    }
+
+    for version in ["2", "1"] {
+        let arguments = ["torn", "--client", "native", "--schedules", "48"];
+        let version = ["--transaction-version", version];
+        check(torn::Args::parse_from(arguments.into_iter().chain(version)).run())?;
+    }
+    Ok(Outcome::Passed)
 }
 
 fn code(_: &Context) -> StepResult {

@@ -26,6 +26,8 @@ mod errors;
 mod examination;
 mod fault;
 mod login;
+#[cfg(test)]
+mod mutations;
 mod network;
 mod plain;
 mod probe;

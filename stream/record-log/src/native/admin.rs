@@ -1,5 +1,7 @@
 //! Administration: topics, offsets, and the positions of groups (`groups`).
 
+#[cfg(test)]
+mod decoders;
 mod groups;
 
 use std::collections::{BTreeMap, HashMap};

@@ -428,6 +428,8 @@ fn read_address(input: &mut Input<'_>) -> Result<Address, Malformed> {
 }
 
 #[cfg(test)]
+mod decoders;
+#[cfg(test)]
 mod tests {
     use std::io::{self, ErrorKind};
     use std::sync::{Arc, Mutex};

@@ -491,4 +491,6 @@ fn read_transaction_version(input: &mut Input<'_>) -> Result<i16, Malformed> {
 }
 
 #[cfg(test)]
+mod decoders;
+#[cfg(test)]
 mod tests;

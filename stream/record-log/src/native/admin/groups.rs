@@ -115,7 +115,7 @@ fn ask_committed(output: &mut Output<'_>, group: &str, topic: &str, partitions: 
     output.no_tags();
 }
 
-fn read_committed(input: &mut Input<'_>) -> Result<(Vec<Found>, Code), Malformed> {
+pub(super) fn read_committed(input: &mut Input<'_>) -> Result<(Vec<Found>, Code), Malformed> {
     input.i32()?;
     let found = read_topics(input, |fetched| {
         let partition = fetched.i32()?;
@@ -154,7 +154,7 @@ fn ask_commit(output: &mut Output<'_>, group: &str, topic: &str, next: &[(u32, O
     output.no_tags();
 }
 
-fn read_commit(input: &mut Input<'_>) -> Result<Vec<Found>, Malformed> {
+pub(super) fn read_commit(input: &mut Input<'_>) -> Result<Vec<Found>, Malformed> {
     input.i32()?;
     let found = read_topics(input, |committed| {
         let partition = committed.i32()?;

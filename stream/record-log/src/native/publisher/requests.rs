@@ -202,6 +202,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::native::mutations::{assert_survived, written};
 
     /// Returns an answer to a Produce request with one partition.
     fn produced(code: i16, partition: i32) -> Vec<u8> {
@@ -246,6 +247,47 @@ mod tests {
 
         let negative = produced(0, -4);
         assert!(read_produced(&mut Input::new(&negative)).is_err());
+    }
+
+    /// Those to Produce also meet the random bytes of the test below.
+    #[test]
+    fn mutated_answers_of_each_request_are_read_or_refused() {
+        assert_survived(&produced(0, 1), read_produced);
+
+        let identity = Identity { id: 77, epoch: 3 };
+        let identified = written(|output| {
+            output.i32(0);
+            output.i16(0);
+            identity.write(output);
+            output.no_tags();
+        });
+        assert_survived(&identified, read_identity);
+
+        let added = written(|output| {
+            output.i32(0);
+            output.length(1);
+            output.string("results");
+            output.array(0..2, |output, partition| {
+                output.i32(partition);
+                output.i16(51);
+                output.no_tags();
+            });
+            output.no_tags();
+            output.no_tags();
+        });
+        assert_survived(&added, read_added);
+
+        for begins_epoch in [false, true] {
+            let ended = written(|output| {
+                output.i32(0);
+                output.i16(0);
+                if begins_epoch {
+                    identity.write(output);
+                }
+                output.no_tags();
+            });
+            assert_survived(&ended, |input| read_ended(input, begins_epoch));
+        }
     }
 
     proptest! {

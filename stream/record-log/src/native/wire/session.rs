@@ -16,7 +16,7 @@ const RENEWED_AFTER_PERCENT: u32 = 85;
 const LEAST_LIFE: Duration = Duration::from_millis(1_100);
 
 /// A broker's answer to a message of the exchange.
-struct Authenticated {
+pub(super) struct Authenticated {
     code: Code,
     reason: Option<String>,
     message: Vec<u8>,
@@ -167,7 +167,7 @@ fn listed(offered: &[String]) -> String {
 }
 
 /// Reads the answer to SaslHandshake. It has its old form: lengths are of fixed width.
-fn read_offered(input: &mut Input<'_>) -> Result<(Code, Vec<String>), Malformed> {
+pub(super) fn read_offered(input: &mut Input<'_>) -> Result<(Code, Vec<String>), Malformed> {
     let code = Code(input.i16()?);
     let mut offered = Vec::new();
     for _ in 0..input.i32()? {
@@ -182,7 +182,7 @@ fn read_offered(input: &mut Input<'_>) -> Result<(Code, Vec<String>), Malformed>
 }
 
 impl Authenticated {
-    fn read(input: &mut Input<'_>) -> Result<Self, Malformed> {
+    pub(super) fn read(input: &mut Input<'_>) -> Result<Self, Malformed> {
         let code = Code(input.i16()?);
         let reason = input.nullable_string()?.map(str::to_owned);
         let message = input.nullable_bytes()?.unwrap_or_default().to_vec();

@@ -1,6 +1,7 @@
 //! Tests of SCRAM: the example of the RFC, a second implementation, and servers that are refused.
 
-use super::{First, Hash, Proven, ScramError};
+use super::{Challenge, First, Hash, Proven, ScramError};
+use crate::native::mutations;
 
 /// The example of RFC 7677, section 3.
 const NONCE: &str = "rOprNGfwEbeRWgbNEkqO";
@@ -41,6 +42,26 @@ fn sha_512_agrees_with_another_implementation() {
         "gMGXRcevScNtxZ6/8lQYpGtnsNAc3mGcmNomv+xnoOMw+3R2xNJdMNnzMlTN8PPC6wdp6dybEmDYXYTxwnYPJQ=="
     );
     assert_eq!(proven.verify("v=ZQnYEgWQMFmmsM8aQMF0nDDCy/AgCzkwk8CmMZYcMg0vSVlKDanekLtifDSeVGT4+5ZxXnJq199RVG2rR7N7Zw=="), Ok(()));
+}
+
+#[test]
+fn mutated_messages_of_a_server_are_read_or_refused() {
+    let mut refused = 0;
+    mutations::each(SERVER_FIRST.as_bytes(), |mutated| {
+        let message = String::from_utf8_lossy(mutated);
+        match Challenge::read(&message, NONCE) {
+            Ok(challenge) => assert!(challenge.nonce.starts_with(NONCE)),
+            Err(_) => refused += 1,
+        }
+    });
+    assert!(refused > 0);
+
+    let (proven, _) = proven(SERVER_FIRST).unwrap();
+    mutations::each(SERVER_FINAL.as_bytes(), |mutated| {
+        let message = String::from_utf8_lossy(mutated);
+        let is_whole = message == SERVER_FINAL || message.starts_with(&format!("{SERVER_FINAL},"));
+        assert_eq!(proven.verify(&message).is_ok(), is_whole, "{message}");
+    });
 }
 
 #[test]

@@ -47,7 +47,7 @@ pub fn start(cache: &Cache, data: &Path, ports: ListenerPorts, transactions: u8)
     let level = format!("transaction.version={transactions}");
     format(&jars, &configuration, &["--feature", &level])?;
 
-    let mut arguments = java_arguments(&jars, &["-Xms128m", "-Xmx512m", "-XX:+UseG1GC"]);
+    let mut arguments = java_arguments(&jars, &["-Xms128m", "-Xmx512m", "-XX:TieredStopAtLevel=1"]);
     arguments.extend(["kafka.Kafka".into(), configuration.into()]);
     Server::start(Launch {
         name: "Apache Kafka",

@@ -43,6 +43,15 @@ impl Right<'_> {
 }
 
 impl Tool {
+    /// Returns the place where the rights are kept.
+    pub fn rights(&self) -> &'static str {
+        if self.is_iam {
+            "the IAM policy of the job's role"
+        } else {
+            "the ACLs"
+        }
+    }
+
     pub fn grant(&self, right: Right<'_>) -> String {
         if self.is_iam {
             return granted_by_iam(right);
@@ -115,6 +124,7 @@ impl Tool {
 fn granted_by_iam(right: Right<'_>) -> String {
     let actions = match (right.operation, right.resource) {
         ("Read", _) => "kafka-cluster:ReadData",
+        ("Create", _) => "kafka-cluster:CreateTopic",
         ("Describe", _) => "kafka-cluster:DescribeTopic",
         ("DescribeConfigs", _) => "kafka-cluster:DescribeTopicDynamicConfiguration",
         (_, Resource::Topic(_)) => "kafka-cluster:WriteData",
@@ -153,6 +163,7 @@ mod tests {
             ("Read", orders, ":ReadData", "topic/CLUSTER/*/orders"),
             ("Write", orders, ":WriteData", "topic/CLUSTER/*/orders"),
             ("Describe", orders, ":DescribeTopic on", "orders"),
+            ("Create", orders, ":CreateTopic", "topic/CLUSTER/*/orders"),
             ("DescribeConfigs", orders, ":DescribeTopicDynamic", "orders"),
             (
                 "Write",
@@ -170,7 +181,10 @@ mod tests {
                 assert!(by_iam.contains(part), "{part:?} in {by_iam}");
             }
 
+            assert!(tool(true).rights().contains("IAM policy"));
+
             let by_acl = tool(false).grant(right);
+            assert_eq!(tool(false).rights(), "the ACLs");
             let option = format!("--operation {operation}");
             assert!(by_acl.starts_with("kafka-acls.sh") && by_acl.contains(&option));
         }

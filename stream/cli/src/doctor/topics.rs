@@ -125,7 +125,7 @@ fn state(log: &dyn RecordLog, tool: &Tool, topic: &str) -> State {
 pub fn denied(tool: &Tool, right: Right<'_>, what: &str) -> Fault {
     Fault::failure(
         Owner::Cluster,
-        format!("the ACLs: {}", right.shown()),
+        format!("{}: {}", tool.rights(), right.shown()),
         what,
         tool.grant(right),
     )
@@ -167,14 +167,26 @@ fn missing_source(tool: &Tool, topic: &str) -> Fault {
 }
 
 fn not_creatable(tool: &Tool, spec: &TopicSpec, error: &LogError) -> Fault {
+    let right = Right {
+        operation: "Create",
+        resource: Resource::Topic(&spec.name),
+    };
+
+    // Kafka's own tools need a role with the same right, so the right comes first where IAM holds it.
+    let is_refused_by_iam = tool.is_iam && matches!(error, LogError::Refused(_));
+    let fix = match is_refused_by_iam {
+        true => tool.grant(right),
+        false => tool.create(spec),
+    };
+
     Fault::failure(
         Owner::Cluster,
-        format!("the topics, or the ACLs: CREATE on topic {:?}", spec.name),
+        format!("the topics, or {}: {}", tool.rights(), right.shown()),
         format!(
             "topic {:?} does not exist, and the job cannot create it: {error}",
             spec.name
         ),
-        tool.create(spec),
+        fix,
     )
 }
 

@@ -160,16 +160,7 @@ impl Args {
         );
 
         service.restart()?;
-        let began = Instant::now();
-        let found = products.matches(&[("sort", "name".to_owned())])?;
-        let first = began.elapsed();
-        if found != self.products {
-            return Err(CatalogueError::Wrong(format!(
-                "{found} products after a start, not {}",
-                self.products
-            )));
-        }
-
+        let first = self.first_search(&products)?;
         let times = visitors::visit(
             service.address(),
             self.products,
@@ -206,6 +197,21 @@ impl Args {
             println!("  {:<42} {sample:>10.1} {}", measure.name, measure.unit);
         }
         Ok(searches)
+    }
+
+    /// Returns the time of the first search after a start, which waits until the index is read.
+    fn first_search(&self, products: &Products) -> Result<Duration, CatalogueError> {
+        let began = Instant::now();
+        let found = products.matches(&[("sort", "name".to_owned())])?;
+        let took = began.elapsed();
+
+        if found == self.products {
+            return Ok(took);
+        }
+        Err(CatalogueError::Wrong(format!(
+            "{found} products after a start, not {}",
+            self.products
+        )))
     }
 
     /// Prints the times of the searches, and returns them.

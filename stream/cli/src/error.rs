@@ -7,6 +7,8 @@ use std::net::SocketAddr;
 use record_log::LogError;
 use stream::{ClusterError, EXIT_START_AGAIN, InspectError, JobError, StoreError};
 
+use crate::submit::PlanError;
+
 /// The reason why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub enum CommandError {
@@ -55,6 +57,14 @@ pub enum CommandError {
 /// SIGPIPE ends.
 pub const EXIT_PIPE: u8 = 128 + 13;
 
+/// The exit code if a request to stop ended a plan: that of a program that SIGINT ends.
+const EXIT_INTERRUPTED: u8 = 128 + 2;
+
+fn is_interruption(error: &(dyn Error + 'static)) -> bool {
+    let plan = error.downcast_ref::<PlanError>();
+    plan.is_some_and(PlanError::is_interruption)
+}
+
 impl CommandError {
     /// Returns whether the reader of the output has gone. That is no fault, and is not reported.
     pub(crate) fn is_of_reader(&self) -> bool {
@@ -66,11 +76,12 @@ impl CommandError {
         }
     }
 
-    /// Returns the exit code: [`EXIT_START_AGAIN`] if a supervisor should start the process again,
-    /// otherwise 1.
+    /// Returns the exit code: [`EXIT_START_AGAIN`] if a supervisor should start the process again, 130 if Ctrl-C ended a
+    /// `submit`, `cancel`, `rescale`, `upgrade` or `savepoint`, otherwise 1.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Job(error) | Self::Ended(error) if error.is_for_a_new_start() => EXIT_START_AGAIN,
+            Self::Other(error) if is_interruption(error.as_ref()) => EXIT_INTERRUPTED,
             _ => 1,
         }
     }

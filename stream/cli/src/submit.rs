@@ -30,6 +30,7 @@ mod yarn;
 
 use clap::ArgMatches;
 
+pub use self::carry_out::PlanError;
 pub use self::google::Bootstrap;
 pub use self::targets::{
     CancelAt, ChangeAt, CopyFlags, ImageFlags, LookAt, ProgramFlags, SizeFlags, SubmitTo,
@@ -135,6 +136,8 @@ pub fn logs(at: &LookAt) -> Result<u8, CommandError> {
 
 #[cfg(test)]
 mod failures;
+#[cfg(test)]
+mod interrupted;
 #[cfg(test)]
 mod stopped;
 #[cfg(test)]

@@ -1,4 +1,9 @@
 //! Carries out a plan, step by step. If a step fails, carries out the rollback of the plan.
+//!
+//! A request to stop (Ctrl-C) ends the step that runs: a wait, or an external program. It is a failure of that step, so it
+//! leads to the rollback. A second request ends the rollback, too. The message names the state that is left.
+
+mod commands;
 
 use std::env;
 use std::fs::{self, File};
@@ -11,12 +16,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use stream::Stop;
 
+use self::commands::{await_none, each, in_step, lines, program, run, run_until, succeeds};
 use super::answers::is_ready;
 use super::files::{copy, write_own};
 use super::log_end;
 use super::pid;
-use super::plan::{Action, Background, Plan, Rollback, Step, Surroundings, shell};
+use super::plan::{Action, Background, Plan, Rollback, Step, Surroundings};
 use super::processes::{is_alive, pid_of};
 use super::terminal::Terminal;
 
@@ -24,12 +31,12 @@ use super::terminal::Terminal;
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// The longest time until a killed process has ended.
 const KILL_LIMIT: Duration = Duration::from_secs(10);
-/// The interval at which a command is repeated.
-const REPEAT_EVERY: Duration = Duration::from_secs(5);
 
 /// The failure of a step.
 #[derive(Debug, thiserror::Error)]
 pub enum StepError {
+    #[error("interrupted")]
+    Interrupted,
     #[error("{what}: {source}")]
     Io { what: String, source: io::Error },
     #[error("`{command}` ended with {code}")]
@@ -52,6 +59,17 @@ pub enum PlanError {
     /// The plan starts and ends no process of this machine, and has no rollback.
     #[error(transparent)]
     Failed(StepError),
+    /// The plan was interrupted, and has no rollback.
+    #[error(
+        "interrupted in step {number} of {count} ({step}), which may have taken effect{done}{rest}; `status` shows the job"
+    )]
+    Interrupted {
+        number: usize,
+        count: usize,
+        step: String,
+        done: String,
+        rest: String,
+    },
     /// The state before the plan lasts, or was restored.
     #[error("{failure}; {state}")]
     Undone {
@@ -71,20 +89,105 @@ pub enum PlanError {
     },
 }
 
+impl PlanError {
+    /// Returns whether a request to stop ended the plan.
+    pub fn is_interruption(&self) -> bool {
+        let failure = match self {
+            Self::Interrupted { .. } => return true,
+            Self::Failed(failure)
+            | Self::Undone { failure, .. }
+            | Self::Left { failure, .. }
+            | Self::NotUndone { failure, .. } => failure,
+        };
+        matches!(failure, StepError::Interrupted)
+    }
+}
+
 /// Processes that were started, each with its log.
 type Started = Vec<(Child, PathBuf)>;
 
-/// Carries out the steps. Calls `report` with the description of each before it is taken.
-pub fn carry_out(plan: &Plan, report: &mut dyn FnMut(&str)) -> Result<(), PlanError> {
-    let mut started = Started::new();
+/// The state of a plan that is carried out.
+struct Course<'a> {
+    started: Started,
+    stop: &'a Stop,
+    /// True if the rollback is carried out: it ends at the second request to stop.
+    is_rollback: bool,
+}
+
+impl Course<'_> {
+    fn is_interrupted(&self) -> bool {
+        match self.is_rollback {
+            true => self.stop.is_immediate(),
+            false => self.stop.is_requested(),
+        }
+    }
+
+    /// Returns whether the first request to stop ends the step.
+    fn is_interruptible(&self) -> bool {
+        !self.is_rollback
+    }
+
+    /// Waits for `pause`.
+    ///
+    /// # Errors
+    /// [`StepError::Interrupted`] as soon as the plan is interrupted.
+    fn pause(&self, pause: Duration) -> Result<(), StepError> {
+        let until = Instant::now() + pause;
+        while Instant::now() < until && !self.is_interrupted() {
+            thread::sleep(pause.min(LOOK_EVERY));
+        }
+
+        match self.is_interrupted() {
+            true => Err(StepError::Interrupted),
+            false => Ok(()),
+        }
+    }
+
+    /// Fails if a process that was started has ended.
+    fn all_live(&mut self) -> Result<(), StepError> {
+        for (child, log) in &mut self.started {
+            let ended = child.try_wait();
+            if ended
+                .map_err(in_step("cannot wait for the job's process"))?
+                .is_some()
+            {
+                return Err(StepError::Ended {
+                    pid: child.id(),
+                    line: log_end::reason(log),
+                    log: log.clone(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets the processes that have ended: their end must not fail later steps.
+    fn forget_ended(&mut self) {
+        self.started
+            .retain_mut(|(child, _)| matches!(child.try_wait(), Ok(None)));
+    }
+}
+
+/// Carries out the steps, until `stop` is requested. Calls `report` with the description of each before it is taken.
+pub fn carry_out(plan: &Plan, stop: &Stop, report: &mut dyn FnMut(&str)) -> Result<(), PlanError> {
+    let mut course = Course {
+        started: Started::new(),
+        stop,
+        is_rollback: false,
+    };
+
     for (at, step) in plan.steps.iter().enumerate() {
         report(&step.about);
-        let Err(failure) = take(step, &mut started) else {
+        let taken = match course.is_interrupted() {
+            true => Err(StepError::Interrupted),
+            false => take(step, &mut course),
+        };
+        let Err(failure) = taken else {
             continue;
         };
 
         return Err(match &plan.rollback {
-            None if plan.pids().is_empty() => PlanError::Failed(failure),
+            None if plan.pids().is_empty() => ended_at(plan, at, failure),
             None => PlanError::Left {
                 failure,
                 left: left(plan),
@@ -97,7 +200,7 @@ pub fn carry_out(plan: &Plan, report: &mut dyn FnMut(&str)) -> Result<(), PlanEr
                 if !rollback.steps.is_empty() {
                     report(&format!("{failure}; restores the former state"));
                 }
-                undo(plan, rollback, failure, &mut started, report)
+                undo(plan, rollback, failure, &mut course, report)
             }
         });
     }
@@ -105,20 +208,44 @@ pub fn carry_out(plan: &Plan, report: &mut dyn FnMut(&str)) -> Result<(), PlanEr
     Ok(())
 }
 
+/// Returns the failure of step `at` of a plan that neither has a rollback nor starts a process of this machine.
+fn ended_at(plan: &Plan, at: usize, failure: StepError) -> PlanError {
+    if !matches!(failure, StepError::Interrupted) {
+        return PlanError::Failed(failure);
+    }
+
+    let named = |before: &str, steps: &[Step]| {
+        let steps: Vec<&str> = steps.iter().map(|step| &*step.about).collect();
+        match steps.is_empty() {
+            true => String::new(),
+            false => format!("; {before}: {}", steps.join(", ")),
+        }
+    };
+
+    PlanError::Interrupted {
+        number: at + 1,
+        count: plan.steps.len(),
+        step: plan.steps[at].about.clone(),
+        done: named("done before", &plan.steps[..at]),
+        rest: named("not done", &plan.steps[at + 1..]),
+    }
+}
+
 /// Carries out the rollback after `failure`. Returns the state that is left.
 fn undo(
     plan: &Plan,
     rollback: &Rollback,
     failure: StepError,
-    started: &mut Started,
+    course: &mut Course<'_>,
     report: &mut dyn FnMut(&str),
 ) -> PlanError {
     // A process whose end led to the rollback must not fail its steps, too.
-    started.retain_mut(|(child, _)| matches!(child.try_wait(), Ok(None)));
+    course.forget_ended();
+    course.is_rollback = true;
 
     for step in &rollback.steps {
         report(&step.about);
-        if let Err(second) = take(step, started) {
+        if let Err(second) = take(step, course) {
             return PlanError::NotUndone {
                 failure,
                 second: Box::new(second),
@@ -150,32 +277,32 @@ fn left(plan: &Plan) -> String {
     )
 }
 
-fn take(step: &Step, started: &mut Started) -> Result<(), StepError> {
+fn take(step: &Step, course: &mut Course<'_>) -> Result<(), StepError> {
     match &step.action {
-        Action::Run(command) => run(&mut program(command), command),
+        Action::Run(command) => run(&mut program(command), command, course),
         Action::RunWith {
             command,
             surroundings,
-        } => run(surround(&mut program(command), surroundings), command),
-        Action::RunUnless { check, write } => {
-            let mut question = program(check);
-            question.stdout(Stdio::null()).stderr(Stdio::null());
-            match question.status().map_err(in_step(&check[0]))?.success() {
-                true => Ok(()),
-                false => run(&mut program(write), write),
-            }
-        }
-        Action::RunUntil { command, limit } => run_until(command, *limit, started),
+        } => run(
+            surround(&mut program(command), surroundings),
+            command,
+            course,
+        ),
+        Action::RunUnless { check, write } => match succeeds(check, course)? {
+            true => Ok(()),
+            false => run(&mut program(write), write, course),
+        },
+        Action::RunUntil { command, limit } => run_until(command, *limit, course),
         Action::Each {
             list,
             command,
             none,
-        } => each(list, command, none.as_deref()),
-        Action::Absent { list, reason } => match lines(list)?.join(" ") {
+        } => each(list, command, none.as_deref(), course),
+        Action::Absent { list, reason } => match lines(list, course)?.join(" ") {
             found if found.is_empty() => Ok(()),
             found => Err(StepError::Refused(reason.replace("{}", &found))),
         },
-        Action::Gone { list, limit } => await_none(list, *limit),
+        Action::Gone { list, limit } => await_none(list, *limit, course),
         Action::Copy { from, to } => copy(from, to).map_err(in_step(&to.display().to_string())),
         Action::Record { path, installed } => {
             let text = serde_json::to_string_pretty(installed).unwrap_or_default();
@@ -189,13 +316,13 @@ fn take(step: &Step, started: &mut Started) -> Result<(), StepError> {
         }
         Action::Start(background) => {
             let child = start(background).map_err(in_step(&background.command[0]))?;
-            started.push((child, background.log.clone()));
+            course.started.push((child, background.log.clone()));
             Ok(())
         }
-        Action::Stop { pids, limit } => stop(pids, *limit, started),
-        Action::End { pids, limit } => end(pids, *limit, started),
+        Action::Stop { pids, limit } => stop(pids, *limit, course),
+        Action::End { pids, limit } => end(pids, *limit, course),
         Action::Free { addresses } => addresses.iter().try_for_each(free),
-        Action::Ready { address, limit } => await_ready(*address, *limit, started),
+        Action::Ready { address, limit } => await_ready(*address, *limit, course),
     }
 }
 
@@ -215,98 +342,6 @@ fn surround<'a>(program: &'a mut Command, surroundings: &Surroundings) -> &'a mu
     }
 
     program
-}
-
-fn in_step(what: &str) -> impl FnOnce(io::Error) -> StepError + use<> {
-    let what = what.to_owned();
-    move |source| StepError::Io { what, source }
-}
-
-fn program(command: &[String]) -> Command {
-    let mut program = Command::new(&command[0]);
-    program.args(&command[1..]);
-    program
-}
-
-fn run(program: &mut Command, command: &[String]) -> Result<(), StepError> {
-    let status = program.status().map_err(in_step(&command[0]))?;
-    if status.success() {
-        return Ok(());
-    }
-    Err(StepError::Failed {
-        command: shell(command),
-        code: status.to_string(),
-    })
-}
-
-/// Returns the lines that a command prints.
-fn lines(command: &[String]) -> Result<Vec<String>, StepError> {
-    let mut listing = program(command);
-    let output = listing.stderr(Stdio::inherit()).output();
-    let output = output.map_err(in_step(&command[0]))?;
-    if !output.status.success() {
-        return Err(StepError::Failed {
-            command: shell(command),
-            code: output.status.to_string(),
-        });
-    }
-
-    let text = String::from_utf8_lossy(&output.stdout);
-    Ok(text.lines().map(str::to_owned).collect())
-}
-
-/// Runs a command for each line of a list, in order.
-fn each(list: &[String], command: &[String], none: Option<&str>) -> Result<(), StepError> {
-    let lines = lines(list)?;
-    if let Some(none) = none.filter(|_| lines.is_empty()) {
-        return Err(StepError::Refused(none.to_owned()));
-    }
-
-    for line in &lines {
-        let word = |word: &String| if word == "{}" { line } else { word }.clone();
-        let command: Vec<String> = command.iter().map(word).collect();
-        run(&mut program(&command), &command)?;
-    }
-
-    Ok(())
-}
-
-fn run_until(command: &[String], limit: Duration, started: &mut Started) -> Result<(), StepError> {
-    repeat(command, limit, || {
-        all_live(started)?;
-        let mut question = program(command);
-        question.stdout(Stdio::null()).stderr(Stdio::null());
-        let status = question.status().map_err(in_step(&command[0]))?;
-        Ok(status.success())
-    })
-}
-
-/// Waits until a list that succeeds prints no line.
-fn await_none(list: &[String], limit: Duration) -> Result<(), StepError> {
-    repeat(list, limit, || match lines(list) {
-        Ok(lines) => Ok(lines.is_empty()),
-        Err(StepError::Failed { .. }) => Ok(false),
-        Err(error) => Err(error),
-    })
-}
-
-/// Repeats a question about `command` until its answer is yes.
-fn repeat(
-    command: &[String],
-    limit: Duration,
-    mut is_so: impl FnMut() -> Result<bool, StepError>,
-) -> Result<(), StepError> {
-    let deadline = Instant::now() + limit;
-    while !is_so()? {
-        if Instant::now() > deadline {
-            return Err(StepError::TooLong {
-                what: shell(command),
-                limit,
-            });
-        }
-        thread::sleep(REPEAT_EVERY);
-    }
-    Ok(())
 }
 
 /// Starts a program in a session of its own, so that the end of a terminal does not reach it.
@@ -331,13 +366,13 @@ fn start(background: &Background) -> io::Result<Child> {
 }
 
 /// Ends the processes by SIGTERM.
-fn stop(pids: &[PathBuf], limit: Duration, started: &mut Started) -> Result<(), StepError> {
+fn stop(pids: &[PathBuf], limit: Duration, course: &mut Course<'_>) -> Result<(), StepError> {
     let running: Vec<Pid> = pids.iter().filter_map(|file| pid_of(file)).collect();
     for pid in &running {
         signal(*pid, kill_process(*pid, Signal::TERM))?;
     }
 
-    if !await_end(&running, limit, started)? {
+    if !await_end(&running, limit, course)? {
         return Err(StepError::TooLong {
             what: "the drain of the job".to_owned(),
             limit,
@@ -348,8 +383,8 @@ fn stop(pids: &[PathBuf], limit: Duration, started: &mut Started) -> Result<(), 
 }
 
 /// Ends the processes, and kills those that take longer than `limit`.
-fn end(pids: &[PathBuf], limit: Duration, started: &mut Started) -> Result<(), StepError> {
-    match stop(pids, limit, started) {
+fn end(pids: &[PathBuf], limit: Duration, course: &mut Course<'_>) -> Result<(), StepError> {
+    match stop(pids, limit, course) {
         Err(StepError::TooLong { .. }) => {}
         ended => return ended,
     }
@@ -360,7 +395,7 @@ fn end(pids: &[PathBuf], limit: Duration, started: &mut Started) -> Result<(), S
         signal(*pid, kill_process_group(*pid, Signal::KILL))?;
     }
 
-    if !await_end(&running, KILL_LIMIT, started)? {
+    if !await_end(&running, KILL_LIMIT, course)? {
         return Err(StepError::TooLong {
             what: "the end of the killed processes".to_owned(),
             limit: KILL_LIMIT,
@@ -379,17 +414,17 @@ fn signal(pid: Pid, sent: rustix::io::Result<()>) -> Result<(), StepError> {
 }
 
 /// Waits until the processes have ended. Returns whether they have within `limit`.
-fn await_end(running: &[Pid], limit: Duration, started: &mut Started) -> Result<bool, StepError> {
+fn await_end(running: &[Pid], limit: Duration, course: &mut Course<'_>) -> Result<bool, StepError> {
     let deadline = Instant::now() + limit;
     while running.iter().any(|pid| is_alive(*pid)) {
         if Instant::now() > deadline {
             return Ok(false);
         }
-        thread::sleep(LOOK_EVERY);
+        course.pause(LOOK_EVERY)?;
     }
 
     // These processes ended on request: `await_ready` must not report them as failed.
-    started.retain_mut(|(child, _)| matches!(child.try_wait(), Ok(None)));
+    course.forget_ended();
     Ok(true)
 }
 
@@ -415,37 +450,19 @@ fn free(address: &SocketAddr) -> Result<(), StepError> {
 fn await_ready(
     address: SocketAddr,
     limit: Duration,
-    started: &mut Started,
+    course: &mut Course<'_>,
 ) -> Result<(), StepError> {
     let deadline = Instant::now() + limit;
     while !is_ready(address) {
-        all_live(started)?;
+        course.all_live()?;
         if Instant::now() > deadline {
             return Err(StepError::TooLong {
                 what: format!("the job at {address} to be ready"),
                 limit,
             });
         }
-        thread::sleep(LOOK_EVERY);
+        course.pause(LOOK_EVERY)?;
     }
 
-    Ok(())
-}
-
-/// Fails if a process that was started has ended.
-fn all_live(started: &mut Started) -> Result<(), StepError> {
-    for (child, log) in started.iter_mut() {
-        let ended = child.try_wait();
-        if ended
-            .map_err(in_step("cannot wait for the job's process"))?
-            .is_some()
-        {
-            return Err(StepError::Ended {
-                pid: child.id(),
-                line: log_end::reason(log),
-                log: log.clone(),
-            });
-        }
-    }
     Ok(())
 }

@@ -9,6 +9,8 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
+use stream::Stop;
+
 use super::carry_out::{PlanError, carry_out};
 use super::installed::Installed;
 use super::local::{Folder, Replacement};
@@ -76,7 +78,7 @@ impl Place {
         plan.steps
             .retain(|step| !matches!(step.action, Action::RunWith { .. }));
         plan.rollback.as_mut().unwrap().from -= 1;
-        carry_out(&plan, &mut |_| ())?;
+        carry_out(&plan, &Stop::default(), &mut |_| ())?;
         Ok(job)
     }
 
@@ -164,7 +166,7 @@ impl Drop for Place {
             ..Plan::default()
         };
         // A test that fails has its own message.
-        let _ = carry_out(&plan, &mut |_| ());
+        let _ = carry_out(&plan, &Stop::default(), &mut |_| ());
     }
 }
 
@@ -199,7 +201,9 @@ fn a_port_of_another_program_is_named_and_nothing_starts() {
         .retain(|step| !matches!(step.action, Action::RunWith { .. }));
     plan.rollback.as_mut().unwrap().from -= 1;
 
-    let error = carry_out(&plan, &mut |_| ()).unwrap_err().to_string();
+    let error = carry_out(&plan, &Stop::default(), &mut |_| ())
+        .unwrap_err()
+        .to_string();
     let named = format!("another program listens at {}", place.ready);
     assert!(error.contains(&named), "{error}");
     assert!(error.contains("--status-address"), "{error}");
@@ -245,7 +249,9 @@ fn the_former_job_runs_again_whichever_step_fails() {
         let mut plan = place.replacement(&old, &new);
         plan.steps[at] = Step::run("fails", ["false"]);
 
-        let said = carry_out(&plan, &mut |_| ()).unwrap_err().to_string();
+        let said = carry_out(&plan, &Stop::default(), &mut |_| ())
+            .unwrap_err()
+            .to_string();
         let state = match at {
             0 => "; the job runs as before",
             _ => "; the former job runs again",
@@ -255,7 +261,12 @@ fn the_former_job_runs_again_whichever_step_fails() {
         assert_eq!(place.record(), old, "step {at}");
     }
 
-    carry_out(&place.replacement(&old, &new), &mut |_| ()).unwrap();
+    carry_out(
+        &place.replacement(&old, &new),
+        &Stop::default(),
+        &mut |_| (),
+    )
+    .unwrap();
     assert_eq!(place.living(), ["RELEASE=new"; 3]);
 }
 
@@ -267,7 +278,9 @@ fn a_job_that_drains_in_part_is_killed_and_runs_again() {
     place.await_deaf(1);
 
     let plan = place.replacement(&old, &installed("new", 1));
-    let said = carry_out(&plan, &mut |_| ()).unwrap_err().to_string();
+    let said = carry_out(&plan, &Stop::default(), &mut |_| ())
+        .unwrap_err()
+        .to_string();
 
     assert!(said.contains("the drain of the job took longer"), "{said}");
     assert!(said.ends_with("; the former job runs again"), "{said}");
@@ -290,7 +303,9 @@ fn a_rollback_that_fails_names_what_is_left_and_the_remedy() {
     };
     steps[1] = Step::run("fails", ["no-such-program"]);
 
-    let said = carry_out(&plan, &mut |_| ()).unwrap_err().to_string();
+    let said = carry_out(&plan, &Stop::default(), &mut |_| ())
+        .unwrap_err()
+        .to_string();
 
     let living = (0..3).map(|process| pid_of(&place.folder().pid(process)).unwrap());
     let living: Vec<String> = living.map(|pid| pid.as_raw_nonzero().to_string()).collect();
@@ -324,7 +339,9 @@ fn a_job_that_does_not_drain_on_cancel_is_named() {
     place.await_deaf(1);
 
     let plan = place.hastened(place.folder().cancel(&job, 2));
-    let said = carry_out(&plan, &mut |_| ()).unwrap_err().to_string();
+    let said = carry_out(&plan, &Stop::default(), &mut |_| ())
+        .unwrap_err()
+        .to_string();
 
     let left = pid_of(&place.folder().pid(1)).unwrap().as_raw_nonzero();
     assert!(

@@ -3,7 +3,7 @@
 use std::env;
 use std::path::{Path, PathBuf};
 
-use crate::commands::print;
+use crate::commands::{print, stop_on_signals};
 use crate::error::CommandError;
 use crate::logs;
 use crate::submit::carry_out;
@@ -24,9 +24,10 @@ pub fn follow(plan: &Plan, place: &PlaceFlags) -> Result<u8, CommandError> {
         return Ok(0);
     }
 
+    let stop = stop_on_signals()?;
     let count = plan.steps.len();
     let mut number = 0;
-    carry_out::carry_out(plan, &mut |about| {
+    carry_out::carry_out(plan, &stop, &mut |about| {
         number += 1;
         // The steps of a rollback are not counted.
         logs::note(&format!("[{}/{count}] {about}", number.min(count)));

@@ -146,9 +146,9 @@ CLUSTER = dashboard(
 )
 
 # One of several processes writes the checkpoints, and each has the watermarks of its own workers. The value is 0 before the first.
-WATERMARK_DELAY = "max(tidemark_job_watermark_delay_ms) / 1000"
-CHECKPOINT_AGE = "max(tidemark_job_checkpoint_age_ms) / 1000"
-COMMITTED_AGE = "time() - max(tidemark_job_checkpoint_boundary_ms > 0) / 1000"
+WATERMARK_DELAY = "max(tidemark_job_watermark_delay_seconds)"
+CHECKPOINT_AGE = "max(tidemark_job_checkpoint_age_seconds)"
+COMMITTED_AGE = "time() - max(tidemark_job_checkpoint_boundary_timestamp_seconds > 0)"
 JOB = dashboard(
     "stream-job", "Stream job", "From records read to results committed.",
     [],
@@ -167,7 +167,15 @@ JOB = dashboard(
             panel("Lag by partition", "short", ("sum by (partition) (tidemark_job_lag_records)", "{{partition}}")),
             panel("Rejected", "short", ("sum(rate(tidemark_job_rejected_total[$__rate_interval]))", "rejected a second"), about="Records that went to the dead letters."),
             panel("Late", "short", ("sum by (outcome) (rate(tidemark_job_late_total[$__rate_interval]))", "{{outcome}} a second")),
-            panel("Newest event behind the clock, by partition", "s", ("time() - max by (partition) (tidemark_job_newest_event_ms > 0) / 1000", "{{partition}}"), about="A partition that is far behind the others holds them up."),
+            panel("Newest event behind the clock, by partition", "s", ("time() - max by (partition) (tidemark_job_newest_event_timestamp_seconds > 0)", "{{partition}}"), about="A partition that is far behind the others holds them up."),
+        ]),
+        ("Where it waits", [
+            panel("Operators that compute", "percentunit", ('avg by (operator) (rate(tidemark_job_operator_seconds_total{activity="busy"}[5m]))', "{{operator}}"), about="Of the time of each worker."),
+            panel("Waits for the log, the store and commits", "percentunit", ('avg by (operator, activity) (rate(tidemark_job_operator_seconds_total{activity=~"waits_for_(log|store|commits|side_outputs|event_time)"}[5m]))', "{{operator}} {{activity}}"), about="Reading that waits for commits is held back by the operator behind it that waits the most."),
+            panel("Watermark behind the clock, by partition", "s", ("time() - max by (partition) (tidemark_job_partition_watermark_timestamp_seconds > 0)", "{{partition}}"), about="The greatest is the job's, unless its partition is idle."),
+            panel("Retries", "short", ("sum by (kind) (rate(tidemark_job_retries_total[5m])) * 60", "{{kind}} a minute"), about="Operations on the log and the object store that failed."),
+            panel("Memory", "bytes", ("process_resident_memory_bytes and on (instance) tidemark_job_running", "{{instance}}")),
+            panel("Processor", "short", ("rate(process_cpu_seconds_total[5m]) and on (instance) tidemark_job_running", "{{instance}}"), about="Cores in use."),
         ]),
         ("State and sink", [
             panel("Keys kept", "short",

@@ -118,7 +118,9 @@ def declared():
         for path in sorted((ROOT / source).rglob("*.rs")):
             text = path.read_text()
             prefix = prefix_in(text) or prefix_in(module_around(path))
-            literals |= {prefix + name for name in re.findall(r'"([a-z][a-z0-9_]*)"', text)}
+            for name in re.findall(r'"([a-z][a-z0-9_]*)"', text):
+                # The metrics of a process have the same names everywhere, without a registry's prefix.
+                literals.add(name if name.startswith("process_") else prefix + name)
     recorded = {r["record"] for d in rule_documents().values() for g in d["groups"] for r in g["rules"] if "record" in r}
     return literals, recorded
 

@@ -8,7 +8,7 @@ use chassis::{Listeners, Shutdown};
 use order_analytics::OrderAnalytics;
 use record_log::RecordLog;
 use stream::{AnyRun, JobError, Stop};
-use stream_cli::status_pages;
+use stream_cli::{StatusPages, status_pages};
 use tokio::net::TcpListener;
 
 /// The stores of the job.
@@ -55,7 +55,10 @@ pub async fn run_prepared(
     shutdown: Shutdown,
 ) -> Result<(), StreamJobError> {
     let listener = listeners.into().public;
-    let pages = status_pages(run.metrics.clone());
+    let pages = status_pages(StatusPages {
+        metrics: run.metrics.clone(),
+        store: run.store.clone(),
+    });
     let stop = Stop::default();
     let asked = stop.clone();
     let ended = Shutdown::new();

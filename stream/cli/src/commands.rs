@@ -15,7 +15,7 @@ use crate::flags::{CheckpointsFlags, RunFlags};
 use crate::generator::Generator;
 use crate::job::JobDefinition;
 use crate::job_name;
-use crate::status;
+use crate::status::{self, StatusPages};
 use crate::supervise;
 
 /// The interval between two checks for a request to stop.
@@ -48,11 +48,11 @@ pub fn work<D: JobDefinition>(
 
     request_on_signals(&stop)?;
     end_where_a_server_is_waited_for(&stop, run.metrics.clone())?;
-    status::open(
-        flags.status_address,
-        flags.members.process,
-        run.metrics.clone(),
-    )?;
+    let pages = StatusPages {
+        metrics: run.metrics.clone(),
+        store: run.store.clone(),
+    };
+    status::open(flags.status_address, flags.members.process, pages)?;
 
     run.run(&stop).map_err(CommandError::Ended)?;
     announcement::report_end(&stop);

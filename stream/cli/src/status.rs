@@ -1,6 +1,7 @@
 //! The HTTP pages of a running job: a status page for people, the same as JSON, liveness and
 //! readiness, and metrics.
 
+mod checkpoints;
 mod history;
 mod page;
 
@@ -12,7 +13,7 @@ use axum::http::{HeaderName, StatusCode, header};
 use axum::response::Html;
 use axum::routing::get;
 use axum::{Json, Router};
-use stream::{Metrics, Status, system_clock};
+use stream::{CheckpointStore, Metrics, Status, system_clock};
 use tokio::net::TcpListener;
 
 use self::history::SharedHistory;
@@ -26,8 +27,30 @@ const POLICY: (HeaderName, &str) = (
 
 const FRESH: (HeaderName, &str) = (header::CACHE_CONTROL, "no-store");
 
-/// Routes the pages of a job: `/`, `/status`, `/health/live`, `/health/ready` and `/metrics`.
-pub fn status_pages(metrics: Metrics) -> Router {
+/// The state of a job that its pages show.
+///
+/// ```
+/// use stream::{CheckpointStore, Metrics};
+/// use stream_cli::{StatusPages, status_pages};
+///
+/// let store = CheckpointStore::open("memory:///", "visits")?;
+/// // A run has both: `run.metrics`, `run.store`.
+/// let router = status_pages(StatusPages { metrics: Metrics::new("visits"), store });
+/// # let _: axum::Router = router;
+/// # Ok::<(), stream::StoreError>(())
+/// ```
+#[derive(Clone)]
+pub struct StatusPages {
+    /// The job's metrics.
+    pub metrics: Metrics,
+    /// The store of its checkpoints.
+    pub store: CheckpointStore,
+}
+
+/// Routes the pages of a job: `/`, `/status`, `/health/live`, `/health/ready`, `/metrics`, `/checkpoints` and
+/// `/checkpoints/{id}`.
+pub fn status_pages(pages: StatusPages) -> Router {
+    let StatusPages { metrics, store } = pages;
     let history = SharedHistory::of(metrics.clone());
     let page = metrics.clone();
     let status = metrics.clone();
@@ -56,6 +79,7 @@ pub fn status_pages(metrics: Metrics) -> Router {
             "/metrics",
             get(move || async move { (exposition, metrics.to_text()) }),
         )
+        .merge(checkpoints::pages(store))
 }
 
 fn now(metrics: &Metrics) -> Status {
@@ -123,18 +147,18 @@ pub fn asked(named: Option<StatusAddress>) -> Option<SocketAddr> {
 pub fn open(
     named: Option<StatusAddress>,
     process: u16,
-    metrics: Metrics,
+    pages: StatusPages,
 ) -> Result<(), CommandError> {
     let here = |port| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
     let usual = here(PORT.saturating_add(process));
 
     match named {
         Some(StatusAddress::Off) => Ok(()),
-        Some(StatusAddress::At(address)) => serve(address, metrics),
-        None => match serve(usual, metrics.clone()) {
+        Some(StatusAddress::At(address)) => serve(address, pages),
+        None => match serve(usual, pages.clone()) {
             Err(CommandError::Status { source, .. }) if source.kind() == ErrorKind::AddrInUse => {
                 tracing::info!(taken = %usual, "the status page takes a free port; --status-address names another");
-                serve(here(0), metrics)
+                serve(here(0), pages)
             }
             served => served,
         },
@@ -145,7 +169,7 @@ pub fn open(
 ///
 /// # Errors
 /// [`CommandError::Status`] if the address cannot be listened on.
-fn serve(address: SocketAddr, metrics: Metrics) -> Result<(), CommandError> {
+fn serve(address: SocketAddr, pages: StatusPages) -> Result<(), CommandError> {
     let refuse = |source| CommandError::Status { address, source };
 
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -161,7 +185,7 @@ fn serve(address: SocketAddr, metrics: Metrics) -> Result<(), CommandError> {
 
     let serve = move || {
         if let Err(error) =
-            runtime.block_on(async { axum::serve(listener, status_pages(metrics)).await })
+            runtime.block_on(async { axum::serve(listener, status_pages(pages)).await })
         {
             tracing::error!(%error, "the job's status is no longer served");
         }
@@ -180,6 +204,7 @@ mod tests {
     use std::net::TcpListener;
 
     use stream::Trouble;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
 
@@ -222,22 +247,47 @@ mod tests {
         assert!(readiness(&status).1.starts_with("no attempt is running"));
     }
 
+    fn pages() -> StatusPages {
+        StatusPages {
+            metrics: Metrics::new("words"),
+            store: CheckpointStore::open("memory:///", "words").unwrap(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_checkpoint_that_does_not_exist_is_not_found() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let served =
+            tokio::spawn(async move { axum::serve(listener, status_pages(pages())).await });
+        for path in ["", "/newest", "/7-60000", "/..%2f..", "/%3Cb%3E"] {
+            let request = format!("GET /checkpoints{path} HTTP/1.0\r\n\r\n");
+            let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+            stream.write_all(request.as_bytes()).await.unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.unwrap();
+            assert!(answer.starts_with("HTTP/1.0 404"), "{path}: {answer}");
+            assert!(!answer.contains("<b>"), "{path}: {answer}");
+        }
+        served.abort();
+    }
+
     #[test]
     fn a_taken_port_is_an_error_unless_it_is_the_default() {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = taken.local_addr().unwrap();
 
         let named = StatusAddress::At(address);
-        let error = open(Some(named), 0, Metrics::new("words")).unwrap_err();
+        let error = open(Some(named), 0, pages()).unwrap_err();
         let said = error.to_string();
         assert!(
             said.contains(&address.to_string()) && said.contains("--status-address"),
             "{said}"
         );
 
-        assert!(open(Some(StatusAddress::Off), 0, Metrics::new("words")).is_ok());
+        assert!(open(Some(StatusAddress::Off), 0, pages()).is_ok());
         // The default port of this process number is the taken one.
         let process = address.port() - PORT;
-        assert!(open(None, process, Metrics::new("words")).is_ok());
+        assert!(open(None, process, pages()).is_ok());
     }
 }

@@ -17,6 +17,8 @@ use timely::dataflow::operators::generic::Operator;
 use crate::aggregate::{Aggregate, Key};
 use crate::flow::{ClosedPane, Entry, SharedPane, Slots};
 use crate::frontier::boundary_of;
+use crate::metrics::Metrics;
+use crate::metrics::operators::{Activity, OperatorName};
 use crate::milestones::Milestone;
 use crate::pane::EventTimeMs;
 
@@ -30,12 +32,16 @@ struct OpenPane<K, A> {
 pub fn panes<'scope, K: Key, A: Aggregate>(
     entries: StreamVec<'scope, EventTimeMs, Entry<K, A>>,
     slots: Slots,
+    metrics: &Metrics,
 ) -> StreamVec<'scope, EventTimeMs, SharedPane<K, A>> {
     let by_key = Exchange::new(move |entry: &Entry<K, A>| u64::from(slots.of_key(&entry.key)));
+
+    let timer = metrics.timer(OperatorName::ClosePanes, entries.scope().index());
 
     entries.unary_frontier(by_key, "close panes", |_, _| {
         let mut open: BTreeMap<EventTimeMs, OpenPane<K, A>> = BTreeMap::new();
         move |(entries, frontier), output| {
+            timer.turn(Activity::Busy);
             entries.for_each_stamp(|cap, containers| {
                 let Some(capability) = cap.retain_least(output.output_index()) else {
                     return;
@@ -58,6 +64,7 @@ pub fn panes<'scope, K: Key, A: Aggregate>(
                 Milestone::Closed.log(arrival);
                 output.session(&capability).give(closed);
             }
+            timer.turn(Activity::Idle);
         }
     })
 }

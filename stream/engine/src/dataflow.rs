@@ -26,7 +26,9 @@ use timely::worker::Worker;
 use crate::aggregate::{Aggregate, Key};
 use crate::checkpoint::commit::{self, Checkpointer};
 use crate::checkpoint::writing;
+use crate::metrics::operators::OperatorName;
 use crate::pane::EventTimeMs;
+use crate::process::Bounds;
 use crate::sink::committer::{Committer, Owner};
 use crate::sink::transaction::{RowWriter, Transactions};
 use crate::source::{self, Source};
@@ -60,7 +62,10 @@ pub fn build<K: Key, A: Aggregate>(
         workers,
         committed.clone(),
     );
-    let last = source.last_boundary();
+    let bounds = Bounds {
+        restored: adopted.boundary,
+        last: source.last_boundary(),
+    };
 
     let checkpointer = Checkpointer::new(shared, committed.clone());
     let rules = shared.window_rules();
@@ -73,9 +78,14 @@ pub fn build<K: Key, A: Aggregate>(
 
     worker.dataflow_named(&pipeline.name, |scope| {
         let (entries, crossings) = source::read(scope, source);
-        let panes = closing::panes(entries, slots);
+        let panes = closing::panes(entries, slots, &attempt.metrics);
         let panes = match &pipeline.processor {
-            Some(processor) => process::handle(panes, processor, adopted.boundary, last),
+            Some(processor) => {
+                let timer = attempt
+                    .metrics
+                    .timer(OperatorName::ProcessKeys, scope.index());
+                process::handle(panes, processor, bounds, timer)
+            }
             None => panes,
         };
         let parts = writing::parts(

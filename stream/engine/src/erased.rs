@@ -50,6 +50,8 @@ pub struct AnyPipeline(Box<dyn ErasedPipeline>);
 pub struct AnyRun {
     /// The job's metrics.
     pub metrics: Metrics,
+    /// The store of the job's checkpoints.
+    pub store: CheckpointStore,
     run: Box<dyn ErasedRun>,
 }
 
@@ -235,6 +237,7 @@ impl<K: Key, A: Aggregate> ErasedPipeline for Pipeline<K, A> {
         let run = Run::new(*self, settings, log)?;
         Ok(AnyRun {
             metrics: run.metrics.clone(),
+            store: run.store.clone(),
             run: Box::new(run),
         })
     }

@@ -46,6 +46,16 @@ pub enum Reason {
     Rejected(String),
 }
 
+impl Reason {
+    /// Returns `late`, or the reason of the rejection.
+    pub(crate) fn text(&self) -> &str {
+        match self {
+            Self::Late => "late",
+            Self::Rejected(reason) => reason,
+        }
+    }
+}
+
 /// Everything that arrived at one worker under the timestamp of one pane. It never changes again.
 #[derive(Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct ClosedPane<K, A> {

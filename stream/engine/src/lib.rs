@@ -217,7 +217,11 @@ pub use checkpoint::store::trial::{StoreFault, StoreTrial};
 pub use checkpoint::store::{CheckpointStore, ManifestId, StoreError};
 
 pub use metrics::Metrics;
-pub use status::{CheckpointStatus, PartitionStatus, Status, TopicsStatus, Trouble, WorkerStatus};
+pub use metrics::operators::OperatorStatus;
+pub use status::{
+    CheckpointStatus, PartitionStatus, SideOutputStatus, Status, TopicsStatus, Trouble,
+    WorkerStatus,
+};
 
 /// Access for the engine's own tests. It is not part of the library, and may change at any time.
 #[doc(hidden)]

@@ -4,25 +4,31 @@
 //! workers. Nothing is measured per record: sources add up a batch and count it once.
 
 pub mod counts;
-mod families;
+pub mod families;
+pub mod operators;
+mod process;
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 use std::time::Duration;
 
-use prometheus::{Encoder, Registry, TextEncoder};
+use prometheus::{Encoder, IntCounter, Registry, TextEncoder};
 use record_log::{LogTimeType, Offset, OffsetRange};
 
 use crate::checkpoint::manifest::Manifest;
+use crate::checkpoint::store::CheckpointStore;
 use crate::clock::now_ms;
+use crate::flow::SideOutput;
 use crate::job::Pipeline;
 use crate::source::position::Position;
-use crate::status::{CheckpointStatus, Facts, Status, TopicsStatus};
+use crate::status::{CheckpointStatus, Facts, SideOutputStatus, Status, TopicsStatus};
 use counts::BatchCounts;
 use families::{
-    AttemptMetrics, CheckpointMetrics, PartitionMetrics, RecordMetrics, Register, WorkerMetrics,
+    AttemptMetrics, CheckpointMetrics, PartitionMetrics, RecordMetrics, Register, Retried,
+    WorkerMetrics,
 };
+use operators::{OperatorName, OperatorTimes, Timer};
 
 /// The metrics of a job's process.
 #[derive(Clone)]
@@ -33,7 +39,10 @@ pub struct Metrics {
     workers: WorkerMetrics,
     checkpoints: CheckpointMetrics,
     attempts: AttemptMetrics,
+    operators: OperatorTimes,
     facts: Arc<Mutex<Facts>>,
+    /// The store whose retries are counted, once an attempt has begun.
+    store: Arc<Mutex<Option<CheckpointStore>>>,
     /// Is used when copies are named as suspicious.
     suspicion: Arc<Once>,
 }
@@ -58,7 +67,9 @@ impl Metrics {
             workers: WorkerMetrics::of(&register),
             checkpoints: CheckpointMetrics::of(&register),
             attempts: AttemptMetrics::of(&register),
+            operators: OperatorTimes::new(),
             facts: Arc::new(Mutex::new(Facts::new(job))),
+            store: Arc::default(),
             suspicion: Arc::new(Once::new()),
             registry,
         }
@@ -70,27 +81,56 @@ impl Metrics {
     /// Never: the metrics are well formed.
     pub fn to_text(&self) -> String {
         let status = self.status(now_ms());
-        // Values that depend on the clock are computed when the metrics are read.
-        self.workers
-            .watermark_delay
-            .set(as_gauge(status.watermark_delay_ms.unwrap_or(0)));
-        self.checkpoints.age.set(as_gauge(
-            status.checkpoint.map_or(0, |checkpoint| checkpoint.age_ms),
-        ));
-
-        for partition in &status.partitions {
-            self.partitions
-                .silence
-                .with_label_values(&[&self.facts().label_of(partition.id())])
-                .set(as_gauge(partition.silence_ms.unwrap_or(0)));
-        }
+        self.refresh(&status);
 
         let mut text = Vec::new();
         TextEncoder::new()
             .encode(&self.registry.gather(), &mut text)
             .expect("metrics are well formed");
 
-        String::from_utf8(text).expect("metrics are text")
+        String::from_utf8(text).expect("metrics are text") + &process::to_text()
+    }
+
+    /// Computes the values that depend on the clock, and those that are totals elsewhere.
+    fn refresh(&self, status: &Status) {
+        let age_ms = status.checkpoint.map_or(0, |checkpoint| checkpoint.age_ms);
+        let delay_ms = status.watermark_delay_ms.unwrap_or(0);
+        self.checkpoints.age.set(seconds(age_ms));
+        self.workers.watermark_delay.set(seconds(delay_ms));
+
+        for partition in &status.partitions {
+            let label = self.facts().label_of(partition.id());
+            let label = [label.as_str()];
+            let silence_ms = partition.silence_ms.unwrap_or(0);
+            let metrics = &self.partitions;
+            metrics
+                .silence
+                .with_label_values(&label)
+                .set(seconds(silence_ms));
+            let holds_back = i64::from(partition.holds_back);
+            metrics.holds_back.with_label_values(&label).set(holds_back);
+            if let Some(watermark_ms) = partition.watermark_ms {
+                metrics
+                    .watermark
+                    .with_label_values(&label)
+                    .set(seconds(watermark_ms));
+            }
+        }
+
+        // Two readers at once must not add the same time twice.
+        let store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
+        for ((operator, worker), activities) in self.operators.totals() {
+            let worker = worker.to_string();
+            for (activity, total) in activities {
+                let labels = [operator.name(), activity.name(), &worker];
+                let counter = self.workers.operator_seconds.with_label_values(&labels);
+                counter.inc_by((total.as_secs_f64() - counter.get()).max(0.0));
+            }
+        }
+
+        let of_store = self.retries_of(Retried::Store);
+        let repeated = store.as_ref().map_or(0, CheckpointStore::retries);
+        of_store.inc_by(repeated.saturating_sub(of_store.get()));
     }
 
     /// Returns the job's status as of `now_ms`, in milliseconds since the epoch.
@@ -106,6 +146,7 @@ impl Metrics {
         };
         let mut status = self.facts().status(totals, now_ms);
         status.rows = self.records.rows.get();
+        status.operators = self.operators.shares();
 
         status
     }
@@ -138,6 +179,39 @@ impl Metrics {
             late: joined(pipeline.inputs.late_topics()),
             dead_letters: joined(pipeline.inputs.dead_letter_topics()),
         };
+    }
+
+    /// Returns the timer of an operator on a worker.
+    pub(crate) fn timer(&self, operator: OperatorName, worker: usize) -> Timer {
+        self.operators.timer(operator, worker)
+    }
+
+    /// Counts the retries of this store.
+    pub(crate) fn count_retries_of(&self, store: &CheckpointStore) {
+        let mut counted = self.store.lock().unwrap_or_else(PoisonError::into_inner);
+        *counted = Some(store.clone());
+    }
+
+    /// Counts an operation that failed and is repeated.
+    pub(crate) fn retries(&self, kind: Retried) {
+        self.retries_of(kind).inc();
+    }
+
+    fn retries_of(&self, kind: Retried) -> IntCounter {
+        self.attempts.retries.with_label_values(&[kind.label()])
+    }
+
+    /// Records a side output that was published.
+    pub(crate) fn side_output(&self, at_ms: u64, topic: String, output: &SideOutput) {
+        let mut facts = self.facts();
+        let partition = facts.label_of(output.partition);
+        facts.side_output(SideOutputStatus {
+            at_ms,
+            topic,
+            partition,
+            offset: output.offset,
+            reason: output.reason.text().to_owned(),
+        });
     }
 
     /// Records a problem for the status page.
@@ -202,7 +276,7 @@ impl Metrics {
             self.partitions
                 .newest_event
                 .with_label_values(&[&partition])
-                .set(as_gauge(newest_event_ms));
+                .set(seconds(newest_event_ms));
         }
     }
 
@@ -245,7 +319,7 @@ impl Metrics {
         self.workers
             .boundary
             .with_label_values(&[&worker])
-            .set(as_gauge(boundary_ms));
+            .set(seconds(boundary_ms));
         self.workers
             .open_entries
             .with_label_values(&[&worker])
@@ -278,7 +352,7 @@ impl Metrics {
     /// Records that a manifest was written.
     pub(crate) fn checkpoint(&self, manifest: &Manifest, took: Duration) {
         let size_bytes = manifest.parts.iter().map(|part| part.size_bytes).sum();
-        self.checkpoints.boundary.set(as_gauge(manifest.boundary));
+        self.checkpoints.boundary.set(seconds(manifest.boundary));
         self.checkpoints.size.set(as_gauge(size_bytes));
         self.checkpoints
             .parts
@@ -332,6 +406,7 @@ impl Metrics {
 
     /// Records that the attempt has ended.
     pub(crate) fn attempt_ended(&self) {
+        self.operators.stop();
         self.facts().is_running = false;
         self.attempts.running.set(0);
     }
@@ -345,9 +420,15 @@ fn as_gauge(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
+/// Converts milliseconds.
+fn seconds(ms: u64) -> f64 {
+    ms as f64 / 1000.0
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::watermark::Claim;
 
     #[test]
     fn producers_set_times_from_the_first_such_record_on() {
@@ -375,14 +456,16 @@ mod tests {
             heard_at_ms: Some(now_ms() - 5_000),
             end_as_of_ms: None,
             obstacle: None,
+            claim: Claim::Unread,
+            holds_back: false,
         });
 
         let text = metrics.to_text();
-        let is_it = |line: &&str| line.contains("silence_ms{") && line.contains("\"3\"");
+        let is_it = |line: &&str| line.contains("silence_seconds{") && line.contains("\"3\"");
         let line = text.lines().find(is_it).unwrap();
-        let (_, silence_ms) = line.rsplit_once(' ').unwrap();
-        let silence_ms: u64 = silence_ms.parse().unwrap();
-        assert!((5_000..65_000).contains(&silence_ms), "{line}");
+        let (_, silence) = line.rsplit_once(' ').unwrap();
+        let silence: f64 = silence.parse().unwrap();
+        assert!((5.0..65.0).contains(&silence), "{line}");
     }
 
     #[test]

@@ -33,6 +33,7 @@ use crate::aggregate::{Aggregate, Key};
 use crate::emitted::Emitted;
 use crate::flow::{ClosedPane, SharedPane};
 use crate::frontier::{END, boundary_of};
+use crate::metrics::operators::{Activity, Timer};
 use crate::pane::EventTimeMs;
 use state::Keys;
 
@@ -62,19 +63,28 @@ impl<K, A> Clone for Processor<K, A> {
 /// A pane that is to be handled, and the capability to send it.
 type Due<K, A> = (Capability<EventTimeMs>, Option<SharedPane<K, A>>);
 
-/// Builds the operator. Panes before `restored` are those of the checkpoint. `last` is the boundary that the source
-/// crosses last; none before that.
+/// The event time that a worker processes.
+pub struct Bounds {
+    /// The panes before are those of the checkpoint.
+    pub restored: EventTimeMs,
+    /// The boundary that the source crosses last; none before that.
+    pub last: Rc<Cell<Option<EventTimeMs>>>,
+}
+
+/// Builds the operator.
 pub fn handle<'scope, K: Key, A: Aggregate>(
     panes: StreamVec<'scope, EventTimeMs, SharedPane<K, A>>,
     processor: &Processor<K, A>,
-    restored: EventTimeMs,
-    last: Rc<Cell<Option<EventTimeMs>>>,
+    bounds: Bounds,
+    timer: Timer,
 ) -> StreamVec<'scope, EventTimeMs, SharedPane<K, A>> {
     let mut keys = (processor.keys)();
+    let Bounds { restored, last } = bounds;
 
     panes.unary_frontier(Pipeline, "process keys", move |_, _| {
         let mut agenda: BTreeMap<EventTimeMs, Due<K, A>> = BTreeMap::new();
         move |(panes, frontier), output| {
+            timer.turn(Activity::Busy);
             panes.for_each(|cap, panes| {
                 for pane in panes.drain(..) {
                     if let Some(capability) = cap.retain_least(output.output_index()) {
@@ -103,6 +113,7 @@ pub fn handle<'scope, K: Key, A: Aggregate>(
             if frontier == END {
                 agenda.clear();
             }
+            timer.turn(Activity::Idle);
         }
     })
 }

@@ -162,6 +162,7 @@ impl<K: Key, A: Aggregate> Run<K, A> {
 
         let number = recovered.number;
         self.metrics.attempt_began(number);
+        self.metrics.count_retries_of(&self.store);
         self.metrics
             .expect_answers_within(self.settings.answer_limit);
         recovered.log_beginning();

@@ -45,6 +45,8 @@ use crate::error::JobError;
 use crate::flow::{ClosedPane, Entry};
 use crate::frontier::boundary_at;
 use crate::inputs::Inputs;
+use crate::metrics::families::Retried;
+use crate::metrics::operators::{Activity, OperatorName};
 use crate::milestones::Milestone;
 use crate::pane::EventTimeMs;
 use crate::watermark::Claim;
@@ -121,6 +123,9 @@ pub fn read<'scope, K: Key, A: Aggregate>(
         .partitions
         .wake_by(scope.worker().sync_activator_for(address.to_vec()));
 
+    let metrics = &source.attempt.metrics;
+    let timer = metrics.timer(OperatorName::Read, scope.index());
+
     builder.build(move |initial| {
         let mut capabilities = Capabilities::new(initial);
         let mut alarm = Alarm::default();
@@ -134,7 +139,11 @@ pub fn read<'scope, K: Key, A: Aggregate>(
                 crossings: crossings.activate(),
             };
 
-            match source.run(held, &mut outputs) {
+            timer.turn(Activity::Busy);
+            let next = source.run(held, &mut outputs);
+            timer.turn(source.activity_until(&next));
+
+            match next {
                 Next::ReadOn => activator.activate(),
                 Next::Wait(wait) if alarm.set(Instant::now(), wait) => {
                     activator.activate_after(wait);
@@ -228,6 +237,15 @@ impl<K: Key, A: Aggregate> Source<K, A> {
         }
     }
 
+    /// Returns the activity until the source runs again.
+    fn activity_until(&self, next: &Next) -> Activity {
+        match next {
+            Next::ReadOn | Next::End => Activity::Idle,
+            Next::Wait(_) if self.attempt.is_draining() => Activity::AwaitsCommits,
+            Next::Wait(_) => self.partitions.held_by().unwrap_or(Activity::AwaitsRecords),
+        }
+    }
+
     /// Returns the time until event time may reach the next boundary. At the end of partitions event
     /// time advances as the clock does.
     fn until_boundary(&self, reached: Option<EventTimeMs>) -> Duration {
@@ -271,7 +289,12 @@ impl<K: Key, A: Aggregate> Source<K, A> {
         for (source, log_time_type) in self.partitions.log_time_types() {
             self.attempt.metrics.log_time_type(*source, *log_time_type);
         }
-        for position in self.partitions.positions() {
+        // A job without a window goes by its clock.
+        let all = match &self.ticks {
+            Some(_) => Claim::none(),
+            None => self.all_claim(),
+        };
+        for position in self.partitions.positions(all) {
             self.attempt.metrics.position(position);
         }
 
@@ -292,6 +315,7 @@ impl<K: Key, A: Aggregate> Source<K, A> {
         match error {
             None => self.is_away = false,
             Some(error @ LogError::Unavailable(_)) => {
+                self.attempt.metrics.retries(Retried::Read);
                 if !std::mem::replace(&mut self.is_away, true) {
                     tracing::warn!(%error, "reading waits for the record log");
                     self.attempt.metrics.trouble(error);

@@ -249,6 +249,27 @@ impl Claim {
         matches!(self, Self::Known(known) if known.active.is_some())
     }
 
+    /// Returns whether it is the claim of partitions that are all idle.
+    pub fn is_idle(&self) -> bool {
+        matches!(self, Self::Known(known) if known.active.is_none() && known.idle.is_some())
+    }
+
+    /// Returns whether the combination `all` of several claims, this one among them, has reached no more because of this
+    /// one.
+    pub fn holds_back(&self, all: Self) -> bool {
+        let (Self::Known(own), Self::Known(all)) = (self, all) else {
+            return *self == Self::Unread;
+        };
+
+        let bound_ms = Some(all.bound_ms);
+        match all.active.or(all.idle) {
+            None => false,
+            reached if bound_ms < reached => own.bound_ms == all.bound_ms,
+            reached if all.active.is_some() => own.active == reached,
+            reached => own.idle == reached,
+        }
+    }
+
     /// Returns the event time reached: the partitions claim that no older event follows. Returns
     /// none while nothing moves event time.
     pub fn reached(&self) -> Option<EventTimeMs> {
@@ -417,6 +438,39 @@ mod tests {
         assert_eq!(empty.claim().reached(), None, "nothing moves event time");
         let later = with_event(9_000, 9_000).claim();
         assert_eq!(empty.claim().and(later).reached(), Some(6_995));
+    }
+
+    #[test]
+    fn the_partition_that_holds_event_time_back_is_found() {
+        let holding = |marks: &[Watermark]| -> Vec<bool> {
+            let claims = marks.iter().map(Watermark::claim);
+            let all = claims.clone().fold(Claim::none(), Claim::and);
+            claims.map(|claim| claim.holds_back(all)).collect()
+        };
+
+        let slow = with_event(100, 120);
+        let fast = with_event(300, 310);
+        assert_eq!(holding(&[fast.clone(), slow.clone()]), [false, true]);
+        let unread = watermark(None);
+        assert_eq!(holding(&[slow.clone(), unread.clone()]), [false, true]);
+
+        let mut idle = with_event(100, 9_000);
+        idle.at_end(12_000, 0);
+        let live = with_event(11_990, 11_999);
+        assert_eq!(holding(&[idle.clone(), live]), [false, true]);
+        let ahead = with_event(13_000, 13_000);
+        assert_eq!(
+            holding(&[idle.clone(), ahead]),
+            [true, false],
+            "its end is older"
+        );
+
+        let mut newer = with_event(8_999, 9_000);
+        newer.at_end(12_000, 0);
+        assert_eq!(holding(&[idle, newer]), [false, true], "all are idle");
+        let mut empty = watermark(None);
+        empty.at_end(7_000, 0);
+        assert_eq!(holding(&[empty]), [false], "there is no event time");
     }
 
     #[test]

@@ -27,6 +27,7 @@ use crate::aggregate::{Aggregate, Key};
 use crate::attempt::Attempt;
 use crate::flow::{Row, SharedPane};
 use crate::frontier::boundary_of;
+use crate::metrics::operators::{Activity, OperatorName};
 use crate::milestones::Milestone;
 use crate::pane::EventTimeMs;
 use crate::summary::{Change, Contributions, Summary};
@@ -83,6 +84,7 @@ pub fn close<'scope, K: Key, A: Aggregate>(
 ) -> Closings<'scope, K, A> {
     let scope = panes.scope();
     let worker = scope.index();
+    let timer = attempt.metrics.timer(OperatorName::CloseWindows, worker);
     let mut builder = OperatorBuilder::new("close windows".to_owned(), scope);
     let mut input = builder.new_input(panes, Pipeline);
     let (rows, row_stream) = builder.new_output();
@@ -96,6 +98,7 @@ pub fn close<'scope, K: Key, A: Aggregate>(
         let mut agenda: BTreeMap<EventTimeMs, Due<K, A>> = BTreeMap::new();
 
         move |frontiers| {
+            timer.turn(Activity::Busy);
             let mut rows = rows.activate();
             let mut changes = changes.activate();
             input.for_each(|cap, panes| {
@@ -129,6 +132,7 @@ pub fn close<'scope, K: Key, A: Aggregate>(
                     agenda.entry(next).or_insert(due.delayed(next));
                 }
             }
+            timer.turn(Activity::Idle);
         }
     });
 

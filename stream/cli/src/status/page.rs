@@ -2,18 +2,23 @@
 //! seconds.
 
 mod charts;
+mod checkpoints;
 mod dataflow;
 mod html;
+mod operators;
 
 use stream::units::{duration, instant, size};
-use stream::{CheckpointStatus, PartitionStatus, Status, Trouble, WorkerStatus};
+use stream::{CheckpointStatus, PartitionStatus, SideOutputStatus, Status, Trouble, WorkerStatus};
 
 use self::charts::charts;
+pub use self::checkpoints::{checkpoints, manifest};
 use self::dataflow::dataflow;
 use self::html::{brief, count, escape, section, table, unknown};
+use self::operators::operators;
 use super::history::History;
 
 const STYLE: &str = include_str!("page.css");
+const REFRESH: &str = "<meta http-equiv=\"refresh\" content=\"2\">";
 
 /// Renders the whole document.
 pub fn render(status: &Status, history: &History) -> String {
@@ -23,17 +28,26 @@ pub fn render(status: &Status, history: &History) -> String {
         tiles(status),
         section("Dataflow", &dataflow(status)),
         section("The last hour", &charts(history, status.now_ms)),
+        section(
+            "Operators of this process, last seconds",
+            &operators(status),
+        ),
         section("Partitions of this process", &partitions(status)),
         section("Workers of this process", &workers(&status.workers)),
         section("Newest checkpoint", &checkpoint(status.checkpoint.as_ref())),
+        section("Last side outputs", &side_outputs(&status.side_outputs)),
         section("Last troubles", &troubles(&status.troubles)),
     ];
 
+    document(&job, REFRESH, &body.concat())
+}
+
+/// Renders a document. `more` are elements of its head.
+fn document(title: &str, more: &str, body: &str) -> String {
     format!(
-        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta http-equiv=\"refresh\" content=\"2\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><title>{job}</title>\n\
-         <style>\n{STYLE}</style></head>\n<body><main>\n{}</main></body></html>\n",
-        body.concat()
+        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">{more}\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><title>{title}</title>\n\
+         <style>\n{STYLE}</style></head>\n<body><main>\n{body}</main></body></html>\n"
     )
 }
 
@@ -148,16 +162,36 @@ fn partitions(status: &Status) -> String {
             ),
             partition.newest_event_ms.map_or_else(unknown, instant),
             behind.map_or_else(unknown, |behind| format!("{behind} ago")),
+            format!(
+                "{}{}",
+                partition.watermark_ms.map_or_else(unknown, instant),
+                pace(partition)
+            ),
         ]
     };
 
     let rows = status.partitions.iter().map(row);
+    let names = [
+        "partition",
+        "position",
+        "end",
+        "behind",
+        "newest event",
+        "",
+        "watermark",
+    ];
 
-    table(
-        ["partition", "position", "end", "behind", "newest event", ""],
-        rows,
-        "nothing has been read yet",
-    )
+    table(names, rows, "nothing has been read yet")
+}
+
+/// Returns a remark on a partition that determines the event time of the job, or does not because it is idle.
+fn pace(partition: &PartitionStatus) -> &'static str {
+    match (partition.holds_back, partition.is_idle) {
+        (true, true) => " <b class=\"held\">sets the job's, though idle</b>",
+        (true, false) => " <b class=\"held\">sets the job's</b>",
+        (false, true) => " idle",
+        (false, false) => "",
+    }
 }
 
 /// Returns the end of the partition, or the position if that is greater: the end is queried seldom,
@@ -216,7 +250,28 @@ fn checkpoint(checkpoint: Option<&CheckpointStatus>) -> String {
     let lost: String = lost.collect();
     let names = ["boundary", "written", "took", "parts", "entries", "size"];
 
-    lost + &table(names, rows.map(row), "this process has written none yet")
+    let all = "<p><a href=\"checkpoints\">all checkpoints</a> · <a href=\"checkpoints/newest\">the newest in words</a></p>\n";
+
+    lost + &table(names, rows.map(row), "this process has written none yet") + all
+}
+
+fn side_outputs(side_outputs: &[SideOutputStatus]) -> String {
+    let row = |side: &SideOutputStatus| {
+        [
+            instant(side.at_ms),
+            escape(&side.topic),
+            format!("{}@{}", escape(&side.partition), side.offset),
+            escape(&side.reason),
+        ]
+    };
+    format!(
+        "<div class=\"said\">{}</div>",
+        table(
+            ["when", "topic", "read from", "reason"],
+            side_outputs.iter().map(row),
+            "none"
+        )
+    )
 }
 
 fn troubles(troubles: &[Trouble]) -> String {

@@ -32,6 +32,7 @@ use crate::checkpoint::retain::retain;
 use crate::checkpoint::store::{CheckpointStore, StoreError};
 use crate::cut::Crossing;
 use crate::frontier::{END, boundary_at, boundary_of};
+use crate::metrics::operators::{Activity, OperatorName, Timer};
 use crate::milestones::Milestone;
 use crate::pane::EventTimeMs;
 use crate::sink::advance;
@@ -136,6 +137,9 @@ pub fn write<'scope>(
         "write manifests",
         move |mut initial, info| {
             let activator = scope.worker().sync_activator_for(info.address.to_vec());
+            let metrics = &checkpointer.attempt.metrics;
+            let timer =
+                is_writer.then(|| metrics.timer(OperatorName::WriteManifests, scope.index()));
             initial.downgrade(&checkpointer.ledger.boundary());
             let mut capability = is_writer.then_some(initial);
 
@@ -150,6 +154,7 @@ pub fn write<'scope>(
             move |(crossings, crossings_frontier),
                   (parts, parts_frontier),
                   _: &mut FrontierOnly<'_>| {
+                turn(&timer, Activity::Busy);
                 let ledger = &mut writer.checkpointer.ledger;
                 crossings.for_each(|_, batch| {
                     batch
@@ -161,12 +166,28 @@ pub fn write<'scope>(
                     .for_each(|_, batch| batch.drain(..).for_each(|part| ledger.record_part(part)));
                 let complete = boundary_of(crossings_frontier).min(boundary_of(parts_frontier));
                 writer.step(complete, &mut capability);
+                turn(&timer, writer.activity());
             }
         },
     )
 }
 
+/// Turns the timer of the worker that writes manifests.
+fn turn(timer: &Option<Timer>, to: Activity) {
+    if let Some(timer) = timer {
+        timer.turn(to);
+    }
+}
+
 impl Writer {
+    /// Returns the activity until the operator runs again.
+    fn activity(&self) -> Activity {
+        match self.writing {
+            Some(_) => Activity::AwaitsStore,
+            None => Activity::Idle,
+        }
+    }
+
     fn step(&mut self, complete: EventTimeMs, capability: &mut Option<Capability<EventTimeMs>>) {
         self.finish(capability);
         self.finish_merge();

@@ -94,7 +94,20 @@ impl CheckpointsCommand {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        runtime.block_on(answer(self, store, now_ms))
+        runtime.block_on(self.answer(store, now_ms))
+    }
+
+    /// Runs the command as [`run`](Self::run) does, on the caller's runtime. A store that does not answer is waited for, so
+    /// callers set a time limit.
+    ///
+    /// # Errors
+    /// [`InspectError`].
+    pub async fn answer(
+        &self,
+        store: &CheckpointStore,
+        now_ms: u64,
+    ) -> Result<Report, InspectError> {
+        answer(self, store, now_ms).await
     }
 }
 

@@ -18,14 +18,15 @@
 
 pub mod address;
 pub mod failure;
+mod manifest_id;
 pub mod trial;
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -35,8 +36,8 @@ use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions}
 
 use self::address::Address;
 use self::failure::Failure;
+pub use self::manifest_id::ManifestId;
 use crate::checkpoint::manifest::Manifest;
-use crate::pane::EventTimeMs;
 
 /// The reason why an object could not be created, read or listed.
 #[derive(Debug, thiserror::Error)]
@@ -78,21 +79,9 @@ pub struct CheckpointStore {
     root: Path,
     job: String,
     refusal_limit: Duration,
+    /// The number of requests that were repeated.
+    retries: Arc<AtomicU64>,
 }
-
-/// A manifest's identity, which is its object's name. Later manifests are greater.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub struct ManifestId {
-    /// The attempt that wrote the manifest.
-    pub attempt: u64,
-    /// The manifest's boundary.
-    pub boundary: EventTimeMs,
-}
-
-/// The text does not name a manifest.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("an attempt and a boundary are expected, as in 12-1795341600000")]
-pub struct InvalidManifestId;
 
 /// Everything that a job has in the store, as listings show it.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -148,6 +137,7 @@ impl CheckpointStore {
             root: root.join(job),
             job: job.to_owned(),
             refusal_limit: REFUSAL_LIMIT,
+            retries: Arc::default(),
         }
     }
 
@@ -160,6 +150,11 @@ impl CheckpointStore {
             refusal_limit,
             ..self
         }
+    }
+
+    /// Returns the number of requests that were repeated so far.
+    pub(crate) fn retries(&self) -> u64 {
+        self.retries.load(Ordering::Relaxed)
     }
 
     /// Returns the job's name.
@@ -453,6 +448,7 @@ impl CheckpointStore {
                 });
             }
 
+            self.retries.fetch_add(1, Ordering::Relaxed);
             tracing::warn!(%path, %error, delay_ms = delay.as_millis(), "cannot {action} a checkpoint object, trying again");
             tokio::time::sleep(delay).await;
             delay = (delay * 2).min(LAST_DELAY);
@@ -466,31 +462,6 @@ impl fmt::Debug for CheckpointStore {
         let mut shown = f.debug_struct("CheckpointStore");
         shown.field("store", &store).field("root", &self.root);
         shown.finish_non_exhaustive()
-    }
-}
-
-impl ManifestId {
-    fn of_file(name: &str) -> Option<Self> {
-        name.strip_suffix(".json")?.parse().ok()
-    }
-}
-
-impl fmt::Display for ManifestId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}", self.attempt, self.boundary)
-    }
-}
-
-impl FromStr for ManifestId {
-    type Err = InvalidManifestId;
-
-    fn from_str(text: &str) -> Result<Self, InvalidManifestId> {
-        let (attempt, boundary) = text.split_once('-').ok_or(InvalidManifestId)?;
-        let number = |digits: &str| digits.parse().map_err(|_| InvalidManifestId);
-        Ok(Self {
-            attempt: number(attempt)?,
-            boundary: number(boundary)?,
-        })
     }
 }
 

@@ -21,6 +21,7 @@ use crate::checkpoint::manifest::PartInfo;
 use crate::checkpoint::part::PartBuilder;
 use crate::checkpoint::store::{CheckpointStore, StoreError};
 use crate::flow::SharedPane;
+use crate::metrics::operators::{Activity, OperatorName};
 use crate::milestones::Milestone;
 use crate::pane::EventTimeMs;
 
@@ -55,6 +56,9 @@ pub fn parts<'scope, K: Key, A: Aggregate>(
 ) -> StreamVec<'scope, EventTimeMs, PartInfo> {
     let scope = panes.scope();
     panes.unary_frontier(Pipeline, "write parts", move |_, info| {
+        let timer = attempt
+            .metrics
+            .timer(OperatorName::WriteParts, scope.index());
         let activator = scope.worker().sync_activator_for(info.address.to_vec());
         let mut writer = Writer {
             store,
@@ -67,6 +71,7 @@ pub fn parts<'scope, K: Key, A: Aggregate>(
         };
 
         move |(input, _), output| {
+            timer.turn(Activity::Busy);
             input.for_each(|cap, panes| {
                 for pane in panes.drain(..).filter(|pane| pane.arrival >= restored) {
                     let Some(capability) = cap.retain_least(output.output_index()) else {
@@ -78,6 +83,10 @@ pub fn parts<'scope, K: Key, A: Aggregate>(
             if let Some((capability, part)) = writer.step() {
                 output.session(&capability).give(part);
             }
+            timer.turn(match writer.writing {
+                Some(_) => Activity::AwaitsStore,
+                None => Activity::Idle,
+            });
         }
     })
 }

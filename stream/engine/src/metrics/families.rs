@@ -1,7 +1,8 @@
 //! The metrics by subject, with their names and help texts.
 
 use prometheus::{
-    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    CounterVec, Gauge, GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry,
 };
 
 /// Upper bounds of the buckets of duration histograms, in seconds.
@@ -45,27 +46,38 @@ impl RecordMetrics {
 #[derive(Clone)]
 pub struct PartitionMetrics {
     pub lag: IntGaugeVec,
-    pub silence: IntGaugeVec,
+    pub silence: GaugeVec,
     pub position: IntGaugeVec,
-    pub newest_event: IntGaugeVec,
+    pub newest_event: GaugeVec,
+    pub watermark: GaugeVec,
+    pub holds_back: IntGaugeVec,
 }
 
 impl PartitionMetrics {
     pub fn of(register: &Register<'_>) -> Self {
         let gauges = |name, help| register.gauges(name, help, "partition");
+        let seconds = |name, help| register.seconds(name, help, "partition");
         Self {
             lag: gauges(
                 "lag_records",
                 "Records between the position and the end of a partition, as of the last look.",
             ),
-            silence: gauges(
-                "partition_silence_ms",
+            silence: seconds(
+                "partition_silence_seconds",
                 "Time since a partition returned a record or a confirmed end.",
             ),
             position: gauges("position_offset", "Offset of a partition to be read next."),
-            newest_event: gauges(
-                "newest_event_ms",
-                "Newest event time of a partition, ms since the epoch.",
+            newest_event: seconds(
+                "newest_event_timestamp_seconds",
+                "Newest event time of a partition, since the epoch.",
+            ),
+            watermark: seconds(
+                "partition_watermark_timestamp_seconds",
+                "Event time that a partition claims to have reached, since the epoch.",
+            ),
+            holds_back: gauges(
+                "partition_holds_back",
+                "1 if the event time of the job is that of this partition.",
             ),
         }
     }
@@ -74,20 +86,22 @@ impl PartitionMetrics {
 /// The event time and the state of the process's workers.
 #[derive(Clone)]
 pub struct WorkerMetrics {
-    pub boundary: IntGaugeVec,
+    pub boundary: GaugeVec,
     pub open_entries: IntGaugeVec,
     pub window_entries: IntGaugeVec,
     pub window_panes: IntGaugeVec,
-    pub watermark_delay: IntGauge,
+    pub watermark_delay: Gauge,
+    pub operator_seconds: CounterVec,
 }
 
 impl WorkerMetrics {
     pub fn of(register: &Register<'_>) -> Self {
         let gauges = |name, help| register.gauges(name, help, "worker");
         Self {
-            boundary: gauges(
-                "watermark_ms",
-                "Boundary that a worker's sources have passed, ms since the epoch.",
+            boundary: register.seconds(
+                "watermark_timestamp_seconds",
+                "Boundary that a worker's sources have passed, since the epoch.",
+                "worker",
             ),
             open_entries: gauges("open_entries", "Keys in open panes of a worker's sources."),
             window_entries: gauges(
@@ -95,10 +109,17 @@ impl WorkerMetrics {
                 "Entries kept for open and correctable windows.",
             ),
             window_panes: gauges("open_panes", "Panes kept for open and correctable windows."),
-            watermark_delay: register.gauge(
-                "watermark_delay_ms",
+            watermark_delay: register.second(
+                "watermark_delay_seconds",
                 "Time by which the least watermark of the process's workers is behind the clock.",
             ),
+            operator_seconds: register.add(CounterVec::new(
+                Opts::new(
+                    "operator_seconds_total",
+                    "Time of an operator on a worker, by activity: busy, idle, or waiting for something.",
+                ),
+                &["operator", "activity", "worker"],
+            )),
         }
     }
 }
@@ -106,8 +127,8 @@ impl WorkerMetrics {
 /// Checkpoints, and the commits of results that follow them.
 #[derive(Clone)]
 pub struct CheckpointMetrics {
-    pub boundary: IntGauge,
-    pub age: IntGauge,
+    pub boundary: Gauge,
+    pub age: Gauge,
     pub size: IntGauge,
     pub parts: IntGauge,
     pub seconds: Histogram,
@@ -118,12 +139,12 @@ pub struct CheckpointMetrics {
 impl CheckpointMetrics {
     pub fn of(register: &Register<'_>) -> Self {
         Self {
-            boundary: register.gauge(
-                "checkpoint_boundary_ms",
-                "Boundary of the newest durable checkpoint.",
+            boundary: register.second(
+                "checkpoint_boundary_timestamp_seconds",
+                "Boundary of the newest durable checkpoint, since the epoch.",
             ),
-            age: register.gauge(
-                "checkpoint_age_ms",
+            age: register.second(
+                "checkpoint_age_seconds",
                 "Time since the newest checkpoint was written.",
             ),
             size: register.gauge(
@@ -153,10 +174,58 @@ pub struct AttemptMetrics {
     pub number: IntGauge,
     pub restarts: IntCounter,
     pub running: IntGauge,
+    pub retries: IntCounterVec,
+}
+
+/// An operation that is repeated until it succeeds.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Retried {
+    /// Reading of a partition.
+    Read,
+    /// A transaction of results.
+    Results,
+    /// A transaction of side outputs.
+    SideOutputs,
+    /// A request to the object store.
+    Store,
+}
+
+impl Retried {
+    pub const ALL: [Self; 4] = [Self::Read, Self::Results, Self::SideOutputs, Self::Store];
+
+    /// Returns its name in logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Read => "records",
+            Self::Results => "results",
+            Self::SideOutputs => "side outputs",
+            Self::Store => "objects",
+        }
+    }
+
+    /// Returns its label.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Results => "results",
+            Self::SideOutputs => "side_outputs",
+            Self::Store => "store",
+        }
+    }
 }
 
 impl AttemptMetrics {
     pub fn of(register: &Register<'_>) -> Self {
+        let retries = register.counters(
+            "retries_total",
+            "Operations on the log and the object store that failed and were repeated, by kind.",
+            "kind",
+        );
+        // A rate begins at the first retry only if the counter was 0 before it.
+        for kind in Retried::ALL {
+            retries.with_label_values(&[kind.label()]);
+        }
+
         Self {
             number: register.gauge(
                 "attempt",
@@ -167,6 +236,7 @@ impl AttemptMetrics {
                 "Attempts that this process began after its first.",
             ),
             running: register.gauge("running", "1 while an attempt is running."),
+            retries,
         }
     }
 }
@@ -200,6 +270,16 @@ impl Register<'_> {
 
     fn gauges(&self, name: &str, help: &str, label: &str) -> IntGaugeVec {
         self.add(IntGaugeVec::new(Opts::new(name, help), &[label]))
+    }
+
+    /// Registers a duration or a time.
+    fn second(&self, name: &str, help: &str) -> Gauge {
+        self.add(Gauge::new(name, help))
+    }
+
+    /// Registers durations or times with a label.
+    fn seconds(&self, name: &str, help: &str, label: &str) -> GaugeVec {
+        self.add(GaugeVec::new(Opts::new(name, help), &[label]))
     }
 
     fn histogram(&self, name: &str, help: &str) -> Histogram {

@@ -10,6 +10,7 @@ use crate::metrics::Metrics;
 use crate::pane::Windows;
 use crate::source::position::Position;
 use crate::status::Trouble;
+use crate::watermark::Claim;
 
 fn attempt() -> Arc<Attempt> {
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -57,6 +58,8 @@ fn position(partition: u32, next_offset: Offset) -> Position {
         heard_at_ms: Some(1_000),
         end_as_of_ms: None,
         obstacle: None,
+        claim: Claim::Unread,
+        holds_back: false,
     }
 }
 

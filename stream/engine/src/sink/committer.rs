@@ -30,6 +30,9 @@ use timely::scheduling::activate::SyncActivator;
 use crate::aggregate::{Aggregate, Key};
 use crate::attempt::Attempt;
 use crate::clock::Clock;
+use crate::flow::SideOutput;
+use crate::metrics::families::Retried;
+use crate::metrics::operators::{Activity, OperatorName, Timer};
 use crate::milestones::Milestone;
 use crate::pane::EventTimeMs;
 use crate::sink::batch::Batch;
@@ -70,6 +73,14 @@ impl Owner {
         self.attempt.metrics.publishes(self.worker, (self.clock)());
     }
 
+    /// Notes the last side outputs that were published.
+    fn published_sides(&self, published: Vec<(String, SideOutput)>) {
+        let now_ms = (self.clock)();
+        for (topic, output) in published {
+            self.attempt.metrics.side_output(now_ms, topic, &output);
+        }
+    }
+
     /// Notes that the log has taken a transaction.
     fn published(&self) {
         self.attempt.metrics.published(self.worker);
@@ -108,12 +119,15 @@ impl<K: Key, A: Aggregate> Committer<K, A> {
         }));
 
         let committed = Arc::new(AtomicU64::new(0));
+        let metrics = &owner.attempt.metrics;
+        let timer = metrics.timer(OperatorName::Commit, owner.worker);
         let thread = Thread {
-            transactions,
+            transactions: transactions.timed_by(timer.clone()),
             writer,
             owner,
             committed: Arc::clone(&committed),
             activator,
+            timer,
         };
         let thread = std::thread::Builder::new()
             .name("commit".to_owned())
@@ -156,6 +170,7 @@ struct Thread<K, A> {
     owner: Owner,
     committed: Arc<AtomicU64>,
     activator: SyncActivator,
+    timer: Timer,
 }
 
 impl<K: Key, A: Aggregate> Thread<K, A> {
@@ -168,7 +183,9 @@ impl<K: Key, A: Aggregate> Thread<K, A> {
 
     fn go_on(&mut self, tasks: &Receiver<Task<K, A>>) -> Result<(), PublishError> {
         loop {
+            self.timer.turn(Activity::Idle);
             let next = tasks.recv_timeout(SIDES_EVERY);
+            self.timer.turn(Activity::Busy);
             if let Ok(Task::Commit(batch, boundary)) = &next {
                 self.commit(batch, *boundary)?;
             }
@@ -191,7 +208,7 @@ impl<K: Key, A: Aggregate> Thread<K, A> {
             owner.published();
             owner.publishes();
         };
-        let is_published = self.repeat("results", |transactions| {
+        let is_published = self.repeat(Retried::Results, |transactions| {
             transactions.commit(batch, &writer, &next).map(|()| true)
         })?;
 
@@ -212,14 +229,17 @@ impl<K: Key, A: Aggregate> Thread<K, A> {
     }
 
     fn publish_sides(&mut self) -> Result<(), PublishError> {
-        while self.repeat("side outputs", Transactions::publish_sides)? {}
+        while self.repeat(Retried::SideOutputs, Transactions::publish_sides)? {
+            let published = self.transactions.take_published();
+            self.owner.published_sides(published);
+        }
         Ok(())
     }
 
     /// Calls `publish` until it succeeds, and returns its result, or false if the attempt is over.
     fn repeat(
         &mut self,
-        what: &str,
+        what: Retried,
         mut publish: impl FnMut(&mut Transactions) -> Result<bool, PublishError>,
     ) -> Result<bool, PublishError> {
         let mut delay = FIRST_DELAY;
@@ -239,12 +259,15 @@ impl<K: Key, A: Aggregate> Thread<K, A> {
                 delay = FIRST_DELAY;
             }
 
-            tracing::warn!(%cause, delay_ms = delay.as_millis(), "{what} not published, retrying");
+            tracing::warn!(%cause, delay_ms = delay.as_millis(), "{} not published, retrying", what.name());
             let metrics = &self.owner.attempt.metrics;
+            metrics.retries(what);
             metrics.not_published(self.owner.worker, &cause);
             self.transactions.shorten();
 
+            self.timer.turn(Activity::AwaitsLog);
             std::thread::sleep(delay);
+            self.timer.turn(Activity::Busy);
             delay = (delay * 2).min(LAST_DELAY);
         }
         Ok(false)

@@ -133,17 +133,13 @@ impl SideOutput {
 
     /// Returns the headers for the record's position and the reason.
     pub fn origin(&self) -> [(&'static str, Vec<u8>); 3] {
-        let reason = match &self.reason {
-            Reason::Late => "late",
-            Reason::Rejected(reason) => reason,
-        };
         [
             (
                 SOURCE_PARTITION,
                 partition_of(self.partition).to_string().into_bytes(),
             ),
             (SOURCE_OFFSET, self.offset.to_string().into_bytes()),
-            (REASON, reason.as_bytes().to_vec()),
+            (REASON, self.reason.text().as_bytes().to_vec()),
         ]
     }
 

@@ -9,6 +9,7 @@ use crate::emitted::Emitted;
 use crate::flow::{ClosedPane, KEY_GROUPS, Reason, Row, SideOutput, group_of};
 use crate::inputs::Inputs;
 use crate::job::{PassThrough, Pipeline};
+use crate::metrics::operators::{Activity, Timer};
 use crate::output::{Destination, Encode, Output};
 use crate::pane::EventTimeMs;
 use crate::sink::batch::{Batch, PaneResults};
@@ -16,6 +17,7 @@ use crate::sink::progress::SinkProgress;
 use crate::sink::row_limit::RowLimit;
 use crate::sink::side::SOURCE_TOPIC;
 use crate::sink::sides::{Side, SideQueue};
+use crate::status::SIDE_OUTPUTS;
 
 /// The size after which a transaction takes no further key group.
 const TRANSACTION_BYTES: usize = 32 << 20;
@@ -35,12 +37,15 @@ pub struct Transactions {
     inputs: Inputs,
     /// The side outputs that were taken from the queue and are not published.
     taken: Vec<Side>,
+    /// The last of those that were published, until they are noted.
+    published: Vec<Side>,
     former: Vec<FormerPart>,
     rows: RowLimit,
     /// The number of transactions that were committed.
     committed: u64,
     /// The record that is being encoded.
     output: Output,
+    timer: Timer,
 }
 
 /// The start of a worker's transactions.
@@ -147,11 +152,19 @@ impl Transactions {
             sides,
             inputs: pipeline.inputs.clone(),
             taken: Vec::new(),
+            published: Vec::new(),
             former,
             rows: RowLimit::of(max_rows),
             committed: 0,
             output: Output::default(),
+            timer: Timer::default(),
         }
+    }
+
+    /// Notes on `timer` that the thread waits for the log.
+    #[must_use]
+    pub fn timed_by(self, timer: Timer) -> Self {
+        Self { timer, ..self }
     }
 
     /// Returns the worker's side outputs.
@@ -222,8 +235,20 @@ impl Transactions {
         open.records = self.taken.len();
         self.end(open)?;
         self.sides.published(&self.taken);
+        let before = self.taken.len().saturating_sub(SIDE_OUTPUTS);
+        self.published = self.taken.split_off(before);
         self.taken.clear();
         Ok(true)
+    }
+
+    /// Returns the last side outputs that were published since the last call, each with its topic.
+    pub fn take_published(&mut self) -> Vec<(String, SideOutput)> {
+        let published = std::mem::take(&mut self.published).into_iter();
+        let with_topic = |Side { output, .. }: Side| {
+            let topic = topic_of(&output, &self.inputs).to_owned();
+            (topic, output)
+        };
+        published.map(with_topic).collect()
     }
 
     /// Halves the row limit after a failed transaction that may be retried.
@@ -326,7 +351,12 @@ impl Transactions {
     /// Commits a transaction, if it is not empty, and returns the next one.
     fn end(&mut self, open: Open) -> Result<Open, PublishError> {
         if open.records > 0 {
-            self.publisher.commit(&open.progress.to_bytes())?;
+            let progress = open.progress.to_bytes();
+            self.timer.turn(Activity::AwaitsLog);
+            let committed = self.publisher.commit(&progress);
+            self.timer.turn(Activity::Busy);
+            committed?;
+
             self.rows.lengthen();
             self.committed += 1;
             for (group, since) in (0..).zip(&mut self.owed_since) {
@@ -404,6 +434,15 @@ fn first_of_each(places: &[Place]) -> Vec<usize> {
     first
 }
 
+/// Returns the topic that a side output is published to.
+fn topic_of<'a>(output: &SideOutput, inputs: &'a Inputs) -> &'a str {
+    let input = inputs.of_id(output.partition);
+    match output.reason {
+        Reason::Late => &input.late_topic,
+        Reason::Rejected(_) => &input.dead_letter_topic,
+    }
+}
+
 /// Sends a side output with the headers for its origin.
 fn send_side(
     publisher: &mut dyn Publisher,
@@ -422,10 +461,7 @@ fn send_side(
     let headers: Vec<(&str, &[u8])> = own.chain(topic).chain(origin).collect();
 
     publisher.send(NewRecord {
-        topic: match output.reason {
-            Reason::Late => &input.late_topic,
-            Reason::Rejected(_) => &input.dead_letter_topic,
-        },
+        topic: topic_of(output, inputs),
         partition: None,
         key: output.key.as_deref(),
         value: output.value.as_deref(),

@@ -12,6 +12,7 @@ use crate::cut::{Anchor, Crossing, Cut, Intake};
 use crate::inputs;
 use crate::job::Decode;
 use crate::metrics::counts::BatchCounts;
+use crate::metrics::operators::Activity;
 use crate::pane::EventTimeMs;
 use crate::sink::sides::SideQueue;
 use crate::source::admission::{Counted, RecordAdmission, reading_of};
@@ -60,6 +61,8 @@ pub struct Partitions<K, A> {
     obstacles: BTreeMap<u32, Arc<str>>,
     /// The origin of the times of the records that were read, by source: producers, if they set any.
     log_time_types: BTreeMap<usize, LogTimeType>,
+    /// The reason why the last poll left out a partition that has more to read.
+    held_by: Option<Activity>,
 }
 
 /// The moment of a poll.
@@ -131,6 +134,7 @@ impl<K: Key, A: Aggregate> Partitions<K, A> {
             heard: BTreeMap::new(),
             obstacles: BTreeMap::new(),
             log_time_types: BTreeMap::new(),
+            held_by: None,
         }
     }
 
@@ -164,19 +168,29 @@ impl<K: Key, A: Aggregate> Partitions<K, A> {
         self.intake.positions().map(|(id, _)| id).collect()
     }
 
-    /// Returns the reading position of each partition.
-    pub fn positions(&self) -> impl Iterator<Item = Position> {
-        self.intake.positions().map(|(partition, next_offset)| {
-            let newest = self.intake.newest(partition);
-            Position {
-                partition,
-                next_offset,
-                newest_event_ms: newest.map(|newest| newest.event_ms),
-                heard_at_ms: self.heard.get(&partition).copied(),
-                end_as_of_ms: self.intake.end_as_of_ms(partition),
-                obstacle: self.obstacles.get(&partition).cloned(),
-            }
-        })
+    /// Returns the reading position of each partition. `all` is the claim of the partitions of all workers.
+    pub fn positions(&self, all: Claim) -> impl Iterator<Item = Position> {
+        self.intake
+            .positions()
+            .map(move |(partition, next_offset)| {
+                let newest = self.intake.newest(partition);
+                let claim = self.intake.claim(|id| id == partition);
+                Position {
+                    partition,
+                    next_offset,
+                    newest_event_ms: newest.map(|newest| newest.event_ms),
+                    heard_at_ms: self.heard.get(&partition).copied(),
+                    end_as_of_ms: self.intake.end_as_of_ms(partition),
+                    obstacle: self.obstacles.get(&partition).cloned(),
+                    claim,
+                    holds_back: !self.has_ended(partition) && claim.holds_back(all),
+                }
+            })
+    }
+
+    /// Returns what a partition was not read for at the last poll, if there was one.
+    pub fn held_by(&self) -> Option<Activity> {
+        self.held_by
     }
 
     /// Returns the combined claim of the partitions that have not been read to their ends.
@@ -215,6 +229,7 @@ impl<K: Key, A: Aggregate> Partitions<K, A> {
     pub fn poll(&mut self, moment: Moment) -> Result<BatchCounts, (BatchCounts, LogError)> {
         self.sent = self.sent.split_off(&moment.committed);
         self.settle(moment.committed);
+        self.held_by = None;
         let last_allowed = self.last_allowed_pane();
         let mut total = BatchCounts::default();
         let mut first_error = None;
@@ -222,8 +237,12 @@ impl<K: Key, A: Aggregate> Partitions<K, A> {
         for id in self.ids() {
             self.obstacles.remove(&id);
             let records = self.readable_records();
-            if records == 0 || self.has_ended(id) || !self.may_be_read(id, last_allowed, moment) {
+            let has_ended = self.has_ended(id);
+            if records == 0 || has_ended || !self.may_be_read(id, last_allowed, moment) {
                 self.heard.insert(id, moment.now_ms);
+                if !has_ended {
+                    self.held_by = Some(self.reason_of_hold(records));
+                }
                 continue;
             }
             match self.poll_partition(id, records, moment.now_ms) {
@@ -290,6 +309,17 @@ impl<K: Key, A: Aggregate> Partitions<K, A> {
         let mut open = self.sent.clone();
         open.extend(self.open.fold.arrivals());
         open.iter().nth(self.limits.max_open_panes - 1).copied()
+    }
+
+    /// Returns the reason why a partition is not read, where `records` could be read.
+    fn reason_of_hold(&self, records: usize) -> Activity {
+        if records == 0 && self.sides.room_bytes() == 0 {
+            return Activity::AwaitsSideOutputs;
+        }
+        match self.sent.is_empty() {
+            true => Activity::AwaitsEventTime,
+            false => Activity::AwaitsCommits,
+        }
     }
 
     /// Returns a partition that is not the one that the checkpoint describes, if one was found.

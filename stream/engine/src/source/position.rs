@@ -5,6 +5,7 @@ use std::sync::Arc;
 use record_log::Offset;
 
 use crate::pane::EventTimeMs;
+use crate::watermark::Claim;
 
 /// The reading position of a partition.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -22,4 +23,8 @@ pub struct Position {
     pub end_as_of_ms: Option<u64>,
     /// The reason why the log returns neither records nor a later end, if it has named one.
     pub obstacle: Option<Arc<str>>,
+    /// The partition's claim about event time.
+    pub claim: Claim,
+    /// True if the event time of all workers is that of this partition.
+    pub holds_back: bool,
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use record_log::simulated::SimulatedLog;
 use record_log::{Cleanup, Delivery, NewRecord, Record, RecordLog, TopicSpec};
-use stream::{Count, Job, Run, Settings, Stop, Windows};
+use stream::{Count, Job, Rejected, Run, Settings, Stop, Windows};
 
 use crate::oracle::{World, random};
 
@@ -58,9 +58,13 @@ fn a_job_that_ran_tells_what_it_read_and_where_it_stands() {
     for metric in [
         "checkpoint_size_bytes",
         "checkpoint_parts",
-        "checkpoint_age_ms",
-        "watermark_delay_ms",
+        "checkpoint_age_seconds",
+        "watermark_delay_seconds",
         "restarts_total",
+        "retries_total",
+        "operator_seconds_total",
+        "partition_watermark_timestamp_seconds",
+        "partition_holds_back",
     ] {
         assert!(
             text.contains(&format!("tidemark_job_{metric}{{job_name=\"counts\"")),
@@ -69,7 +73,7 @@ fn a_job_that_ran_tells_what_it_read_and_where_it_stands() {
     }
 }
 
-/// Returns the status of a job that has read these values, each of which is the id of an event, or `other`.
+/// Returns the status of a job that has read these values, each of which is the id of an event, `bad`, or `other`.
 fn status_after(values: &[String]) -> stream::Status {
     let log = SimulatedLog::default();
     let topic = TopicSpec {
@@ -95,7 +99,10 @@ fn status_after(values: &[String]) -> stream::Status {
 
     let decode = |record: &Record<'_>| {
         let text = std::str::from_utf8(record.value.unwrap_or_default()).unwrap();
-        Ok(text.parse::<u128>().ok().map(|id| (1_000, id)))
+        match text {
+            "bad" => Err(Rejected("not an id".to_owned())),
+            text => Ok(text.parse::<u128>().ok().map(|id| (1_000, id))),
+        }
     };
     let job = Job::new("counts")
         .source_of_some("events", decode)
@@ -127,4 +134,48 @@ fn records_that_are_left_out_and_copies_are_counted() {
         ),
         (6, 3, 1, 0)
     );
+}
+
+#[test]
+fn the_last_side_outputs_are_shown_with_their_reasons() {
+    let values: Vec<String> = (0..30)
+        .map(|number| match number % 2 {
+            0 => "bad".to_owned(),
+            _ => number.to_string(),
+        })
+        .collect();
+    let status = status_after(&values);
+    assert_eq!(status.rejected, 15);
+
+    let shown: Vec<_> = status
+        .side_outputs
+        .iter()
+        .map(|side| (side.offset, &*side.partition, &*side.reason))
+        .collect();
+    let last = (10..30).rev().filter(|offset| offset % 2 == 0);
+    let last: Vec<_> = last.map(|offset| (offset, "0", "not an id")).collect();
+    assert_eq!(shown, last, "the newest first");
+    assert_eq!(status.side_outputs[0].topic, status.topics.dead_letters);
+}
+
+#[test]
+fn the_time_of_operators_is_known_after_a_run() {
+    let status = status_after(&["1".to_owned(), "2".to_owned()]);
+    let operators: Vec<_> = status.operators.iter().map(|it| it.operator).collect();
+    let expected = [
+        "read",
+        "close_panes",
+        "write_parts",
+        "write_manifests",
+        "close_windows",
+        "commit",
+    ];
+    assert_eq!(operators, expected);
+
+    for operator in &status.operators {
+        let sum: f64 = operator.shares.values().sum();
+        assert!((sum - 1.0).abs() < 0.01, "{operator:?}");
+    }
+    assert!(status.operators[0].shares.contains_key("busy"));
+    assert!(status.partitions[0].watermark_ms.is_some());
 }

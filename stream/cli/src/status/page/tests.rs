@@ -42,6 +42,43 @@ fn the_page_shows_the_state_of_the_job() {
 }
 
 #[test]
+fn the_partition_that_sets_event_time_is_marked_and_side_outputs_have_reasons() {
+    let partition = |partition, holds_back, is_idle| PartitionStatus {
+        partition,
+        watermark_ms: Some(1_795_341_540_000 + u64::from(partition)),
+        holds_back,
+        is_idle,
+        ..PartitionStatus::default()
+    };
+    let rejected = SideOutputStatus {
+        at_ms: 1_795_341_600_000,
+        topic: "orders-dead-letters".to_owned(),
+        partition: "3".to_owned(),
+        offset: 17,
+        reason: "missing field <id>".to_owned(),
+    };
+    let status = Status {
+        partitions: vec![
+            partition(0, true, false),
+            partition(1, false, true),
+            partition(2, false, false),
+        ],
+        side_outputs: vec![rejected],
+        ..status()
+    };
+
+    let page = render(&status, &History::default());
+    for text in [
+        "<td>2026-11-22T09:59:00.000Z <b class=\"held\">sets the job's</b></td>",
+        "<td>2026-11-22T09:59:00.001Z idle</td>",
+        "<td>2026-11-22T09:59:00.002Z</td>",
+        "<td>orders-dead-letters</td><td>3@17</td><td>missing field &lt;id&gt;</td>",
+    ] {
+        assert!(page.contains(text), "{text} is not in {page}");
+    }
+}
+
+#[test]
 fn whatever_others_wrote_is_text_and_no_markup() {
     let page = render(&status(), &History::default());
     assert!(page.contains("<title>&lt;job&gt;</title>") && !page.contains("<job>"));

@@ -175,9 +175,9 @@ pub async fn verify(store: &CheckpointStore) -> Result<Verified, InspectError> {
         .map(|part| part.name.as_str())
         .collect();
 
-    let reads = named
-        .iter()
-        .map(|name| async move { (*name, read_part(store, (*name).to_owned()).await) });
+    let read = |name| async move { (name, read_part(store, String::from(name)).await) };
+    // Futures that are made while others are awaited would keep this one on its thread.
+    let reads: Vec<_> = named.iter().copied().map(read).collect();
 
     let sizes = stream::iter(reads)
         .buffered(READS_AT_ONCE)

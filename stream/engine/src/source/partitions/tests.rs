@@ -284,7 +284,7 @@ fn a_partition_answers_by_records_later_ends_or_its_own_end() {
     let mut partitions = partitions.until(Some(BTreeMap::from([(0, 9), (1, 0)])));
     let mut heard_at = |now_ms| {
         partitions.poll(at(now_ms)).unwrap();
-        let positions = partitions.positions();
+        let positions = partitions.positions(partitions.claim());
         let known: Vec<_> = positions
             .map(|it| (it.heard_at_ms, it.end_as_of_ms))
             .collect();
@@ -342,7 +342,10 @@ fn a_partition_has_an_obstacle_until_progress_or_its_end() {
     let mut reader = std::mem::replace(&mut partitions.reader, Box::new(Throttled));
     let obstacles = |partitions: &mut Partitions<u64, Count>| -> Vec<_> {
         partitions.poll(at(2_000)).unwrap();
-        partitions.positions().map(|it| it.obstacle).collect()
+        partitions
+            .positions(partitions.claim())
+            .map(|it| it.obstacle)
+            .collect()
     };
 
     let throttled = [None, Some("raise its quota".into())];

@@ -1,6 +1,8 @@
 //! Tests of the facts behind the status.
 
 use super::*;
+use crate::pane::EventTimeMs;
+use crate::watermark::Claim;
 
 fn position(partition: u32, next_offset: Offset, newest_event_ms: Option<EventTimeMs>) -> Position {
     Position {
@@ -10,6 +12,8 @@ fn position(partition: u32, next_offset: Offset, newest_event_ms: Option<EventTi
         heard_at_ms: Some(900),
         end_as_of_ms: None,
         obstacle: None,
+        claim: Claim::Unread,
+        holds_back: false,
     }
 }
 

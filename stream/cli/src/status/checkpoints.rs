@@ -50,9 +50,16 @@ pub fn pages(store: CheckpointStore) -> Router {
 impl Checkpoints {
     async fn list(&self) -> Response {
         let command = CheckpointsCommand::List { json: true };
-        match self.answer(&command).await {
-            Ok(report) => html(page::checkpoints(self.store.job(), &report.text)),
-            Err(response) => response,
+        let list = match self.answer(&command).await {
+            Ok(report) => report.text,
+            Err(response) => return response,
+        };
+        match page::checkpoints(self.store.job(), &list) {
+            Ok(document) => html(document),
+            Err(error) => failure(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                format!("the list of checkpoints cannot be shown: {error}"),
+            ),
         }
     }
 

@@ -20,8 +20,11 @@ struct Listed {
 }
 
 /// Renders the list, from the JSON of `checkpoints list`.
-pub fn checkpoints(job: &str, list: &str) -> String {
-    let listed: Vec<Listed> = serde_json::from_str(list).unwrap_or_default();
+///
+/// # Errors
+/// If the JSON has another form.
+pub fn checkpoints(job: &str, list: &str) -> serde_json::Result<String> {
+    let listed: Vec<Listed> = serde_json::from_str(list)?;
     let row = |checkpoint: &Listed| {
         let id = escape(&checkpoint.id);
         [
@@ -50,7 +53,7 @@ pub fn checkpoints(job: &str, list: &str) -> String {
         "whole",
     ];
     let table = table(names, listed.iter().map(row), "there are none");
-    within(job, "Checkpoints", "./", &table)
+    Ok(within(job, "Checkpoints", "./", &table))
 }
 
 /// Renders a manifest, from the text of `checkpoints show`.
@@ -74,7 +77,7 @@ mod tests {
     fn a_list_links_its_checkpoints_and_shows_their_flaws() {
         let list = r#"[{"id": "2-60000", "attempt": 2, "boundary_ms": 60000, "age_ms": 61000, "partitions": 4,
             "parts": 1200, "entries": 9, "size_bytes": 2048, "flaw": "part <7> is missing"}]"#;
-        let shown = checkpoints("counts", list);
+        let shown = checkpoints("counts", list).unwrap();
         for text in [
             "<a href=\"checkpoints/2-60000\">2-60000</a>",
             "1\u{202f}200",
@@ -86,5 +89,6 @@ mod tests {
             !shown.contains("http-equiv"),
             "it is not read again and again"
         );
+        assert!(checkpoints("counts", "{}").is_err(), "another form");
     }
 }

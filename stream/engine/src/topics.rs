@@ -6,7 +6,7 @@
 //! source records are shared by many records.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use record_log::{Cleanup, LogError, RecordLog, TopicDescription, TopicSpec};
 
@@ -22,6 +22,9 @@ use crate::settings::Settings;
 const PARTITIONS: u32 = 4;
 /// The interval at which the job checks whether the source topic exists.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// The time after which a missing source topic is reported. A program that starts the job may create the topic at the same
+/// time.
+const REPORT_AFTER: Duration = Duration::from_millis(500);
 
 /// Creates the topics that the job publishes to, if they do not exist.
 ///
@@ -231,11 +234,14 @@ fn await_partitions(
     is_to_end: bool,
     stop: &Stop,
 ) -> Result<Option<u32>, LogError> {
+    let begun = Instant::now();
     let mut is_logged = false;
+
     while !stop.is_requested() {
         match log.partitions(topic) {
             Err(LogError::UnknownTopic(_)) if !is_to_end => {
-                if !std::mem::replace(&mut is_logged, true) {
+                let is_due = begun.elapsed() >= REPORT_AFTER;
+                if is_due && !std::mem::replace(&mut is_logged, true) {
                     tracing::warn!(
                         topic,
                         "the source topic does not exist; waiting for it to be created"

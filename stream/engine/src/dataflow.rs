@@ -26,7 +26,6 @@ use timely::worker::Worker;
 use crate::aggregate::{Aggregate, Key};
 use crate::checkpoint::commit::{self, Checkpointer};
 use crate::checkpoint::writing;
-use crate::metrics::operators::OperatorName;
 use crate::pane::EventTimeMs;
 use crate::process::Bounds;
 use crate::sink::committer::{Committer, Owner};
@@ -80,12 +79,7 @@ pub fn build<K: Key, A: Aggregate>(
         let (entries, crossings) = source::read(scope, source);
         let panes = closing::panes(entries, slots, &attempt.metrics);
         let panes = match &pipeline.processor {
-            Some(processor) => {
-                let timer = attempt
-                    .metrics
-                    .timer(OperatorName::ProcessKeys, scope.index());
-                process::handle(panes, processor, bounds, timer)
-            }
+            Some(processor) => process::handle(panes, processor, bounds, &attempt.metrics),
             None => panes,
         };
         let parts = writing::parts(

@@ -33,7 +33,8 @@ use crate::aggregate::{Aggregate, Key};
 use crate::emitted::Emitted;
 use crate::flow::{ClosedPane, SharedPane};
 use crate::frontier::{END, boundary_of};
-use crate::metrics::operators::{Activity, Timer};
+use crate::metrics::Metrics;
+use crate::metrics::operators::{Activity, OperatorName};
 use crate::pane::EventTimeMs;
 use state::Keys;
 
@@ -76,10 +77,11 @@ pub fn handle<'scope, K: Key, A: Aggregate>(
     panes: StreamVec<'scope, EventTimeMs, SharedPane<K, A>>,
     processor: &Processor<K, A>,
     bounds: Bounds,
-    timer: Timer,
+    metrics: &Metrics,
 ) -> StreamVec<'scope, EventTimeMs, SharedPane<K, A>> {
     let mut keys = (processor.keys)();
     let Bounds { restored, last } = bounds;
+    let timer = metrics.timer(OperatorName::ProcessKeys, panes.scope().index());
 
     panes.unary_frontier(Pipeline, "process keys", move |_, _| {
         let mut agenda: BTreeMap<EventTimeMs, Due<K, A>> = BTreeMap::new();

@@ -381,6 +381,12 @@ impl Intake {
             .fold(Claim::none(), Claim::and)
     }
 
+    /// Returns the claim of a partition.
+    pub fn claim_of(&self, partition: u32) -> Claim {
+        let found = self.partitions.get(partition);
+        found.map_or(Claim::none(), |partition| partition.watermark.claim())
+    }
+
     /// Advances the capability to the last boundary at or before `time`, and returns the cuts.
     /// Returns none if that is no advance, or if a partition is still being re-read. `pending`
     /// returns the side outputs of a partition below an offset that are not published.

@@ -61,6 +61,18 @@ pub enum Activity {
     AwaitsLog,
 }
 
+/// All activities, in their order.
+const ACTIVITIES: [Activity; 8] = [
+    Activity::Busy,
+    Activity::Idle,
+    Activity::AwaitsRecords,
+    Activity::AwaitsEventTime,
+    Activity::AwaitsCommits,
+    Activity::AwaitsSideOutputs,
+    Activity::AwaitsStore,
+    Activity::AwaitsLog,
+];
+
 impl Activity {
     /// Returns its name: a label of metrics, and a field of the status.
     pub fn name(self) -> &'static str {
@@ -93,7 +105,9 @@ pub struct Timer(Arc<Mutex<Spent>>);
 
 #[derive(Debug, Default)]
 struct Spent {
-    by_activity: BTreeMap<Activity, Duration>,
+    /// The time of each activity in [`ACTIVITIES`]; none before its first end. An array, because a map took 3 % of the
+    /// instructions of an event.
+    by_activity: [Option<Duration>; ACTIVITIES.len()],
     current: Option<(Activity, Instant)>,
 }
 
@@ -117,7 +131,10 @@ impl Timer {
     /// Returns the time until `now` by activity, that of the current one included.
     fn until(&self, now: Instant) -> BTreeMap<Activity, Duration> {
         let spent = self.lock();
-        let mut by_activity = spent.by_activity.clone();
+        let totals = ACTIVITIES.into_iter().zip(spent.by_activity);
+        let mut by_activity: BTreeMap<Activity, Duration> = totals
+            .filter_map(|(activity, total)| Some((activity, total?)))
+            .collect();
         if let Some((activity, since)) = spent.current {
             *by_activity.entry(activity).or_default() += now.saturating_duration_since(since);
         }
@@ -132,7 +149,8 @@ impl Timer {
 impl Spent {
     fn end(&mut self, now: Instant) {
         if let Some((activity, since)) = self.current.take() {
-            *self.by_activity.entry(activity).or_default() += now.saturating_duration_since(since);
+            let total = &mut self.by_activity[activity as usize];
+            *total = Some(total.unwrap_or_default() + now.saturating_duration_since(since));
         }
     }
 }

@@ -174,7 +174,7 @@ impl<K: Key, A: Aggregate> Partitions<K, A> {
             .positions()
             .map(move |(partition, next_offset)| {
                 let newest = self.intake.newest(partition);
-                let claim = self.intake.claim(|id| id == partition);
+                let claim = self.intake.claim_of(partition);
                 Position {
                     partition,
                     next_offset,

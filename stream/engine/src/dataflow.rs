@@ -26,6 +26,7 @@ use timely::worker::Worker;
 use crate::aggregate::{Aggregate, Key};
 use crate::checkpoint::commit::{self, Checkpointer};
 use crate::checkpoint::writing;
+use crate::metrics::operators::OperatorName::ProcessKeys;
 use crate::pane::EventTimeMs;
 use crate::process::Bounds;
 use crate::sink::committer::{Committer, Owner};
@@ -61,10 +62,7 @@ pub fn build<K: Key, A: Aggregate>(
         workers,
         committed.clone(),
     );
-    let bounds = Bounds {
-        restored: adopted.boundary,
-        last: source.last_boundary(),
-    };
+    let bounds = Bounds::new(adopted.boundary, source.last_boundary());
 
     let checkpointer = Checkpointer::new(shared, committed.clone());
     let rules = shared.window_rules();
@@ -73,13 +71,14 @@ pub fn build<K: Key, A: Aggregate>(
     let transactions = Transactions::new(own.sink, pipeline, &adopted.lineage);
     let owner = Owner::of(shared, worker.index());
     let committer = |activator| Committer::start(transactions, writer, owner, activator);
+    let timer = attempt.metrics.timer(ProcessKeys, worker.index());
     let views: Rc<[_]> = pipeline.views.clone().into();
 
     worker.dataflow_named(&pipeline.name, |scope| {
         let (entries, crossings) = source::read(scope, source);
         let panes = closing::panes(entries, slots, &attempt.metrics);
         let panes = match &pipeline.processor {
-            Some(processor) => process::handle(panes, processor, bounds, &attempt.metrics),
+            Some(processor) => process::handle(panes, processor, bounds, timer),
             None => panes,
         };
         let parts = writing::parts(

@@ -33,8 +33,7 @@ use crate::aggregate::{Aggregate, Key};
 use crate::emitted::Emitted;
 use crate::flow::{ClosedPane, SharedPane};
 use crate::frontier::{END, boundary_of};
-use crate::metrics::Metrics;
-use crate::metrics::operators::{Activity, OperatorName};
+use crate::metrics::operators::{Activity, Timer};
 use crate::pane::EventTimeMs;
 use state::Keys;
 
@@ -67,9 +66,16 @@ type Due<K, A> = (Capability<EventTimeMs>, Option<SharedPane<K, A>>);
 /// The event time that a worker processes.
 pub struct Bounds {
     /// The panes before are those of the checkpoint.
-    pub restored: EventTimeMs,
+    restored: EventTimeMs,
     /// The boundary that the source crosses last; none before that.
-    pub last: Rc<Cell<Option<EventTimeMs>>>,
+    last: Rc<Cell<Option<EventTimeMs>>>,
+}
+
+impl Bounds {
+    /// Returns these bounds.
+    pub fn new(restored: EventTimeMs, last: Rc<Cell<Option<EventTimeMs>>>) -> Self {
+        Self { restored, last }
+    }
 }
 
 /// Builds the operator.
@@ -77,11 +83,10 @@ pub fn handle<'scope, K: Key, A: Aggregate>(
     panes: StreamVec<'scope, EventTimeMs, SharedPane<K, A>>,
     processor: &Processor<K, A>,
     bounds: Bounds,
-    metrics: &Metrics,
+    timer: Timer,
 ) -> StreamVec<'scope, EventTimeMs, SharedPane<K, A>> {
     let mut keys = (processor.keys)();
     let Bounds { restored, last } = bounds;
-    let timer = metrics.timer(OperatorName::ProcessKeys, panes.scope().index());
 
     panes.unary_frontier(Pipeline, "process keys", move |_, _| {
         let mut agenda: BTreeMap<EventTimeMs, Due<K, A>> = BTreeMap::new();

@@ -40,6 +40,7 @@ pub mod orders_as_sql;
 pub mod overload;
 pub mod peers;
 pub mod platform;
+mod ports;
 pub mod pressure;
 pub mod process;
 pub mod read;

@@ -2,13 +2,13 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::binaries::{self, NotBuilt};
 use crate::counterparts::CounterpartError;
+use crate::ports;
 use crate::process::{Ended, Lifetime, Process, Usage, usage_of_group};
 use crate::shop::{Shop, ShopError};
 
@@ -232,19 +232,5 @@ fn read(log: &Path) -> String {
 /// # Errors
 /// If there are none.
 pub fn free_port_base() -> io::Result<u16> {
-    // Different processes search from different ports, below those that the system gives to
-    // clients.
-    let first = 10_000 + u16::try_from(std::process::id() % 1_000).expect("less than 1,000") * 20;
-    let is_free = |port| TcpListener::bind(("127.0.0.1", port)).is_ok();
-    let mut bases = (first..30_000)
-        .chain(10_000..first)
-        .step_by(usize::from(PORTS));
-    let free = bases.find(|base| (*base..base + PORTS).all(is_free));
-
-    free.ok_or_else(|| {
-        io::Error::new(
-            io::ErrorKind::AddrInUse,
-            "no twenty neighbouring ports are free",
-        )
-    })
+    ports::draw(PORTS)
 }

@@ -25,21 +25,15 @@ class Ended(Exception):
     """A started program failed."""
 
 
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
-
-
-def free_port_base():
-    """Returns a multiple of ten below the ports that systems assign, from which the platform's eight ports are free."""
+def free_ports(count):
+    """Returns the first of some free ports in a row, below those that systems give to connections."""
     while True:
-        base = random.randrange(20000, 30000, 10)
+        first = random.randrange(20000, 30000, 10)
         with ExitStack() as stack:
             try:
-                for offset in range(8):
-                    stack.enter_context(socket.socket()).bind(("127.0.0.1", base + offset))
-                return base
+                for offset in range(count):
+                    stack.enter_context(socket.socket()).bind(("127.0.0.1", first + offset))
+                return first
             except OSError:
                 continue
 
@@ -106,7 +100,7 @@ def wait_for_tables(client, platform):
 
 
 def services_tables(program):
-    port = free_port()
+    port = free_ports(1)
     endpoint = f"http://127.0.0.1:{port}"
     os.environ["MOTO_ALLOW_NONEXISTENT_REGION"] = "true"  # the laptop's region is named local
     with tempfile.TemporaryDirectory() as folder, open(os.path.join(folder, "log"), "w") as log:
@@ -114,7 +108,7 @@ def services_tables(program):
         client = boto3.client("dynamodb", endpoint_url=endpoint, region_name="local", aws_access_key_id="local", aws_secret_access_key="local")
         try:
             wait_for_port(port)
-            settings = ["--data", os.path.join(folder, "data"), "--port-base", str(free_port_base()), "--dynamodb", endpoint]
+            settings = ["--data", os.path.join(folder, "data"), "--port-base", str(free_ports(8)), "--dynamodb", endpoint]
             started.append(subprocess.Popen([program, *settings], stdout=log, stderr=log))
             wait_for_tables(client, started[1])
             return made_by_services(client)

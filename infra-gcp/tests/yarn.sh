@@ -17,9 +17,14 @@ trap 'for pid in "${started[@]}"; do kill "$pid" 2>/dev/null; done; wait 2>/dev/
 version=${HADOOP:-3.4.2}
 hadoop=${tools%/python}/hadoop-$version/lib
 password='p&ss w0rd/+='
-free_ports() { python3 -c 'import socket, sys
-sockets = [socket.socket() for _ in range(int(sys.argv[1]))]
-for s in sockets: s.bind(("127.0.0.1", 0))
+# Free ports below those that systems give to connections, one of which could take such a port before its program listens.
+free_ports() { python3 -c 'import random, socket, sys
+sockets = []
+while len(sockets) < int(sys.argv[1]):
+    s = socket.socket()
+    try: s.bind(("127.0.0.1", random.randrange(10000, 30000)))
+    except OSError: continue
+    sockets.append(s)
 print(*[s.getsockname()[1] for s in sockets])' "$1"; }
 
 property() { printf '<property><name>%s</name><value>%s</value></property>' "$1" "$2"; }

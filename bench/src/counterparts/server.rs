@@ -2,12 +2,12 @@
 
 use std::ffi::OsString;
 use std::fs::OpenOptions;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::{CounterpartError, Result, debian, io_error};
+use crate::ports;
 use crate::process::{Lifetime, Process};
 
 /// The time limit of a start. Each server is ready in a few seconds, even on a busy machine.
@@ -182,19 +182,11 @@ impl Launch {
 /// Returns different ports that are free now.
 ///
 /// # Errors
-/// If the system has none.
+/// If there are none.
 pub fn free_ports<const N: usize>() -> Result<[u16; N]> {
-    // The listeners are held until all ports are known, so that no port is returned twice.
-    let mut held = Vec::with_capacity(N);
     let mut ports = [0; N];
     for port in &mut ports {
-        let listener =
-            TcpListener::bind("127.0.0.1:0").map_err(io_error("looking for a free port"))?;
-        *port = listener
-            .local_addr()
-            .map_err(io_error("looking for a free port"))?
-            .port();
-        held.push(listener);
+        *port = ports::draw(1).map_err(io_error("looking for a free port"))?;
     }
 
     Ok(ports)

@@ -2,14 +2,13 @@
 //! that does not start, and drains.
 
 use std::io::Write;
-use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
 use tempfile::TempDir;
 
-use crate::broker::free_ports;
+use crate::broker::{draw_ports, free_ports};
 use crate::kafka::Shop;
 
 #[test]
@@ -171,7 +170,7 @@ impl<'a> Submitted<'a> {
         Self {
             shop,
             home: TempDir::new().unwrap(),
-            status: two_free_ports(),
+            status: draw_ports(2),
             hosts: free_ports(),
         }
     }
@@ -227,16 +226,6 @@ impl Drop for Submitted<'_> {
         // Only a test that failed leaves something to cancel.
         self.command("cancel", &[]);
     }
-}
-
-/// Returns the first of two ports in a row that were free a moment ago. No system gives them to a connection by itself.
-fn two_free_ports() -> u16 {
-    let first = 10_000 + u16::try_from(std::process::id() % 10_000).unwrap();
-    let mut candidates = (first..).step_by(2);
-    let is_free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
-    candidates
-        .find(|port| is_free(*port) && is_free(*port + 1))
-        .unwrap()
 }
 
 /// Leaves out some flags, each with its value if it has one.

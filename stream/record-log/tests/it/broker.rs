@@ -6,9 +6,11 @@
 use std::fs::File;
 use std::io::Write as _;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use record_log::{Cleanup, LogSettings, RecordLog, TopicSpec, open};
@@ -18,6 +20,8 @@ use tempfile::TempDir;
 pub const START_LIMIT: Duration = Duration::from_secs(300);
 /// The version that the other tests run on.
 pub const NEWEST: &str = "4.1.0";
+/// The ports of brokers and of jobs' processes.
+const PORTS: Range<u16> = 10_000..30_000;
 const CLUSTER_ID: &str = "VGlkZW1hcmtHdWFyZGVkMDA";
 
 /// A client of Kafka under test.
@@ -85,6 +89,9 @@ impl Broker {
         let jars = jars(version)?;
         let file = folder.path().join("server.properties");
         std::fs::write(&file, settings).unwrap();
+        let classes = folder.path().join("classes");
+        std::fs::create_dir_all(&classes).unwrap();
+        std::fs::write(classes.join("log4j.properties"), OLDER_LOGGING).unwrap();
 
         let mut storage = java(&[&jars.join("*")], "kafka.tools.StorageTool");
         storage.args(["format", "-t", CLUSTER_ID, "-c"]).arg(&file);
@@ -294,9 +301,35 @@ fn run(tool: &mut Command) {
 
 /// Returns ports that were free a moment ago.
 pub fn free_ports<const N: usize>() -> [u16; N] {
-    let listeners = [(); N].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-    listeners.map(|listener| listener.local_addr().unwrap().port())
+    [(); N].map(|()| draw_ports(1))
 }
+
+/// Returns the first of so many ports in a row that were free a moment ago.
+///
+/// They are below those that a system gives to connections: there, a connection of another test could take a port before
+/// its broker listens. No port is returned twice in a process, and processes search from different ones.
+pub fn draw_ports(count: u16) -> u16 {
+    static DRAWN: AtomicU16 = AtomicU16::new(0);
+    let is_free = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
+    let offset = u16::try_from(std::process::id() % 200).unwrap() * 100;
+
+    for _ in 0..PORTS.len() {
+        let drawn = DRAWN.fetch_add(count, Ordering::Relaxed);
+        let width = PORTS.end - PORTS.start - count;
+        let first = PORTS.start + offset.wrapping_add(drawn) % width;
+        if (first..first + count).all(is_free) {
+            return first;
+        }
+    }
+    panic!("no {count} ports in a row are free in {PORTS:?}");
+}
+
+/// The settings of logging for versions before 4.0, which log nothing without them.
+const OLDER_LOGGING: &str = "log4j.rootLogger=WARN, stdout
+log4j.appender.stdout=org.apache.log4j.ConsoleAppender
+log4j.appender.stdout.layout=org.apache.log4j.PatternLayout
+log4j.appender.stdout.layout.ConversionPattern=[%d] %p %m (%c)%n
+";
 
 /// The settings of every broker of a test: one replica of everything, and little of all else.
 pub const SMALL: &str = "auto.create.topics.enable=false

@@ -40,7 +40,6 @@ impl Cluster {
         further: impl Fn(usize, Ports) -> String + Sync,
     ) -> Option<Self> {
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-        // All ports are drawn at once, because one could be drawn twice otherwise.
         let drawn: [u16; 3 * NODES] = free_ports();
         let ports = [0, 1, 2].map(|node| Ports {
             client: drawn[node],

@@ -8,6 +8,7 @@
   operators.py split MANIFESTS FOLDER   splits them into definitions, webhooks and others
   operators.py allowed MANIFESTS KINDS  checks that Argo CD's project allows them; KINDS are the kinds outside of namespaces
   operators.py selectors MONITORING SHOP   checks that monitoring selects the shop's objects
+  operators.py start MANIFESTS DEPLOYMENT  prints the service account of a Deployment, then its program's arguments
   operators.py kinds FOLDER SHOP        checks that each object's kind is defined in an earlier wave; FOLDER has each operator's manifests
 """
 import json
@@ -129,6 +130,12 @@ def undefined(folder, shop):
     print(f"{len(defined)} kinds, of {len(set(defined.values()))} charts; waves {sorted(set(waves.values()))}", file=sys.stderr)
 
 
+def start(manifests, deployment):
+    (found,) = [d for d in documents.read(manifests) if d["kind"] == "Deployment" and d["metadata"]["name"] == deployment]
+    pod = found["spec"]["template"]["spec"]
+    print(pod["serviceAccountName"], *pod["containers"][0]["args"], sep="\n")
+
+
 def complain(findings):
     findings = list(findings)
     print("\n".join(findings))
@@ -154,6 +161,8 @@ def main():
         complain(forbidden(*arguments))
     elif command == "selectors":
         complain(unselected(*arguments))
+    elif command == "start":
+        start(*arguments)
     elif command == "kinds":
         complain(undefined(*arguments))
 

@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
 # Builds a real control plane from Go modules into the cache of tools: etcd; Kubernetes' API server, controllers and scheduler in
-# one program; kwok, which simulates the nodes; and Argo CD, for which it unpacks Debian's redis. Takes about ten minutes on two
-# idle cores, once; existing programs are kept. Needs Go 1.26 and Debian's apt.
+# one program; kwok, which simulates the nodes; Argo CD, for which it unpacks Debian's redis; and four operators. Takes about twenty
+# minutes on two idle cores, once; existing programs are kept. Needs Go 1.26 and Debian's apt.
 #
-#   helm/tests/cluster/build.sh [etcd|kwok|redis|kubernetes|argo|rollouts|controllers …]      all of them by default
+#   helm/tests/cluster/build.sh [etcd|kwok|redis|kubernetes|argo|rollouts|monitoring|controllers …]      all of them by default
 #
 # Argo CD, the load balancer controller and External Secrets come from GitHub, by tag and commit, because their Go modules lack parts.
 set -euo pipefail
 
 tools=${TIDEMARK_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/tidemark/tools}
 bin=$tools/cluster
-kubernetes=v1.35.4 etcd=v3.6.5 kwok=v0.7.0 argo=v3.4.4 argo_commit=443415b5527ac55366e0760c93ef0e1abd0cf273 rollouts=v1.9.0 load_balancers=v3.5.0 secrets=v2.9.0
+kubernetes=v1.35.4 etcd=v3.6.5 kwok=v0.7.0 argo=v3.4.4 argo_commit=443415b5527ac55366e0760c93ef0e1abd0cf273 rollouts=v1.9.0 monitoring=v0.93.1 load_balancers=v3.5.0 secrets=v2.9.0
 mkdir -p "$bin"
 
 module() { # module@version: prints the folder of its source
@@ -129,6 +129,14 @@ build_rollouts() (
   build rollouts ./cmd/rollouts-controller
 )
 
+build_monitoring() ( # the version that the chart installs
+  missing prometheus-operator || exit 0
+  in_module prometheus-operator
+  printf 'package main\n\nimport _ "github.com/prometheus-operator/prometheus-operator/pkg/operator"\n\nfunc main() {}\n' >main.go
+  go mod edit -require "github.com/prometheus-operator/prometheus-operator@$monitoring"
+  GOFLAGS="-mod=mod ${GOFLAGS:-}" build prometheus-operator github.com/prometheus-operator/prometheus-operator/cmd/operator
+)
+
 source_of() { # repository, tag, commit: enters a fresh copy of the repository's source, which must be at this commit
   rm -rf "$tools/source/${1##*/}"
   git -c advice.detachedHead=false clone -q --depth 1 --branch "$2" "https://github.com/$1" "$tools/source/${1##*/}"
@@ -162,6 +170,6 @@ build_redis() (
   install usr/bin/redis-check-rdb "$bin/redis-server"
 )
 
-[ $# -gt 0 ] || set -- etcd kwok redis kubernetes argo rollouts controllers
+[ $# -gt 0 ] || set -- etcd kwok redis kubernetes argo rollouts monitoring controllers
 for part in "$@"; do "build_$part"; done
 echo "$bin"

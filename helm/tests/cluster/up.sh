@@ -4,6 +4,8 @@
 #   cluster_up        starts etcd, API server, controllers, scheduler and three nodes simulated by kwok; kubectl is set up for it
 #   operator_kinds    creates the custom resources of the operators, so that every manifest can be applied
 #   rollouts_up       starts the controller of Argo Rollouts, which runs the pods of services with a canary
+#   fetch_charts      gets the operators' pinned charts (charts.sh)
+#   as_its_pod        starts an operator with the arguments and the rights of its pod
 #   metrics_api       serves the API of metrics-server, from a file
 #   play_operators    does the work of the operators, as far as other controllers wait for it
 #   measured          prints a sentence and the time until it became true; holds and verdict are in verdict.sh
@@ -104,7 +106,7 @@ cluster_up() { # folder for its state
     --service-account-key-file="$pki/accounts.pub" --service-account-signing-key-file="$pki/accounts.key" \
     --requestheader-client-ca-file="$pki/ca.crt" --requestheader-allowed-names=front-proxy --requestheader-username-headers=X-Remote-User \
     --requestheader-group-headers=X-Remote-Group --requestheader-extra-headers-prefix=X-Remote-Extra- \
-    --proxy-client-cert-file="$pki/proxy.crt" --proxy-client-key-file="$pki/proxy.key"
+    --proxy-client-cert-file="$pki/proxy.crt" --proxy-client-key-file="$pki/proxy.key" ${API_SERVER_ARGUMENTS:-}
   until_true 180 kubectl get --raw /readyz >/dev/null || die "the API server is not ready: $(tail -3 "$state/apiserver.log")"
   start controllers "$bin/kubernetes" kube-controller-manager "${self[@]}" --use-service-account-credentials=true \
     --service-account-private-key-file="$pki/accounts.key" --root-ca-file="$pki/apiserver.crt"
@@ -148,6 +150,18 @@ operator_kinds() {
 rollouts_up() { start rollouts "$bin/rollouts" --kubeconfig "$KUBECONFIG" --leader-elect=false; }
 
 fetch_charts() { "$helm_folder/tests/charts.sh" "$1" || cannot "charts of the operators are not available"; } # folder
+
+# Starts a program as its pod would: with the arguments of its Deployment and the rights of its service account.
+as_its_pod() { # name, namespace, manifests, deployment, program, further arguments…
+  local name=$1 namespace=$2 arguments
+  mapfile -t arguments < <(python3 "$helm_folder/tests/operators.py" start "$3" "$4")
+  sed "s/{token: .*}}/{token: $(kubectl -n "$namespace" create token "${arguments[0]}" --duration=2h)}}/" "$KUBECONFIG" >"$state/$name.kubeconfig"
+  KUBECONFIG=$state/$name.kubeconfig start "$name" "$bin/$5" "${arguments[@]:1}" "${@:6}"
+}
+
+operator_of_prometheus() { # manifests of the monitoring chart: its certificates are a job's, so here it serves without them
+  as_its_pod prometheus-operator monitoring "$1" monitoring-operator prometheus-operator --web.enable-tls=false --web.listen-address=127.0.0.1:8085
+}
 
 restricted_namespace() { # name: creates it as Argo CD does, with the restricted standard enforced
   kubectl create namespace "$1" >/dev/null &&

@@ -18,6 +18,8 @@ declare -A modules=(
   [kubeconform]=github.com/yannh/kubeconform/cmd/kubeconform@v0.8.0
   [k6]=go.k6.io/k6@v1.8.1
   [alertmanager]=github.com/prometheus/alertmanager/cmd/alertmanager@v0.28.1
+  [cosign]=github.com/sigstore/cosign/v2/cmd/cosign@v2.6.5
+  [crane]=github.com/google/go-containerregistry/cmd/crane@v0.20.7
 )
 
 declare -A hashes=(
@@ -25,6 +27,8 @@ declare -A hashes=(
   [kubeconform]=h1:loDYd3a3spjIFrauqW67CDKF55Oo9R6uvC8AvpVd4ug=
   [k6]=h1:orZsbZ2Od0CVZICs9YpTgkKcxfPghJW8VZtwg0cj8H8=
   [alertmanager]=h1:BK5pCoAtaKg01BYRUJhEDV1tqJMEtYBGzPw8QdvnnvA=
+  [cosign]=h1:D7kFSWS2HzfD+LpEuBO89D1KfOAODlkWuuhzXS8yzi0=
+  [crane]=h1:24VGNpS0IwrOZ2ms2P1QE3Xa5X9p4phx0aUgzYzHW6I=
 )
 
 # A program whose module has replace directives builds only in the module's own folder.

@@ -136,12 +136,21 @@ impl RecordLog for KafkaLog {
     }
 
     fn join(&self, group: &str, topic: &str) -> Result<Box<dyn Membership>, LogError> {
-        Ok(Box::new(KafkaMembership::join(
-            &self.settings,
-            group,
-            topic,
-        )?))
+        let joined = KafkaMembership::join(&self.settings, group, topic)?;
+        Ok(Box::new(joined))
     }
+}
+
+/// Joins a group for a log of another client.
+pub(crate) fn join(
+    brokers: &str,
+    properties: &[(String, String)],
+    group: &str,
+    topic: &str,
+) -> Result<Box<dyn Membership>, LogError> {
+    let settings = Settings::new(brokers, properties)?;
+    let joined = KafkaMembership::join(&settings, group, topic)?;
+    Ok(Box::new(joined))
 }
 
 /// Converts an offset to Kafka's type.

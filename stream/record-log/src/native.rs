@@ -6,7 +6,7 @@
 //!   the error codes of brokers; `cluster`: leaders and coordinators; `waiting`: calls that have no answer yet.
 //! - `batch`: record batches, walked and built in place; most of the client's work is done there.
 //! - `reader`: fetching and handing over; `publisher`: transactions and the batches in them; `admin`: topics, offsets,
-//!   positions of groups.
+//!   positions of groups; `groups`: their members, which are clients of librdkafka.
 //! - `settings`: librdkafka's properties; `network`, `plain`, `tls`, `probe`: streams of bytes; `login`: SASL;
 //!   `errors`: transient failures and refusals.
 //! - `examination`: the steps of a connection and the rights of a publisher, one at a time, for a doctor; `fault`:
@@ -25,6 +25,7 @@ mod codec;
 mod errors;
 mod examination;
 mod fault;
+mod groups;
 mod login;
 #[cfg(test)]
 mod mutations;
@@ -56,6 +57,7 @@ use self::admin::Admin;
 use self::cluster::Cluster;
 pub use self::examination::{BrokerAddress, Examination, Offer};
 pub use self::fault::{Certificate, TlsFault, TlsRefusal};
+use self::groups::Groups;
 use self::publisher::{Opening, Patience};
 pub use self::publisher::{Trial, TrialError};
 use self::reader::{Fetching, NativeReader};
@@ -65,8 +67,8 @@ use crate::kafka::progress::{self, Ranges};
 #[cfg(test)]
 use crate::runtime;
 use crate::{
-    Delivery, LogError, Offset, OffsetRange, Publisher, Reader, RecordLog, TopicDescription,
-    TopicSpec,
+    Delivery, LogError, Membership, Offset, OffsetRange, Publisher, Reader, RecordLog,
+    TopicDescription, TopicSpec,
 };
 
 /// A record log on Apache Kafka, 3.7 or newer. Opening it does not wait for brokers; it connects when they are needed.
@@ -76,6 +78,7 @@ pub struct NativeLog {
     fetching: Fetching,
     transaction_timeout: Duration,
     patience: Patience,
+    groups: Groups,
 }
 
 impl NativeLog {
@@ -96,6 +99,7 @@ impl NativeLog {
             fetching: settings.fetching,
             transaction_timeout: settings.transaction_timeout,
             patience: Patience::default(),
+            groups: Groups::new(brokers, properties),
         })
     }
 
@@ -126,6 +130,7 @@ impl NativeLog {
             fetching: settings.fetching,
             transaction_timeout: settings.transaction_timeout,
             patience,
+            groups: Groups::new(brokers, &[]),
         }
     }
 
@@ -229,6 +234,10 @@ impl RecordLog for NativeLog {
 
     fn commit(&self, group: &str, topic: &str, next: &[(u32, Offset)]) -> Result<(), LogError> {
         self.admin.commit(group, topic, next)
+    }
+
+    fn join(&self, group: &str, topic: &str) -> Result<Box<dyn Membership>, LogError> {
+        self.groups.join(group, topic)
     }
 }
 

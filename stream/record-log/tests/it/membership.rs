@@ -16,7 +16,7 @@ const CALL_AGAIN: Duration = Duration::from_millis(50);
 const MEMBER: &str = "RECORD_LOG_TEST_MEMBER";
 
 fn subjects() -> impl Iterator<Item = Subject> {
-    [simulated(), kafka()].into_iter().flatten()
+    [simulated(), kafka(), native()].into_iter().flatten()
 }
 
 fn join(log: &dyn RecordLog, group: &str, topic: &str, signal: &Signal) -> Box<dyn Membership> {
@@ -86,8 +86,12 @@ fn members_that_come_and_go_share_all_partitions() {
 
 #[test]
 fn no_partition_has_two_owners_while_members_that_live_join() {
-    let Some(subject) = kafka() else { return };
-    let log = &*subject.log;
+    for subject in [kafka(), native()].into_iter().flatten() {
+        hand_over(&*subject.log);
+    }
+}
+
+fn hand_over(log: &dyn RecordLog) {
     let topic = topic(log, 6);
     let group = unique("handing over");
     let signal = Signal::default();
@@ -119,8 +123,7 @@ fn positions_under_the_name_of_a_group_with_members_are_refused_with_the_reason(
         log.commit(&group, &topic, &[(0, 0)]).unwrap();
 
         let signal = Signal::default();
-        let another = kafka().unwrap();
-        let mut members = vec![join(&*another.log, &joined, &topic, &signal)];
+        let mut members = vec![join(log, &joined, &topic, &signal)];
         settle(&mut members, &signal, |shares| are_fair(shares, 1));
 
         let refused = log.commit(&group, &topic, &[(0, 1)]).unwrap_err();
@@ -211,7 +214,8 @@ fn be_a_member(log: &dyn RecordLog, place: &str) -> ! {
 
 #[test]
 fn a_killed_member_is_replaced_within_its_session() {
-    let Some(subject) = kafka() else { return };
+    // The members of both clients are the same.
+    let Some(subject) = native() else { return };
     let log = &*subject.log;
     if let Ok(place) = std::env::var(MEMBER) {
         be_a_member(log, &place);

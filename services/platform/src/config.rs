@@ -11,7 +11,7 @@ use chassis::sql::{DEFAULT_CONNECTIONS, Password};
 use chassis::{LogSettings, TraceError, TraceSettings, Traces};
 use clap::{Arg, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use order_analytics::OrderAnalytics;
-use stream_cli::exit_with_usage;
+use stream_cli::{Client, exit_with_usage};
 use uuid::Uuid;
 
 use crate::addresses::Addresses;
@@ -280,8 +280,12 @@ pub struct StoreSettings {
     /// Kafka brokers, `host:port`, comma separated [default: the embedded record log].
     #[arg(long, env = "TIDEMARK_BROKERS", value_name = "BROKERS")]
     pub brokers: Option<String>,
-    /// Property for librdkafka, such as `security.protocol=SASL_SSL`; may be repeated. In the
-    /// variable, one property per line.
+    /// Client of Kafka: this project's own, or librdkafka.
+    #[arg(long, env = "TIDEMARK_CLIENT", value_enum, default_value_t = Client::Native)]
+    pub client: Client,
+    /// Property of the client of Kafka, by librdkafka's name, such as `security.protocol=SASL_SSL`;
+    /// may be repeated. In the variable, one property per line. A property that the client does not
+    /// have is refused.
     #[arg(long = "property", env = "TIDEMARK_PROPERTIES", hide_env_values = true, value_name = "NAME=VALUE",
           value_delimiter = '\n', value_parser = property)]
     pub properties: Vec<(String, String)>,

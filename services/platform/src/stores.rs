@@ -116,10 +116,10 @@ impl Stores {
         }
 
         let settings = match self.settings.brokers.clone() {
-            Some(brokers) => LogSettings::Kafka {
-                brokers,
-                properties: self.settings.properties.clone(),
-            },
+            Some(brokers) => {
+                let properties = self.settings.properties.clone();
+                self.settings.client.settings(brokers, properties)
+            }
             None => LogSettings::Embedded {
                 folder: self.folder()?.path().join("log"),
             },

@@ -8,6 +8,7 @@
 
 pub mod description;
 mod dynamodb;
+mod faulty_kafka;
 mod http;
 mod identities;
 mod log;
@@ -17,10 +18,11 @@ mod topic;
 mod writes;
 
 pub use dynamodb::{embedded, endpoint, real};
+pub use faulty_kafka::{Fault, FaultyKafka};
 pub use http::{Events, Reply, ServerSentEvent, TestClient};
 pub use identities::{Identities, PublishedKeys, Signer, claims};
 pub use log::CapturedLog;
-pub use replica::{OwnTopics, brokers};
+pub use replica::{OwnTopics, broker_addresses, brokers};
 pub use server::serve;
 pub use topic::{failing_now_and_then, is_consumed};
 pub use writes::Writes;

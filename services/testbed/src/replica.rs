@@ -6,14 +6,14 @@ use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use record_log::{
-    Delivery, LogError, LogSettings, Membership, Offset, OffsetRange, Owned, Publisher, Reader,
-    RecordLog, TopicDescription, TopicSpec, Wake,
+    Delivery, LogError, LogSettings, Membership, NewRecord, Offset, OffsetRange, Owned,
+    PublishError, Publisher, Reader, RecordLog, TopicDescription, TopicSpec, Wake,
 };
 
 const BROKERS: &str = "TIDEMARK_TEST_BROKERS";
 
-/// A replica's handle on a log, for reading only. Its names of topics and groups have an ending of
-/// their own, because tests share a real Kafka.
+/// A replica's handle on a log. Its names of topics, groups and publishers have an ending of their
+/// own, because tests share a real Kafka.
 #[derive(Clone)]
 pub struct OwnTopics {
     log: Arc<dyn RecordLog>,
@@ -29,12 +29,18 @@ struct Noted {
     owned: Arc<Mutex<BTreeMap<String, Owned>>>,
 }
 
-/// Returns a log on the Kafka that the environment names. If it names none, it reports so loudly and
-/// returns none.
+/// A publisher to topics with an ending of their own.
+struct Ending {
+    publisher: Box<dyn Publisher>,
+    ending: String,
+}
+
+/// Returns the addresses of the Kafka that the environment names. If it names none, it reports so
+/// loudly and returns none.
 ///
 /// # Panics
-/// If the log cannot be opened.
-pub fn brokers(test: &str) -> Option<Arc<dyn RecordLog>> {
+/// If the report cannot be written.
+pub fn broker_addresses(test: &str) -> Option<String> {
     let Ok(brokers) = std::env::var(BROKERS) else {
         let said = writeln!(
             std::io::stderr(),
@@ -43,8 +49,17 @@ pub fn brokers(test: &str) -> Option<Arc<dyn RecordLog>> {
         said.expect("stderr takes a line");
         return None;
     };
+    Some(brokers)
+}
 
-    let settings = LogSettings::Kafka {
+/// Returns a log on the Kafka that the environment names, by the client that services use. If it
+/// names none, it reports so loudly and returns none.
+///
+/// # Panics
+/// If the log cannot be opened.
+pub fn brokers(test: &str) -> Option<Arc<dyn RecordLog>> {
+    let brokers = broker_addresses(test)?;
+    let settings = LogSettings::NativeKafka {
         brokers,
         properties: Vec::new(),
     };
@@ -116,8 +131,12 @@ impl RecordLog for OwnTopics {
         self.log.reader(&self.name(topic), from)
     }
 
-    fn publisher(&self, id: &str, _: Delivery) -> Result<Box<dyn Publisher>, LogError> {
-        unreachable!("{id:?}: tests publish to the log itself")
+    fn publisher(&self, id: &str, delivery: Delivery) -> Result<Box<dyn Publisher>, LogError> {
+        let id = format!("{id}{}", self.ending);
+        Ok(Box::new(Ending {
+            publisher: self.log.publisher(&id, delivery)?,
+            ending: self.ending.clone(),
+        }))
     }
 
     fn committed(&self, group: &str, topic: &str) -> Result<Vec<(u32, Offset)>, LogError> {
@@ -135,6 +154,24 @@ impl RecordLog for OwnTopics {
             topic: topic.to_owned(),
             owned: Arc::clone(&self.owned),
         }))
+    }
+}
+
+impl Publisher for Ending {
+    fn progress(&self) -> Option<&[u8]> {
+        self.publisher.progress()
+    }
+
+    fn send(&mut self, record: NewRecord<'_>) -> Result<(), PublishError> {
+        let topic = format!("{}{}", record.topic, self.ending);
+        self.publisher.send(NewRecord {
+            topic: &topic,
+            ..record
+        })
+    }
+
+    fn commit(&mut self, progress: &[u8]) -> Result<(), PublishError> {
+        self.publisher.commit(progress)
     }
 }
 

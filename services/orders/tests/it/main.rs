@@ -14,6 +14,7 @@ mod names;
 mod openapi;
 mod payments;
 mod relay;
+mod relay_on_kafka;
 mod service;
 mod shop;
 mod states;

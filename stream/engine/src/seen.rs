@@ -86,6 +86,16 @@ impl Seen {
         false
     }
 
+    /// Reads the places of ids into the processor's cache, if their set is the one that was used last.
+    #[inline]
+    pub fn approach(&self, partition: u32, pane: EventTimeMs, ids: impl Iterator<Item = EventId>) {
+        if let Some((known, set)) = self.panes.get(self.last)
+            && *known == (pane, partition)
+        {
+            set.ids.approach(ids);
+        }
+    }
+
     /// Returns the place of a set, or the one where it belongs.
     #[inline]
     fn find(&mut self, wanted: (EventTimeMs, u32)) -> Result<usize, usize> {

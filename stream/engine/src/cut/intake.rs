@@ -210,6 +210,12 @@ impl Intake {
         Some(pane)
     }
 
+    /// Reads the places of the ids of events, about which is decided next, into the processor's cache.
+    #[inline]
+    pub fn approach(&self, partition: u32, pane: EventTimeMs, ids: impl Iterator<Item = EventId>) {
+        self.seen.approach(partition, pane, ids);
+    }
+
     /// Decides about an event that is [on time](Self::on_time), as `admit_once` does.
     #[inline]
     pub fn admit_on_time(

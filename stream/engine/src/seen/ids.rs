@@ -94,15 +94,31 @@ impl IdSet {
         is_new
     }
 
+    /// Reads the first slots of ids, so that they are in the processor's cache. No read depends on another one, so the
+    /// processor waits for many of them at once.
+    #[inline]
+    pub fn approach(&self, ids: impl Iterator<Item = EventId>) {
+        let slot =
+            |id: EventId| &self.slots[self.first_slot(fingerprint(id.wrapping_mul(self.factor)))];
+        // The compiler would leave out reads without a result.
+        std::hint::black_box(ids.fold(0, |all, id| all ^ slot(id)[0]));
+    }
+
+    /// Returns the slot at which a fingerprint is looked for first.
+    #[inline]
+    fn first_slot(&self, [low, middle, high]: Fingerprint) -> usize {
+        let mut hasher = self.hash.build_hasher();
+        hasher.write_u64((u64::from(high) << 32) | u64::from(middle));
+        hasher.write_u32(low);
+        place(hasher.finish(), self.slots.len())
+    }
+
     /// Puts a fingerprint into its slot, and returns whether it was not there. There must be a free
     /// slot.
     #[inline]
     fn put(&mut self, fingerprint: Fingerprint) -> bool {
-        let [low, middle, high] = fingerprint;
-        let mut hasher = self.hash.build_hasher();
-        hasher.write_u64((u64::from(high) << 32) | u64::from(middle));
-        hasher.write_u32(low);
-        let mut at = place(hasher.finish(), self.slots.len());
+        let [low, ..] = fingerprint;
+        let mut at = self.first_slot(fingerprint);
 
         loop {
             // The first number of a slot nearly always decides.

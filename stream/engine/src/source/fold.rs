@@ -5,6 +5,8 @@
 
 mod table;
 
+use std::vec::Drain;
+
 use crate::aggregate::{Aggregate, Key};
 use crate::flow::Entry;
 use crate::pane::EventTimeMs;
@@ -50,6 +52,14 @@ impl<K: Key, A: Aggregate> Fold<K, A> {
     pub fn add(&mut self, arrival: EventTimeMs, pane: EventTimeMs, key: K, aggregate: A) {
         let group = self.group(arrival, pane);
         group.aggregates.add(key, aggregate);
+    }
+
+    /// Merges events into the group of their panes.
+    pub fn add_all(&mut self, arrival: EventTimeMs, pane: EventTimeMs, values: Drain<'_, (K, A)>) {
+        // A pane without entries would count as open.
+        if values.len() > 0 {
+            self.group(arrival, pane).aggregates.add_all(values);
+        }
     }
 
     /// Takes out the groups that travel before `boundary`, in order.

@@ -1,11 +1,14 @@
 //! Events that are on time, whose ids are compared together.
 //!
 //! Each id and each key lies at a random place of a large table. If ids were compared one record at a time, with all
-//! the work of decoding in between, the processor would wait for each place. In a run of comparisons the processor
-//! fetches the places of the next events while it works on one.
+//! the work of decoding in between, the processor would wait for each place. In a run the places of all ids are read
+//! before the first is compared, and those of all keys before the first is merged, so the processor waits for many
+//! places at once.
 //!
 //! Invariants: events are decided about in the order in which they were read, and before any record that
 //! is not on time, so the decisions are those of one record after the other.
+
+use std::vec::Drain;
 
 use record_log::Offset;
 
@@ -71,25 +74,31 @@ impl<K: Key, A: Aggregate> OnTimeRun<K, A> {
         }
     }
 
-    /// Decides about the events of `partition`. Calls `each` for each of them, with the decision and its keys and
-    /// aggregates.
+    /// Decides about the events of `partition`. Calls `each` for each run of events with the same decision, with their
+    /// number and their keys and aggregates.
     #[inline]
     pub fn settle(
         &mut self,
         partition: u32,
         intake: &mut Intake,
-        mut each: impl FnMut(Verdict, &mut dyn Iterator<Item = (K, A)>),
+        mut each: impl FnMut(Verdict, usize, Drain<'_, (K, A)>),
     ) {
+        if let Some(last) = self.events.last() {
+            let ids = self.events.iter().map(|event| event.id);
+            intake.approach(partition, last.pane, ids);
+        }
         for event in &mut self.events {
             event.verdict = intake.admit_on_time(partition, event.offset, event.pane, event.id);
         }
 
-        let mut values = self.values.drain(..);
-        for event in self.events.drain(..) {
-            let mut of_event = values.by_ref().take(event.values);
-            each(event.verdict, &mut of_event);
-            of_event.for_each(drop);
+        for run in self
+            .events
+            .chunk_by(|one, next| one.verdict == next.verdict)
+        {
+            let values: usize = run.iter().map(|event| event.values).sum();
+            each(run[0].verdict, run.len(), self.values.drain(..values));
         }
+        self.events.clear();
     }
 }
 
@@ -142,18 +151,28 @@ mod tests {
         (0..offset % 3).map(move |number| (10 * offset + number, Count(1)))
     }
 
-    fn settle(
-        events: &mut OnTimeRun<u64, Count>,
-        intake: &mut Intake,
-        found: &mut Vec<(Verdict, Vec<u64>)>,
-    ) {
-        events.settle(0, intake, |verdict, values| {
-            let keys = match verdict {
-                Verdict::Copy => Vec::new(),
-                _ => values.map(|(key, _)| key).collect(),
-            };
-            found.push((verdict, keys));
+    fn settle(events: &mut OnTimeRun<u64, Count>, intake: &mut Intake, found: &mut Decisions) {
+        events.settle(0, intake, |verdict, events, values| {
+            note(found, verdict, events, values.map(|(key, _)| key));
         });
+    }
+
+    /// Decisions of one kind that follow each other, their number, and the keys of their events.
+    type Decisions = Vec<(Verdict, usize, Vec<u64>)>;
+
+    fn note(
+        decisions: &mut Decisions,
+        verdict: Verdict,
+        events: usize,
+        keys: impl Iterator<Item = u64>,
+    ) {
+        match decisions.last_mut().filter(|last| last.0 == verdict) {
+            Some((_, earlier, known)) => {
+                *earlier += events;
+                known.extend(keys);
+            }
+            None => decisions.push((verdict, events, keys.collect())),
+        }
     }
 
     #[test]
@@ -181,10 +200,9 @@ mod tests {
 
                 one.read(&reading);
                 let verdict = one.admit_once(&reading, event_ms, Some(id));
-                let keys = values(offset).map(|(key, _)| key);
-                let is_copy = verdict == Verdict::Copy;
-                copies += u32::from(is_copy);
-                expected.push((verdict, if is_copy { vec![] } else { keys.collect() }));
+                let keys = || values(offset).map(|(key, _)| key);
+                copies += u32::from(verdict == Verdict::Copy);
+                note(&mut expected, verdict, 1, keys());
 
                 together.read(&reading);
                 if let Some(pane) = together.on_time(&reading, event_ms) {
@@ -196,9 +214,7 @@ mod tests {
                 } else {
                     settle(&mut events, &mut together, &mut found);
                     let verdict = together.admit_once(&reading, event_ms, Some(id));
-                    let keys = values(offset).map(|(key, _)| key);
-                    let is_copy = verdict == Verdict::Copy;
-                    found.push((verdict, if is_copy { vec![] } else { keys.collect() }));
+                    note(&mut found, verdict, 1, keys());
                 }
 
                 if rng.random_range(0..30) == 0 {

@@ -39,12 +39,12 @@ impl<K: Key, A: Aggregate> Open<K, A> {
         limits: &Limits,
         batch: &mut BatchCounts,
     ) {
-        events.settle(partition, intake, |verdict, values| match verdict {
+        events.settle(partition, intake, |verdict, events, values| match verdict {
             Verdict::Counted { arrival, pane } => {
                 self.expect(arrival, pane, limits);
-                values.for_each(|(key, aggregate)| self.fold.add(arrival, pane, key, aggregate));
+                self.fold.add_all(arrival, pane, values);
             }
-            Verdict::Copy => batch.copies += 1,
+            Verdict::Copy => batch.copies += events as u64,
             Verdict::SeenBefore | Verdict::TooLate { .. } => {}
         });
     }

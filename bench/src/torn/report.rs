@@ -65,7 +65,7 @@ impl Report {
         Ok(())
     }
 
-    /// Returns the schedules that were given up, refused, or have wrong transactions.
+    /// Returns the schedules that were given up, refused or out of order, or have wrong transactions.
     fn failures(&self) -> Vec<Failure<'_>> {
         let failures = self.outcomes.iter().map(|outcome| Failure {
             outcome,
@@ -78,7 +78,8 @@ impl Report {
             let Outcome {
                 given_up, counts, ..
             } = failure.outcome;
-            given_up.is_some() || counts.refused > 0 || !failure.wrong.is_empty()
+            let is_against_rules = counts.refused > 0 || counts.out_of_order > 0;
+            given_up.is_some() || is_against_rules || !failure.wrong.is_empty()
         };
         failures.filter(is_failure).collect()
     }
@@ -166,8 +167,9 @@ impl fmt::Display for Report {
         )?;
         writeln!(
             formatter,
-            "commits: not published {}, in doubt {}, fenced {}, refused {}",
+            "commits: not published {} (out of order {}), in doubt {}, fenced {}, refused {}",
             self.sum(|counts| counts.not_published),
+            self.sum(|counts| counts.out_of_order),
             self.sum(|counts| counts.in_doubt),
             self.sum(|counts| counts.fenced),
             self.sum(|counts| counts.refused),

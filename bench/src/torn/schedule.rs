@@ -21,6 +21,10 @@ const LIMIT: Duration = Duration::from_secs(240);
 /// The time limit of a request. It equals that of the native publisher, whose limit is not a property.
 const REQUEST_LIMIT_MS: &str = "5000";
 
+/// The refusal of a record whose sequence number is too great. The client numbers its records, so it goes on in an epoch
+/// of which it has left out a number, and in which an end that is held back decides a later transaction.
+const OUT_OF_ORDER: &str = "OUT_OF_ORDER_SEQUENCE_NUMBER";
+
 /// The place in which schedules run.
 pub struct Place<'a> {
     pub proxy: &'a KafkaProxy,
@@ -47,6 +51,8 @@ pub struct Outcome {
 pub struct Counts {
     pub committed: u64,
     pub not_published: u64,
+    /// Those among the former whose records had a sequence number that a broker did not expect.
+    pub out_of_order: u64,
     pub in_doubt: u64,
     pub fenced: u64,
     pub refused: u64,
@@ -134,6 +140,8 @@ impl Running<'_> {
                 Ok(()) => self.counts.committed = next,
                 Err(PublishError::NotPublished(cause)) => {
                     self.counts.not_published += 1;
+                    let is_out_of_order = cause.to_string().contains(OUT_OF_ORDER);
+                    self.counts.out_of_order += u64::from(is_out_of_order);
                     self.check_time(&cause.to_string())?;
                 }
                 Err(error) => {

@@ -46,7 +46,7 @@ async fn each_order_is_published_once_while_answers_are_lost() {
     let faulty = open(proxy.address());
     let placed = publish(&shop, lamp, OwnTopics::new(faulty, &ending), &proxy).await;
 
-    // librdkafka reads what the native client published, past the proxy.
+    // librdkafka reads the published orders past the proxy, as an independent client.
     let direct = record_log::open(&LogSettings::Kafka {
         brokers,
         properties: Vec::new(),

@@ -84,15 +84,10 @@ fn grant(guarded: &Guarded) {
     guarded.allow(&["mute"], &["Describe", "Write"], &ids);
 }
 
-/// The error of a member that may not join its group names the group. The native client has no groups.
+/// The error of a member that may not join its group names the group.
 fn denied_sharing(guarded: &Guarded, client: Client) {
     let blind = guarded.log(client, "blind", "blind-secret");
     let mut member = blind.join("a-group", "orders").unwrap();
-    if matches!(client, Client::Native) {
-        assert_eq!(member.owned().unwrap(), Owned::All);
-        return;
-    }
-
     let deadline = Instant::now() + START_LIMIT;
     let refused = loop {
         match member.owned() {

@@ -8,8 +8,8 @@
 //! EndTxn, AddPartitionsToTxn, Produce and InitProducerId, delays requests and answers, and lets requests of closed
 //! connections arrive late. The number of a schedule is its seed.
 //!
-//! A wrong transaction fails the command if the native client made it. With librdkafka the command only prints what
-//! happened.
+//! A wrong transaction, or an open publisher that fences its own id, fails the command if the native client made it. With
+//! librdkafka the command only prints what happened.
 
 mod fate;
 mod faults;

@@ -25,6 +25,10 @@ pub struct Faults {
 #[derive(Default)]
 struct State {
     is_on: bool,
+    /// A publisher is being opened.
+    is_opening: bool,
+    /// The number of requests that fenced the publisher's id although none was being opened.
+    fencing: u64,
     /// Every transaction has ended.
     is_over: bool,
     /// The number of requests so far, by key.
@@ -70,9 +74,20 @@ impl Faults {
         self.state().is_on = is_on;
     }
 
+    /// Begins or ends the opening of a publisher, which may fence its id.
+    pub fn set_opening(&self, is_opening: bool) {
+        self.state().is_opening = is_opening;
+    }
+
+    /// Returns the number of requests that fenced the publisher's id although none was being opened.
+    pub fn fencing(&self) -> u64 {
+        self.state().fencing
+    }
+
     /// Draws the fate of a request.
     pub fn of(&self, request: &Request) -> Fate {
         let mut state = self.state();
+        state.fencing += u64::from(!state.is_opening && request.is_fencing());
         if !state.is_on {
             return Fate::Passes;
         }

@@ -11,6 +11,12 @@ pub const END_TXN: i16 = 26;
 
 /// The largest frame that is passed on.
 const MOST_BYTES: usize = 64 << 20;
+/// The first version of InitProducerId with the identity of a publisher that has one.
+const INIT_NAMED: i16 = 3;
+/// The end of an InitProducerId without an identity: producer id -1, epoch -1, and no tagged fields.
+const UNNAMED: [u8; 11] = [
+    0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0,
+];
 /// The first version of EndTxn with tagged fields in its headers.
 const END_TXN_TAGGED: i16 = 3;
 
@@ -43,6 +49,13 @@ impl Request {
             client: String::from_utf8_lossy(client).into_owned(),
             bytes,
         })
+    }
+
+    /// Returns `true` if it is an InitProducerId that names no identity, and so fences the holder of the transactional
+    /// id.
+    pub fn is_fencing(&self) -> bool {
+        let is_named = self.version >= INIT_NAMED && !self.bytes.ends_with(&UNNAMED);
+        self.key == INIT_PRODUCER_ID && !is_named
     }
 }
 
@@ -115,6 +128,27 @@ mod tests {
         let mut nameless = HEADER[..14].to_vec();
         nameless[12..14].fill(0xff);
         assert_eq!(Request::parse(nameless).unwrap().client, "");
+    }
+
+    #[test]
+    fn an_init_producer_id_without_an_identity_is_fencing() {
+        let request = |key: u8, version: u8, id: [u8; 8], epoch: [u8; 2]| {
+            let mut bytes = HEADER.to_vec();
+            bytes[5] = key;
+            bytes[7] = version;
+            // No tags, a transactional id "ab", a time-out.
+            bytes.extend([0, 3, b'a', b'b', 0, 0, 0xea, 0x60]);
+            bytes.extend(id);
+            bytes.extend(epoch);
+            bytes.push(0);
+            Request::parse(bytes).unwrap().is_fencing()
+        };
+
+        assert!(request(22, 4, [0xff; 8], [0xff; 2]));
+        assert!(request(22, 2, [0; 8], [0; 2]), "it has no such fields");
+        assert!(!request(22, 4, [0; 8], [0, 1]));
+        assert!(!request(22, 4, [0; 8], [0xff; 2]));
+        assert!(!request(26, 4, [0xff; 8], [0xff; 2]));
     }
 
     #[test]

@@ -65,7 +65,7 @@ impl Report {
         Ok(())
     }
 
-    /// Returns the schedules that were given up, refused or out of order, or have wrong transactions.
+    /// Returns the schedules that were given up, refused, out of order or fenced by themselves, or have wrong transactions.
     fn failures(&self) -> Vec<Failure<'_>> {
         let failures = self.outcomes.iter().map(|outcome| Failure {
             outcome,
@@ -76,9 +76,12 @@ impl Report {
         });
         let is_failure = |failure: &Failure<'_>| {
             let Outcome {
-                given_up, counts, ..
+                given_up,
+                counts,
+                fencing,
+                ..
             } = failure.outcome;
-            let is_against_rules = counts.refused > 0 || counts.out_of_order > 0;
+            let is_against_rules = counts.refused > 0 || counts.out_of_order > 0 || *fencing > 0;
             given_up.is_some() || is_against_rules || !failure.wrong.is_empty()
         };
         failures.filter(is_failure).collect()
@@ -174,6 +177,12 @@ impl fmt::Display for Report {
             self.sum(|counts| counts.fenced),
             self.sum(|counts| counts.refused),
         )?;
+        let fencing = self.outcomes.iter().map(|outcome| outcome.fencing);
+        writeln!(
+            formatter,
+            "requests of open publishers that fence their own id: {}",
+            fencing.sum::<u64>()
+        )?;
 
         self.write_ends(formatter)?;
         for ((request, kind), count) in self.faults() {
@@ -195,10 +204,14 @@ impl fmt::Display for Failure<'_> {
             schedule,
             counts,
             met,
+            fencing,
             given_up,
             ..
         } = self.outcome;
-        writeln!(formatter, "schedule {schedule}: {given_up:?}, {counts:?}")?;
+        writeln!(
+            formatter,
+            "schedule {schedule}: {given_up:?}, {counts:?}, {fencing} requests that fence"
+        )?;
         for wrong in &self.wrong {
             writeln!(formatter, "  {wrong:?}")?;
         }

@@ -42,6 +42,8 @@ pub struct Outcome {
     pub ends: Ends,
     /// The faults that were met: the key of the request, its number, its fate.
     pub met: Vec<(i16, u64, Fate)>,
+    /// The number of requests of an open publisher that fenced its own id.
+    pub fencing: u64,
     /// The reason why the schedule was given up; none if every transaction was committed.
     pub given_up: Option<String>,
 }
@@ -103,6 +105,7 @@ impl Place<'_> {
             counts,
             ends,
             met: faults.met(),
+            fencing: faults.fencing(),
             given_up,
         }
     }
@@ -128,7 +131,7 @@ impl Running<'_> {
     /// # Errors
     /// The reason why the schedule was given up.
     fn run(&mut self, faults: &Faults) -> Result<(), String> {
-        let mut publisher = self.open(0)?;
+        let mut publisher = self.open(0, faults)?;
         faults.set(true);
         while self.counts.committed <= TRANSACTIONS {
             if self.counts.committed == TRANSACTIONS {
@@ -148,7 +151,7 @@ impl Running<'_> {
                     self.count(&error);
                     self.check_time(&error.to_string())?;
                     drop(publisher);
-                    publisher = self.open(self.counts.committed)?;
+                    publisher = self.open(self.counts.committed, faults)?;
                 }
             }
         }
@@ -165,7 +168,8 @@ impl Running<'_> {
     }
 
     /// Opens the publisher, and takes over its progress.
-    fn open(&mut self, committed: u64) -> Result<Box<dyn Publisher>, String> {
+    fn open(&mut self, committed: u64, faults: &Faults) -> Result<Box<dyn Publisher>, String> {
+        faults.set_opening(true);
         let publisher = loop {
             match self.log.publisher(&self.id, Delivery::Transactional) {
                 Ok(publisher) => break publisher,
@@ -173,6 +177,7 @@ impl Running<'_> {
                 Err(error) => return Err(format!("the publisher cannot be opened: {error}")),
             }
         };
+        faults.set_opening(false);
 
         let progress = publisher.progress().map_or(Ok(0), number_of);
         let progress = progress.map_err(|error| error.to_string())?;

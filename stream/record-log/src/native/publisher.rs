@@ -45,6 +45,8 @@ mod trial;
 pub(super) mod unsent;
 
 #[cfg(test)]
+pub(super) mod identities;
+#[cfg(test)]
 mod schedules;
 #[cfg(test)]
 mod tests;

@@ -10,6 +10,7 @@
 //! - `baton`: one thread at a time, and a clock that moves only when all wait; `network`: streams and their faults.
 //! - `kafka`: brokers that stop, leaders and coordinators that move; `produce`, `fetch`, `answers`: their answers;
 //!   `partition`, `coordinator`: the rules of Kafka for producers and transactions, under both protocols.
+//! - `network` also checks each InitProducerId as it leaves the client: only an opening publisher may fence.
 //! - `publications`: lives of publishers with kills, and a reader beside them; `oracle`: the comparison with the logs.
 //!
 //! A seed decides a run: the task that goes on, each delay, each fault. TLS, logins and the fencing of several ids at

@@ -23,7 +23,7 @@ use self::broker::{Broker, Client, NEWEST, create_when_ready};
 use self::faults::Faults;
 use super::identity::Protocol;
 use super::session::spoken;
-use super::{Opening, Patience};
+use super::{Opening, Patience, identities};
 use crate::native::NativeLog;
 use crate::native::network::SocketOptions;
 use crate::native::plain::Tcp;
@@ -143,7 +143,8 @@ fn a_commit_after_the_time_out_is_in_doubt_and_not_fenced() {
         timeout: Duration::from_secs(1),
         patience: Patience::default(),
     };
-    let mut publisher = opening.open_all(&[&schedule.id]).unwrap().remove(0);
+    let opened = identities::opening(|| opening.open_all(&[&schedule.id]));
+    let mut publisher = opened.unwrap().remove(0);
     schedule
         .send(&mut publisher, &Schedule::records(1))
         .unwrap();
@@ -318,7 +319,7 @@ impl Schedule {
 
     fn open(&self) -> Box<dyn Publisher> {
         loop {
-            match self.log.publisher(&self.id, Delivery::Transactional) {
+            match identities::opening(|| self.log.publisher(&self.id, Delivery::Transactional)) {
                 Ok(publisher) => return publisher,
                 Err(error) => assert!(error.is_transient(), "{error}"),
             }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::baton::Baton;
 use crate::native::network::{Address, Network, Socket};
+use crate::native::publisher::identities;
 
 impl Network for Baton {
     fn connect(&self, address: &Address, limit: Duration) -> io::Result<Box<dyn Socket>> {
@@ -48,6 +49,7 @@ impl Write for Stream {
 
     fn flush(&mut self) -> io::Result<()> {
         let request = std::mem::take(&mut self.request);
+        identities::check(&request);
         {
             let mut run = self.baton.run();
             let run = &mut *run;

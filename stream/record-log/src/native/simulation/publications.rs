@@ -12,7 +12,7 @@ use super::oracle;
 use crate::native::NativeLog;
 use crate::native::api::Code;
 use crate::native::cluster::lock;
-use crate::native::publisher::Patience;
+use crate::native::publisher::{Patience, identities};
 use crate::runtime::{Bell, Runtime};
 use crate::{Delivery, LogError, NewRecord, Offset, PublishError, Publisher, Reader, RecordLog};
 
@@ -176,7 +176,7 @@ impl Schedule {
     /// Opens a publisher. Checks that its progress is that of the known commits, or one more, which was in doubt.
     fn open(&self, log: &NativeLog, id: &str, committed: u64) -> Box<dyn Publisher> {
         let publisher = loop {
-            match log.publisher(id, Delivery::Transactional) {
+            match identities::opening(|| log.publisher(id, Delivery::Transactional)) {
                 Ok(publisher) => break publisher,
                 Err(error) => assert!(error.is_transient(), "{id}: {error}"),
             }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::native::api::{ADD_PARTITIONS, END_TXN_1, INIT_PRODUCER_ID, PRODUCE_1};
 use crate::native::cluster::lock;
 use crate::native::network::{Address, Network, Socket, SocketOptions, dial};
+use crate::native::publisher::identities;
 use crate::native::publisher::identity::Protocol;
 
 /// The fate of a request.
@@ -163,6 +164,7 @@ impl Faulty {
     /// Sends the complete request, or carries out its fault.
     fn pass_on(&mut self) -> io::Result<()> {
         let request = std::mem::take(&mut self.request);
+        identities::check(&request);
         let key = i16::from_be_bytes([request[4], request[5]]);
         let fault = self.faults.of(key);
 

@@ -26,4 +26,5 @@ mod subject;
 mod throttle;
 mod tidy;
 mod timed_out;
+mod truncated;
 mod versions;

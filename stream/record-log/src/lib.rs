@@ -147,8 +147,8 @@ pub trait RecordLog: Send + Sync {
     /// partitions are assigned.
     ///
     /// The default implementation has no groups: each member owns every partition. That is right
-    /// for the [`embedded`] log, which only one process has open. The [`native`] client uses it
-    /// too, because it does not implement Kafka's protocol of groups.
+    /// for the [`embedded`] log, which only one process has open. Members of the [`native`] client's
+    /// groups are clients of librdkafka.
     ///
     /// # Errors
     /// [`LogError::Settings`] if the client cannot be created; [`LogError::Unavailable`].

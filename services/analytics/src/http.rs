@@ -5,6 +5,7 @@ mod board;
 mod explain;
 mod format;
 mod recent;
+mod sales;
 mod series;
 mod stream;
 mod summary;

@@ -26,6 +26,7 @@ mod consume;
 mod feed;
 mod http;
 mod merging;
+mod sales;
 mod series;
 mod store;
 mod summary;

@@ -97,6 +97,15 @@ pub struct Series {
 }
 
 impl Step {
+    /// Returns its name in queries.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Minute => "1m",
+            Self::Hour => "1h",
+            Self::Day => "1d",
+        }
+    }
+
     fn ms(self) -> u64 {
         match self {
             Self::Minute => MINUTE_MS,
@@ -149,6 +158,16 @@ impl Steps {
         } else {
             Ok(steps)
         }
+    }
+
+    /// Returns the first instant of each step and the first one after it, oldest first.
+    pub fn each(self) -> impl Iterator<Item = (Timestamp, Timestamp)> {
+        let step_ms = usize::try_from(self.step_ms).unwrap_or(usize::MAX);
+        let starts = (self.from_ms..self.to_ms).step_by(step_ms);
+        starts.filter_map(move |start_ms| {
+            let end = Timestamp::from_ms(start_ms + self.step_ms)?;
+            Some((Timestamp::from_ms(start_ms)?, end))
+        })
     }
 
     fn len(self) -> u64 {
@@ -239,21 +258,17 @@ impl Series {
 
     /// Returns the points, oldest first. Those that end after `counted_until` are provisional.
     pub fn into_points(self, counted_until: Option<Timestamp>) -> Vec<Point> {
-        let step_ms = self.steps.step_ms;
-        let starts = (self.steps.from_ms..).step_by(usize::try_from(step_ms).unwrap_or(usize::MAX));
-        let point = |(start_ms, (orders, amounts)): (u64, (u64, Amounts))| {
-            let end = Timestamp::from_ms(start_ms + step_ms)?;
-            Some(Point {
-                id: start_ms,
-                start: Timestamp::from_ms(start_ms)?,
+        let point =
+            |((start, end), (orders, amounts)): ((Timestamp, Timestamp), (u64, Amounts))| Point {
+                id: start.as_ms(),
+                start,
                 end,
                 orders,
                 amounts,
                 is_provisional: counted_until.is_none_or(|until| end > until),
-            })
-        };
+            };
 
-        starts.zip(self.sums).filter_map(point).collect()
+        self.steps.each().zip(self.sums).map(point).collect()
     }
 }
 

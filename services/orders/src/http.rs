@@ -2,6 +2,7 @@
 
 mod minutes;
 mod payments;
+mod sales;
 
 use std::sync::Arc;
 
@@ -42,6 +43,7 @@ pub fn routes(orders: Orders) -> Router {
     let routes = Router::new()
         .route("/orders", get(list).post(create))
         .route("/orders/minutes", get(minutes::list))
+        .route("/orders/sales", get(sales::list))
         .route("/orders/payments/events", post(payments::report))
         .route("/orders/{id}", get(show).patch(change))
         .route(

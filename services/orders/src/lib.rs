@@ -34,6 +34,7 @@ mod erasure;
 mod expiry;
 
 mod minutes;
+mod sales;
 
 mod metrics;
 mod relay;
@@ -84,6 +85,11 @@ const MIGRATIONS: &[Migration] = &[
         name: "0005-names-of-products",
         mysql: include_str!("../migrations/0005-names-of-products.mysql.sql"),
         sqlite: include_str!("../migrations/0005-names-of-products.sqlite.sql"),
+    },
+    Migration {
+        name: "0006-categories-of-lines",
+        mysql: include_str!("../migrations/0006-categories-of-lines.mysql.sql"),
+        sqlite: include_str!("../migrations/0006-categories-of-lines.sqlite.sql"),
     },
 ];
 

@@ -107,6 +107,7 @@ pub struct Item {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Offer {
     pub name: Option<String>,
+    pub category: Option<String>,
     pub unit_price_cents: u64,
     pub currency: String,
 }
@@ -115,6 +116,8 @@ pub struct Offer {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Priced {
     pub items: Vec<Item>,
+    /// The category of each item's product. It is kept in SQL and is no part of the order's reply.
+    pub categories: Vec<Option<String>>,
     pub total_cents: u64,
     pub currency: String,
 }
@@ -191,6 +194,7 @@ impl NewOrder {
     /// Returns the order's items at the prices of these offers, and their total.
     pub fn priced(&self, offers: &HashMap<Uuid, Offer>) -> Result<Priced, Unpriced> {
         let mut items = Vec::new();
+        let mut categories = Vec::new();
         let mut total_cents = 0_u64;
         let mut currency = None;
 
@@ -224,6 +228,7 @@ impl NewOrder {
                 unit_price_cents: offer.unit_price_cents,
                 name: offer.name.as_deref().map(shortened),
             });
+            categories.push(offer.category.clone());
         }
 
         if let Some(shown_cents) = self.total_cents.filter(|shown| *shown != total_cents) {
@@ -236,6 +241,7 @@ impl NewOrder {
         let currency = currency.expect("an order has at least one line").clone();
         Ok(Priced {
             items,
+            categories,
             total_cents,
             currency,
         })
@@ -289,6 +295,7 @@ mod tests {
                 Uuid::from_u128(id),
                 Offer {
                     name: Some(format!("Product {id}")),
+                    category: None,
                     unit_price_cents: *cents,
                     currency: "USD".into(),
                 },

@@ -70,6 +70,8 @@ struct Held {
     product_id: Uuid,
     #[serde(default)]
     name: Option<String>,
+    #[serde(default)]
+    category: Option<String>,
     unit_price_cents: u64,
     currency: String,
 }
@@ -114,6 +116,7 @@ impl Products {
                 held.product_id,
                 Offer {
                     name: held.name,
+                    category: held.category,
                     unit_price_cents: held.unit_price_cents,
                     currency: held.currency,
                 },

@@ -8,6 +8,7 @@ mod claims;
 mod outgoing;
 mod payments;
 mod placing;
+mod sold;
 mod unpaid;
 
 pub use changes::Changed;
@@ -170,6 +171,14 @@ fn millis(instant: Timestamp) -> i64 {
 
 fn unsigned(number: i64) -> Result<u64, sqlx::Error> {
     u64::try_from(number).map_err(decode)
+}
+
+/// Returns the sum whose billions and rest were added up each on its own; at most the largest number.
+fn sum_of_parts(row: &AnyRow) -> Result<u64, sqlx::Error> {
+    let billions = unsigned(row.try_get("billions")?)?;
+    let rest = unsigned(row.try_get("rest")?)?;
+    let sum = u128::from(billions) * 1_000_000_000 + u128::from(rest);
+    Ok(u64::try_from(sum).unwrap_or(u64::MAX))
 }
 
 fn signed(number: u64) -> Result<i64, sqlx::Error> {

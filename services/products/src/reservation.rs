@@ -57,6 +57,9 @@ pub struct Held {
     /// The name at the time of the reservation; reservations of earlier versions have none.
     #[serde(default)]
     pub name: Option<String>,
+    /// The category at the time of the reservation, if the product had one; reservations of earlier versions have none.
+    #[serde(default)]
+    pub category: Option<String>,
     /// The quantity.
     pub quantity: u64,
     /// The unit price at the time of the reservation.

@@ -1,4 +1,5 @@
-//! `GET /analytics/series`: orders and totals by minute, hour or day.
+//! `GET /analytics/series`: orders and totals by minute, hour or day, of all users or of one. The series of a product or
+//! of a category is in [`sales`].
 
 use std::time::Duration;
 
@@ -9,10 +10,12 @@ use chassis::{Problem, Query, Result};
 use events::Timestamp;
 use futures::stream;
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use super::format::{Cell, Column, Format, Kind, Row, document, table};
-use super::{Analytics, Freshness, UserId};
+use super::{Analytics, Freshness, UserId, sales};
 use crate::audit::StoredMinute;
+use crate::sales::Category;
 use crate::series::{NoSeries, Point, Series, Step, Steps};
 use crate::store::{Starts, StoreError};
 
@@ -27,6 +30,8 @@ pub(super) struct SeriesQuery {
     from: Option<Timestamp>,
     to: Option<Timestamp>,
     user: Option<UserId>,
+    product: Option<Uuid>,
+    category: Option<Category>,
 }
 
 /// The reply.
@@ -46,6 +51,10 @@ pub(super) async fn series(
 ) -> Result<Response> {
     let now = Timestamp::now();
     let steps = Steps::touched_by(query.from, query.to, query.step, now)?;
+    let sold = sales::named(query.user.is_some(), query.product, query.category)?;
+    if let Some(sold) = sold {
+        return analytics.sales(sold, query.step, steps, format).await;
+    }
 
     // A series reads every window of its range, up to 31 days, so only few are computed at the same time.
     let turn = analytics.turns.acquire().await;

@@ -27,6 +27,8 @@ testbed::on_both_dynamodbs!(
 pub struct Orders {
     this_minute_ms: u64,
     state: Arc<Mutex<(Vec<Value>, String)>>,
+    /// The status and the body of replies about sales, and the query of the last request for them.
+    pub sales: Arc<Mutex<(u16, Value, String)>>,
 }
 
 impl Orders {
@@ -34,6 +36,7 @@ impl Orders {
         Self {
             this_minute_ms: Timestamp::now().as_ms() / 60_000 * 60_000,
             state: Arc::default(),
+            sales: Arc::default(),
         }
     }
 
@@ -41,6 +44,7 @@ impl Orders {
     pub async fn audited_by(&self, dynamodb: &Client) -> Running {
         let router = Router::new()
             .route("/orders/minutes", get(minutes))
+            .route("/orders/sales", get(sales))
             .with_state(self.clone());
         let orders_url = format!("{}/", testbed::serve(router).await);
 
@@ -85,6 +89,16 @@ async fn minutes(State(orders): State<Orders>, RawQuery(query): RawQuery) -> Jso
     let mut state = orders.state.lock().unwrap();
     state.1 = query.unwrap_or_default();
     Json(json!({"items": state.0, "next": null}))
+}
+
+async fn sales(
+    State(orders): State<Orders>,
+    RawQuery(query): RawQuery,
+) -> (StatusCode, Json<Value>) {
+    let mut sales = orders.sales.lock().unwrap();
+    sales.2 = query.unwrap_or_default();
+    let status = StatusCode::from_u16(sales.0).unwrap();
+    (status, Json(sales.1.clone()))
 }
 
 async fn books_balance_when_every_closed_minute_was_counted_whole(dynamodb: Client) {

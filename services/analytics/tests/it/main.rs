@@ -12,6 +12,7 @@ mod hours;
 mod openapi;
 mod packing;
 mod reading;
+mod sales;
 mod session_sums;
 mod sharing;
 mod streaming;

@@ -297,6 +297,20 @@ async fn series_that_cannot_be_are_refused_by_field(dynamodb: Client) {
         ("step=", "step"),
         ("from=yesterday", "from"),
         ("user=-1", "user"),
+        ("product=lamp", "product"),
+        ("product=", "product"),
+        ("category=", "category"),
+        ("category=a%00", "category"),
+        (
+            "user=1&product=0198a0b1-2c3d-7e4f-8a5b-6c7d8e9f0a1b",
+            "product",
+        ),
+        ("user=1&category=a", "category"),
+        (
+            "category=a&product=0198a0b1-2c3d-7e4f-8a5b-6c7d8e9f0a1b",
+            "category",
+        ),
+        ("products=a", "products"),
         (hour.as_str(), "to"),
         (
             "step=1m&from=2026-11-20T00:00:00Z&to=2026-11-22T00:00:00Z",

@@ -4,12 +4,14 @@ use events::{Amount, Amounts, Timestamp};
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
-use super::{Store, StoreError, instant, signed, unsigned};
+use super::{Store, StoreError, instant, signed, sum_of_parts, unsigned};
 use crate::minutes::{Minute, Minutes};
 
-/// The index `orders_created_in` covers this query.
+/// The index `orders_created_in` covers this query. Totals are added up in two parts, because SQLite refuses sums beyond 64
+/// bits, and MariaDB cuts them off.
 const BY_MINUTE: &str = "SELECT created_at_ms - created_at_ms % 60000 AS minute_ms, currency, COUNT(*) AS orders, \
-                         CAST(SUM(total_cents) AS SIGNED) AS cents \
+                         CAST(SUM((total_cents - total_cents % 1000000000) / 1000000000) AS SIGNED) AS billions, \
+                         CAST(SUM(total_cents % 1000000000) AS SIGNED) AS rest \
                          FROM orders WHERE created_at_ms >= ? AND created_at_ms < ? \
                          GROUP BY minute_ms, currency ORDER BY minute_ms";
 
@@ -56,7 +58,7 @@ fn share(row: &AnyRow) -> Result<Share, sqlx::Error> {
         orders: unsigned(row.try_get("orders")?)?,
         amount: Amount {
             currency,
-            minor_units: unsigned(row.try_get("cents")?)?,
+            minor_units: sum_of_parts(row)?,
         },
     })
 }

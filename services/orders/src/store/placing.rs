@@ -10,14 +10,14 @@ use super::{
     KeyClaim, Reply, Store, StoreError, UnpaidLimit, claims, millis, outgoing, signed, unpaid,
 };
 use crate::delivery::Delivery;
-use crate::order::{Item, Order, Priced};
+use crate::order::{Order, Priced};
 use crate::status::Status;
 
 const INSERT_ORDER: &str = "INSERT INTO orders \
                             (id, user_id, status, total_cents, currency, reservation_key, created_at_ms, updated_at_ms, expires_at_ms, delivery) \
                             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
-const INSERT_ITEMS: &str = "INSERT INTO order_items (order_id, line, product_id, quantity, unit_price_cents, name) VALUES ";
-const ITEM: &str = "(?, ?, ?, ?, ?, ?)";
+const INSERT_ITEMS: &str = "INSERT INTO order_items (order_id, line, product_id, quantity, unit_price_cents, name, category) VALUES ";
+const ITEM: &str = "(?, ?, ?, ?, ?, ?, ?)";
 const KEEP_REPLY: &str = "UPDATE idempotency_keys SET reply = ? WHERE reservation_key = ?";
 
 /// The data that is stored as an order.
@@ -60,9 +60,10 @@ impl Store {
         let Placement {
             traceparent, limit, ..
         } = placement.clone();
+        let categories = placement.priced.categories.clone();
         let mut order = order(claim, placement);
         order.id = insert_order(transaction.connection(), claim, &order).await?;
-        insert_items(transaction.connection(), order.id, &order.items).await?;
+        insert_items(transaction.connection(), &order, &categories).await?;
         outgoing::created(transaction.connection(), &order, traceparent).await?;
 
         let reply = Reply(serde_json::to_string(&order)?);
@@ -138,20 +139,21 @@ async fn insert_order(
 /// Inserts all items by one statement. An order has at least one.
 async fn insert_items(
     connection: &mut AnyConnection,
-    id: i64,
-    items: &[Item],
+    order: &Order,
+    categories: &[Option<String>],
 ) -> Result<(), sqlx::Error> {
     // Only the number of placeholders depends on the order.
-    let rows = vec![ITEM; items.len()].join(", ");
+    let rows = vec![ITEM; order.items.len()].join(", ");
     let mut insert = sqlx::query(AssertSqlSafe(format!("{INSERT_ITEMS}{rows}")));
-    for (line, item) in (0_i64..).zip(items) {
+    for ((line, item), category) in (0_i64..).zip(&order.items).zip(categories) {
         insert = insert
-            .bind(id)
+            .bind(order.id)
             .bind(line)
             .bind(item.product_id.to_string())
             .bind(i64::from(item.quantity))
             .bind(signed(item.unit_price_cents)?)
-            .bind(&item.name);
+            .bind(&item.name)
+            .bind(category);
     }
 
     insert.execute(connection).await?;
@@ -179,6 +181,7 @@ mod tests {
         };
         let priced = Priced {
             items: vec![item],
+            categories: vec![None],
             total_cents: 5,
             currency: "USD".into(),
         };

@@ -30,6 +30,7 @@ struct Shelf {
 #[derive(Clone)]
 struct Product {
     name: String,
+    category: Option<String>,
     price_cents: u64,
     currency: &'static str,
     stock: u64,
@@ -64,6 +65,7 @@ impl Catalogue {
             id,
             Product {
                 name: "Lamp".to_owned(),
+                category: None,
                 price_cents,
                 currency,
                 stock,
@@ -86,6 +88,11 @@ impl Catalogue {
     pub fn set_name(&self, id: Uuid, name: &str) {
         let mut shelf = self.0.lock().unwrap();
         shelf.products.get_mut(&id).unwrap().name = name.to_owned();
+    }
+
+    pub fn set_category(&self, id: Uuid, category: &str) {
+        let mut shelf = self.0.lock().unwrap();
+        shelf.products.get_mut(&id).unwrap().category = Some(category.to_owned());
     }
 
     pub fn stock(&self, id: Uuid) -> u64 {
@@ -175,6 +182,7 @@ impl Shelf {
         json!({
             "product_id": id,
             "name": product.name,
+            "category": product.category,
             "quantity": quantity,
             "unit_price_cents": product.price_cents,
             "currency": product.currency,

@@ -15,6 +15,7 @@ mod openapi;
 mod payments;
 mod relay;
 mod relay_on_kafka;
+mod sales;
 mod service;
 mod shop;
 mod states;

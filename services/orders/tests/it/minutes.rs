@@ -95,6 +95,32 @@ async fn orders_of_several_currencies_are_summed_by_currency() {
 }
 
 #[tokio::test]
+async fn a_sum_beyond_64_bits_is_exact_or_at_the_limit() {
+    check(async |shop| {
+        let lamp = shop.catalogue.add(1, "USD", 99);
+        for (placed, sum) in [
+            (1, i64::MAX.unsigned_abs()),
+            (2, u64::MAX - 1),
+            (3, u64::MAX),
+        ] {
+            let id = shop.post(shop.order(&[(lamp, 1)])).await.id();
+            accept_at(&shop.database, id, TEN_MS).await;
+            let mut transaction = shop.database.write().await.unwrap();
+            let update = sqlx::query("UPDATE orders SET total_cents = ?").bind(i64::MAX);
+            update.execute(transaction.connection()).await.unwrap();
+            transaction.commit().await.unwrap();
+
+            let page = shop
+                .get("/orders/minutes?from=2026-11-22T10:00:00Z&to=2026-11-22T10:01:00Z")
+                .await
+                .json();
+            assert_eq!(page["items"][0], minute(0, placed, sum));
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn an_order_counts_at_the_time_that_its_event_carries() {
     check(async |shop| {
         let lamp = shop.catalogue.add(5, "USD", 9);

@@ -33,6 +33,17 @@ async fn routes_and_replies_are_as_described() {
         .await
         .json();
     assert_fields(&document, "MinutePage", &minutes);
+    let at = order.json()["created_at"].as_str().unwrap().to_owned();
+    let at_ms = at.parse::<events::Timestamp>().unwrap().as_ms();
+    let after = events::Timestamp::from_ms(at_ms + 1).unwrap();
+    let sales = shop
+        .get(&format!(
+            "/orders/sales?from={at}&to={after}&step=1d&product={lamp}"
+        ))
+        .await
+        .json();
+    assert_fields(&document, "SalesPage", &sales);
+    assert_fields(&document, "Sales", &sales["items"][0]);
     assert_fields(&document, "Problem", &shop.post(json!({})).await.json());
 
     let path = format!("/orders/{}/payments", order.id());

@@ -278,6 +278,7 @@ fn hold(product: &Product, quantity: u64) -> Held {
     Held {
         product_id: product.id,
         name: Some(product.details.name.clone()),
+        category: product.details.category.clone(),
         quantity,
         unit_price_cents: product.details.price_cents,
         currency: product.details.currency.clone(),

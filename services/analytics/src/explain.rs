@@ -6,6 +6,10 @@
 //! twice, only its first record is counted; the event's id identifies it. Every other order of the window is counted.
 //! An explanation therefore needs neither a checkpoint nor a clock.
 //!
+//! A record on a side topic is that of an order if it has the order's place and its value. The place is in the last three
+//! headers, which the job writes after those of the producer. The header `source_topic` is not read: a job of one topic
+//! does not write it, so a producer could, and the record of another topic at the same place has another value.
+//!
 //! The published count confirms the result: if the counted orders have the same number and totals, they are the orders
 //! behind the count. Otherwise an order may have arrived since, or records were not read; the explanation lists these
 //! gaps.
@@ -14,19 +18,19 @@ pub mod scan;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use events::{
-    Amount, Amounts, CountedOrder, Currency, ORDER_CREATED, ORDERS, Timestamp, WindowCount,
-};
+use events::{Amount, Amounts, CountedOrder, Currency, ORDER_CREATED, Timestamp, WindowCount};
 use record_log::{Offset, Record};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 /// The headers that contain the origin of a record on the side topics, and the reason why it is there.
-const SOURCE_TOPIC: &str = "source_topic";
 const SOURCE_PARTITION: &str = "source_partition";
 const SOURCE_OFFSET: &str = "source_offset";
 const REASON: &str = "reason";
+/// The header that contains the SHA-256 of a value of which a side topic has only a part.
+const VALUE_SHA256: &str = "value_sha256";
 
 /// Maximum size in bytes of all event ids in one explanation together. The stream job accepts any text as an id; a UUID
 /// has 36 bytes.
@@ -34,6 +38,8 @@ const MOST_ID_BYTES: usize = 1024 * 1024;
 
 /// The place of a record on `orders`.
 type Place = (u32, Offset);
+/// A SHA-256.
+type Digest = [u8; 32];
 
 /// The orders to look for: those of a user in a window.
 #[derive(Clone, Copy, Debug)]
@@ -50,6 +56,8 @@ struct Found {
     order_id: Option<u64>,
     created_at: Timestamp,
     total: Amount,
+    /// The SHA-256 of the record's value.
+    digest: Digest,
 }
 
 /// The number of an order. The stream job does not read it, so a value of another type is not an error.
@@ -134,6 +142,7 @@ impl Selection {
                 currency: order.currency,
                 minor_units: order.total_cents,
             },
+            digest: Sha256::digest(value).into(),
         })
     }
 }
@@ -145,6 +154,10 @@ fn canonical(id: &str) -> Option<String> {
         Ok(uuid) => (!uuid.is_nil()).then(|| uuid.to_string()),
         Err(_) => (!id.trim().is_empty()).then(|| id.to_owned()),
     }
+}
+
+fn hexadecimal(digest: &Digest) -> String {
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl Findings {
@@ -190,27 +203,31 @@ impl Findings {
     }
 
     /// Returns the place on `orders` from which a record on a side topic came, and the reason; none if it is not one of
-    /// the orders that were found. Only the headers are read, because the value may be cut off.
+    /// the orders that were found.
     fn origin(&self, record: &Record<'_>) -> Option<(Place, String)> {
-        let mut is_of_orders = true;
         let mut partition = None;
         let mut offset = None;
         let mut reason = String::new();
+        let mut digest = None;
         record.headers.for_each(&mut |name, value| {
             // A producer may have written headers with the same names. The stream job's own come last.
             let text = String::from_utf8_lossy(value);
             match name {
-                SOURCE_TOPIC => is_of_orders = text == ORDERS,
                 SOURCE_PARTITION => partition = text.parse().ok(),
                 SOURCE_OFFSET => offset = text.parse().ok(),
                 REASON => reason = text.into_owned(),
+                VALUE_SHA256 => digest = Some(text.into_owned()),
                 _ => {}
             }
         });
 
         let place = (partition?, offset?);
-        let is_wanted = is_of_orders && self.orders.contains_key(&place);
-        is_wanted.then_some((place, reason))
+        let order = self.orders.get(&place)?;
+        let is_whole = record
+            .value
+            .is_some_and(|value| Digest::from(Sha256::digest(value)) == order.digest);
+        let is_part = || digest.is_some_and(|digest| digest == hexadecimal(&order.digest));
+        (is_whole || is_part()).then_some((place, reason))
     }
 
     /// Returns each order with its decision, sorted by partition and offset.

@@ -4,10 +4,14 @@
 //! client ──requests──▶ proxy ──▶ broker        lost: the connection ends before the request
 //!        ◀──answers──                          unanswered: it ends in place of the answer
 //!                                              held back: the request arrives after the answer to the next Produce
+//!                                              refused: the proxy answers in the coordinator's place
 //! ```
 //!
+//! A client repeats an end of a transaction until it is answered, so only a refusal lets a commit fail. If the end was
+//! lost or not answered before, the outcome of the commit is in doubt.
+//!
 //! Clients connect to the addresses that brokers name, so the proxy puts its own port into the answers. It serves one
-//! broker. The number of a request among those of its kind decides its fault, and a repetition of it passes.
+//! broker. The number of a request among those of its kind decides its fault.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read, Write};
@@ -19,14 +23,28 @@ use std::time::Duration;
 const PRODUCE: i16 = 0;
 const ADD_PARTITIONS: i16 = 24;
 const END_TXN: i16 = 26;
+/// The code of a coordinator that cannot commit a transaction (KIP-890).
+const TRANSACTION_ABORTABLE: i16 = 120;
+/// The first version of EndTxn whose answer has a producer id and an epoch.
+const WITH_IDENTITY: i16 = 5;
 
 /// The faults of requests of a kind, in turn.
-const OF_ENDS: [Option<Fault>; 6] = [
+const OF_ENDS: [Option<Fault>; 14] = [
     Some(Fault::Unanswered),
     None,
     Some(Fault::HeldBack),
     None,
     Some(Fault::Lost),
+    None,
+    // A commit that fails.
+    Some(Fault::Refused),
+    None,
+    // Commits in doubt: one that did not happen, and one that did.
+    Some(Fault::Lost),
+    Some(Fault::Refused),
+    None,
+    Some(Fault::Unanswered),
+    Some(Fault::Refused),
     None,
 ];
 const OF_OTHERS: [Option<Fault>; 11] = [
@@ -55,6 +73,8 @@ pub enum Fault {
     Unanswered,
     /// The connection ends, and the request arrives after the answer to the next Produce.
     HeldBack,
+    /// An end of a transaction: it does not arrive, and the answer is that the transaction can only be aborted.
+    Refused,
 }
 
 /// The proxy. Its threads end with their connections, or with the process.
@@ -241,6 +261,10 @@ impl Link {
                     self.shared.state().held.push(request);
                     return Ok(());
                 }
+                Some(Fault::Refused) => {
+                    (&self.client).write_all(&refusal(&request)?)?;
+                    continue;
+                }
                 Some(Fault::Unanswered) => {
                     self.due().dropped.insert(correlation);
                 }
@@ -269,6 +293,24 @@ impl Link {
             (&self.client).write_all(&answer)?;
         }
     }
+}
+
+/// Returns the answer TRANSACTION_ABORTABLE to an EndTxn, of a version with tagged fields.
+fn refusal(request: &[u8]) -> io::Result<Vec<u8>> {
+    let version = i16::from_be_bytes(bytes_at(request, 6)?);
+    let correlation: [u8; 4] = bytes_at(request, 8)?;
+    let mut answer = correlation.to_vec();
+    // No tagged fields in the header, and no throttle.
+    answer.extend([0; 5]);
+    answer.extend(TRANSACTION_ABORTABLE.to_be_bytes());
+    if version >= WITH_IDENTITY {
+        answer.extend([0xff; 8 + 2]);
+    }
+    answer.push(0);
+
+    let length = u32::try_from(answer.len()).map_err(io::Error::other)?;
+    answer.splice(0..0, length.to_be_bytes());
+    Ok(answer)
 }
 
 /// Reads a request or an answer, with its length in front.

@@ -1,4 +1,5 @@
-//! The relay on a real Kafka, behind a network that loses requests and answers of its transactions.
+//! The relay on a real Kafka, behind a network that loses requests and answers of its transactions, and with commits that
+//! fail or whose outcome is in doubt.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -22,6 +23,8 @@ const FEWEST: usize = 60;
 const MOST: usize = 3_000;
 /// The number of orders after which the relay is killed.
 const LIFE: usize = 7;
+/// The number of refused ends in a round of the proxy's faults: one commit that fails and two in doubt.
+const REFUSED_IN_A_ROUND: usize = 3;
 /// A time limit that is longer than the relay needs after all faults.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -59,16 +62,19 @@ async fn each_order_is_published_once_while_answers_are_lost() {
     assert!(is_each_met(&proxy), "{:?}", proxy.met());
 }
 
-/// Returns `true` if the ends of transactions and the records of some have met each fault.
+/// Returns `true` if the ends of transactions and the records of some have met each fault, and commits have failed and
+/// been in doubt.
 fn is_each_met(proxy: &FaultyKafka) -> bool {
     let met = proxy.met();
-    [Fault::Lost, Fault::Unanswered, Fault::HeldBack]
+    let is_each_lost = [Fault::Lost, Fault::Unanswered, Fault::HeldBack]
         .into_iter()
         .all(|fault| {
             ["EndTxn", "Produce"]
                 .iter()
                 .all(|request| met.contains_key(&(*request, fault)))
-        })
+        });
+    let refused = met.get(&("EndTxn", Fault::Refused));
+    is_each_lost && refused.is_some_and(|times| *times >= REFUSED_IN_A_ROUND)
 }
 
 fn open(brokers: String) -> Arc<dyn RecordLog> {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures::executor::block_on;
-use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::{Headers, Message};
@@ -13,6 +13,7 @@ use record_log::native::NativeLog;
 use record_log::{LogError, NewRecord, Reader, RecordLog, Signal};
 
 use crate::kafka::delete_before;
+use crate::leaders::await_until;
 use crate::subject::{
     all, assert_values, poll_until, publish, record, topic, transactional, unique,
 };
@@ -135,6 +136,66 @@ fn a_recreated_topic_is_not_read_as_the_old_one() {
         }
     };
     assert!(error.to_string().contains("created again"), "{error}");
+}
+
+/// A reader reads the partitions that it was opened with. The log returns the new number, and a further reader takes over
+/// from the first and has all of them.
+#[test]
+fn partitions_that_are_added_meanwhile_are_read_too() {
+    let Some(subject) = crate::subject::native() else {
+        return;
+    };
+
+    let log = &*subject.log;
+    let topic = topic(log, 1);
+    let mut publisher = transactional(log, &unique("grown"));
+    publisher.send(record(&topic, 0, b"before")).unwrap();
+    publisher.commit(b"1").unwrap();
+    let mut reader = log.reader(&topic, &[(0, 0)]).unwrap();
+    let mut of_first = Vec::new();
+    poll_until(&mut *reader, 0, &mut of_first, |_, records| {
+        !records.is_empty()
+    });
+
+    let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
+        .set("bootstrap.servers", brokers())
+        .create()
+        .unwrap();
+    let more = NewPartitions::new(&topic, 3);
+    let grown = block_on(admin.create_partitions([&more], &AdminOptions::new()));
+    grown.unwrap().remove(0).unwrap();
+    await_until(
+        || log.partitions(&topic).unwrap() == 3,
+        || "three partitions".to_owned(),
+    );
+
+    // The open publisher and the open reader go on with the partition that they have.
+    publisher.send(record(&topic, 0, b"after")).unwrap();
+    publisher.commit(b"2").unwrap();
+    for partition in 1..3 {
+        publish(log, &topic, partition, &[b"after"]);
+    }
+    poll_until(&mut *reader, 0, &mut of_first, |_, records| {
+        records.len() == 2
+    });
+    assert_values(log, &topic, 0, &["before", "after"]);
+
+    let next = of_first[1].offset + 1;
+    let mut all = log.reader(&topic, &[(0, next), (1, 0), (2, 0)]).unwrap();
+    for partition in 1..3 {
+        let mut records = Vec::new();
+        poll_until(&mut *all, partition, &mut records, |polled, _| {
+            polled.is_at_end()
+        });
+        let values: Vec<_> = records
+            .into_iter()
+            .map(|read| read.value.unwrap())
+            .collect();
+        assert_eq!(values, [b"after"], "partition {partition}");
+    }
+    let mut rest = Vec::new();
+    poll_until(&mut *all, 0, &mut rest, |polled, _| polled.is_at_end());
+    assert!(rest.is_empty(), "read twice: {rest:?}");
 }
 
 #[test]

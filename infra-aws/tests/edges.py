@@ -25,8 +25,9 @@ sys.path.insert(0, str(ROOT / "helm/tests"))
 import documents  # noqa: E402
 import edges_argocd  # noqa: E402
 import edges_gcp  # noqa: E402
+import edges_limits  # noqa: E402
 import iam  # noqa: E402
-from edges_services import canary, public, serves  # noqa: E402
+from edges_services import canary, public, serves, traces  # noqa: E402
 from rules import Resources, read_lines  # noqa: E402
 from network import INTERNET, Pod, Vpc, policy_lets, selects  # noqa: E402
 from rights import FIELDS, FIELDS_GIVEN, is_attached, lacks, may_read, role_of  # noqa: E402
@@ -80,6 +81,9 @@ class Platform:
             if self.find(kind, name):
                 return self.find(kind, name)
         return None
+
+    def workloads(self):
+        return [d for d in self.shop if d["kind"] in ("Deployment", "StatefulSet", "Job")]
 
     def pod(self, name):
         return Pod(name, NAMESPACE, self.workload(name)["spec"]["template"]["metadata"]["labels"])
@@ -144,6 +148,7 @@ def store(platform, edge):
     for subnet in [*subnets, *platform.vpc.subnets("private")]:
         if platform.vpc.route_table_of(subnet) is None:
             yield f"subnet {subnet['tags']['Name']} has no route table of its own"
+        yield from edges_limits.network_acls(platform.vpc, subnet)
     yield from platform.vpc.group_lets_in(groups_of(platform, edge["to"]), edge["port"], group=platform.vpc.pods)
     yield from knows_secret(platform, name, {"mysql": "TIDEMARK_MYSQL", "kafka": "TIDEMARK_PROPERTIES"}[edge["to"]])
     yield from (speaks_to_mysql if edge["to"] == "mysql" else speaks_to_kafka)(platform, edge)
@@ -189,6 +194,7 @@ def speaks_to_mysql(platform, edge):
     wanted = master if edge["from"] == "migrations" else f"{platform.name}/mysql/{edge['from']}"
     if keys != [wanted]:
         yield f"{edge['from']} has the user of {keys}, not of {wanted}"
+    yield from edges_limits.connections_fit(platform)
 
 
 def speaks_to_kafka(platform, edge):
@@ -308,7 +314,7 @@ def nodes(platform, edge):
     for service in ("ecr.api", "ecr.dkr", "s3"):
         yield from platform.vpc.reaches_aws(service)
     repository = platform.by_address["aws_ecr_repository.this"]["repository_url"]
-    for workload in [d for d in platform.shop if d["kind"] in ("Deployment", "StatefulSet", "Job")]:
+    for workload in platform.workloads():
         image = workload["spec"]["template"]["spec"]["containers"][0]["image"]
         if not image.startswith(f"{repository}@"):
             yield f"{workload['metadata']['name']} runs {image}, which is not from {repository}"
@@ -329,19 +335,6 @@ def volumes(platform, edge):
     claim = monitoring["spec"]["source"]["helm"]["valuesObject"]["prometheus"]["prometheusSpec"]["storageSpec"]["volumeClaimTemplate"]["spec"]
     if claim.get("storageClassName", classes[0]["metadata"]["name"]) != classes[0]["metadata"]["name"]:
         yield f"Prometheus' claims name the class {claim['storageClassName']}, which does not exist"
-
-
-def traces(platform, edge):
-    pod, told = platform.pod(edge["from"]), platform.find("ConfigMap", edge["from"])["data"].get("TIDEMARK_OTLP_ENDPOINT", "")
-    application = platform.application("traces")
-    if application is None or not told:
-        yield f"{edge['from']} has {told or 'no collector'}; Argo CD installs {'one' if application else 'none'}"
-        return
-    namespace, name = application["spec"]["destination"]["namespace"], application["spec"]["source"]["helm"]["valuesObject"]["fullnameOverride"]
-    if told != f"http://{name}.{namespace}:{edge['port']}":
-        yield f"{edge['from']} has the address {told}, not http://{name}.{namespace}:{edge['port']}"
-    collector = Pod("the collector", namespace, {"app.kubernetes.io/name": "opentelemetry-collector"})
-    yield from policy_lets(platform.policies, "Egress", pod, collector, edge["port"])
 
 
 def prometheus(platform):
@@ -375,8 +368,9 @@ def alarms(platform, edge):
     told = [sns["topic_arn"] for sns in receivers[config["route"]["receiver"]].get("sns_configs", [])]
     if told != [topic]:
         yield f"Alertmanager publishes to {told or 'no topic'}, not to {topic}"
-    if not any(s["topic_arn"] == topic and s["endpoint"] for _, s in platform.aws.of("aws_sns_topic_subscription")):
-        yield "the topic has no subscription"
+    subscribed = [s for _, s in platform.aws.of("aws_sns_topic_subscription") if s["topic_arn"] == topic]
+    if not any(s["protocol"] == "email" and "@" in s["endpoint"] for s in subscribed):
+        yield "no address of e-mail is subscribed to the topic"
     context = {"aws:SourceAccount": "123456789012"}
     cloudwatch = ("Service", "cloudwatch.amazonaws.com")
     if not iam.allows([platform.by_address["aws_sns_topic_policy.alarms"]["policy"]], "sns:Publish", topic, context, cloudwatch):
@@ -451,6 +445,7 @@ def lambda_trigger(platform, edge):
         yield f"S3 calls for {called['events']} under {called['filter_prefix']} of {notification['bucket']}, not for uploads/ of {bucket['id']}"
     if platform.by_address["aws_lambda_function.file_processor"]["reserved_concurrent_executions"] == 0:
         yield "the function's reserved concurrency is 0"
+    yield from edges_limits.runs_its_zip(platform.by_address["aws_lambda_function.file_processor"])
     permissions = [values for _, values in platform.aws.of("aws_lambda_permission")]
     wanted = ("s3.amazonaws.com", bucket["arn"], "lambda:InvokeFunction")
     if not any((p["principal"], p["source_arn"], p["action"]) == wanted for p in permissions):

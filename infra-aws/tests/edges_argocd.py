@@ -6,6 +6,7 @@ Each function yields the obstacles.
 import json
 import re
 
+import edges_limits
 import iam
 
 WAVE = "argocd.argoproj.io/sync-wave"
@@ -101,6 +102,7 @@ def runs_pods(platform, edge):
                 yield f"{address}: {group['ami_type']} does not run on {kind}"
         for taint in group.get("taint") or []:
             yield f"{address}: the taint {taint['key']} keeps every pod away"
+    yield from edges_limits.pods_fit(platform)
     for address, policy in platform.aws.of("aws_ecr_lifecycle_policy"):
         for rule in json.loads(policy["policy"])["rules"]:
             if rule["selection"]["countType"] != "imageCountMoreThan" or rule["selection"]["countNumber"] < LEAST_IMAGES:

@@ -74,9 +74,19 @@ def ingress_works(platform, ingress, edge):
         yield f"no operator manages the name {host}"
     elif "ingress" not in names["spec"]["source"]["helm"]["valuesObject"]["sources"]:
         yield f"external-dns does not read the Ingress of {host}"
-    backend = spec["rules"][0]["http"]["paths"][0]["backend"]["service"]
+    yield from links_lead_here(platform, host)
+    (path,) = spec["rules"][0]["http"]["paths"]
+    if (path["path"], path["pathType"]) != ("/", "Prefix"):
+        yield f"the Ingress leads only requests for {path['path']} to {edge['to']}"
+    backend = path["backend"]["service"]
     if backend["name"] != edge["to"]:
         yield f"the Ingress leads to {backend['name']}"
+
+
+def links_lead_here(platform, host):
+    told = platform.find("ConfigMap", "users")["data"].get("TIDEMARK_USERS_SHOP_URL")
+    if told != f"https://{host}":
+        yield f"links in mail begin with {told}, not with https://{host}"
 
 
 def listens_with_tls(annotations):
@@ -121,3 +131,16 @@ def canary(platform, edge):
     monitor = rollouts["spec"]["source"]["helm"]["valuesObject"]["controller"]["metrics"]["serviceMonitor"]
     if not monitor["enabled"] or not monitor["additionalLabels"].items() <= platform.find("ServiceMonitor", edge["to"])["metadata"]["labels"].items():
         yield "Prometheus does not read the metrics of Argo Rollouts, which the alert ServiceAbsent needs"
+
+
+def traces(platform, edge):
+    pod, told = platform.pod(edge["from"]), platform.find("ConfigMap", edge["from"])["data"].get("TIDEMARK_OTLP_ENDPOINT", "")
+    application = platform.application("traces")
+    if application is None or not told:
+        yield f"{edge['from']} has {told or 'no collector'}; Argo CD installs {'one' if application else 'none'}"
+        return
+    namespace, name = application["spec"]["destination"]["namespace"], application["spec"]["source"]["helm"]["valuesObject"]["fullnameOverride"]
+    if told != f"http://{name}.{namespace}:{edge['port']}":
+        yield f"{edge['from']} has the address {told}, not http://{name}.{namespace}:{edge['port']}"
+    collector = Pod("the collector", namespace, {"app.kubernetes.io/name": "opentelemetry-collector"})
+    yield from policy_lets(platform.policies, "Egress", pod, collector, edge["port"])

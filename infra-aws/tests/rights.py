@@ -2,6 +2,7 @@
 
 import json
 
+import edges_limits
 import iam
 
 # The fields of the secrets that Terraform writes, and of those in README.md that people set.
@@ -29,6 +30,7 @@ def role_of(platform, namespace, service_account):
 
 def lacks(platform, role, rights):
     """Returns the calls that a role may not make."""
+    yield from edges_limits.unbounded(role)
     policies = [p["policy"] for _, p in platform.aws.of("aws_iam_role_policy") if p["role"] == role["name"]]
     for right in rights:
         if "on" in right and right["on"] not in platform.by_address:
@@ -44,6 +46,9 @@ def lacks(platform, role, rights):
                 yield f"the policy of {right['on']} denies {action} to role {role['name']}"
             elif action.startswith("kms:") and not key_lets(platform, right["on"], action):
                 yield f"the policy of {right['on']} does not delegate {action} to IAM policies"
+            elif action.startswith("kms:"):
+                yield from edges_limits.key_is_on(platform, right["on"])
+            yield from edges_limits.endpoint_lets(platform, role, action, resource)
 
 
 def is_denied(platform, address, action, resource, role):
@@ -66,6 +71,7 @@ def is_attached(platform, role, policy):
 
 
 def may_read(platform, role, key, arn, lock):
+    yield from edges_limits.unbounded(role)
     policies = [p["policy"] for _, p in platform.aws.of("aws_iam_role_policy") if p["role"] == role["name"]]
     for action in ("secretsmanager:GetSecretValue", "secretsmanager:DescribeSecret"):
         if not iam.allows(policies, action, arn):

@@ -6,12 +6,20 @@
 Prints a line for each rule and exits with 1 if one is broken.
 """
 
+import datetime
 import json
+import re
 
 from rules import judge
 
 LEAST_RESOURCES = 48
 TEST_PASSWORD = "only-for-tests"
+# The last day of each version in standard support; README.md, "Versions", has the sources. None: no end is announced.
+SUPPORTED = {
+    ("aws_eks_cluster", "version"): {"1.35": "2027-03-27", "1.36": "2027-08-02"},
+    ("aws_db_instance", "engine_version"): {"8.4": "2029-07-31"},
+    ("aws_msk_cluster", "kafka_version"): {"3.9.x.kraft": None},
+}
 # Statements about calls without resources.
 WITHOUT_RESOURCES = {"LogsIn", "Looks", "Traces"}
 
@@ -137,6 +145,31 @@ def stores_keep_current_objects(resources, _state):
                 yield f"{address}: the rule {rule['id']} deletes current objects"
 
 
+def versions_are_in_support(resources, _state):
+    """A version without a patch, where AWS chooses the patch: a pinned one stops the first apply after AWS has upgraded it."""
+    today = datetime.date.today().isoformat()
+    for (kind, field), ends in SUPPORTED.items():
+        for address, values in resources.of(kind):
+            if values[field] not in ends:
+                yield f"{address}: {values[field]} is none of {', '.join(ends)}"
+            elif (ends[values[field]] or today) < today:
+                yield f"{address}: {values[field]} left standard support on {ends[values[field]]}"
+    for address, database in resources.of("aws_db_instance"):
+        if not database["auto_minor_version_upgrade"] or not re.fullmatch(r"\d+\.\d+", database["engine_version"]):
+            yield f"{address}: AWS does not choose the patch of {database['engine_version']}"
+
+
+def kafka_can_be_upgraded(resources, _state):
+    """A new version of Kafka needs a new configuration, beside the old one that brokers still use: its name has the version."""
+    clusters = dict(resources.of("aws_msk_cluster"))
+    for address, configuration in resources.of("aws_msk_configuration"):
+        versions = {cluster["kafka_version"] for cluster in clusters.values()}
+        if set(configuration["kafka_versions"]) != versions:
+            yield f"{address} is for {configuration['kafka_versions']}, the brokers are {', '.join(versions)}"
+        if not any(version.replace(".", "-") in configuration["name"] for version in versions):
+            yield f"{address}: the name {configuration['name']} is the same for each version"
+
+
 def no_password_is_in_the_state(resources, state):
     if TEST_PASSWORD in json.dumps(state):
         yield "a Kafka password is in the state"
@@ -162,6 +195,8 @@ RULES = [
     alarms_tell_someone,
     alarms_watch_resources_of_the_state,
     stores_keep_current_objects,
+    versions_are_in_support,
+    kafka_can_be_upgraded,
     no_password_is_in_the_state,
 ]
 

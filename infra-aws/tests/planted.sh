@@ -40,6 +40,11 @@ mistakes=(
   'an alarm about a queue that does not exist|monitoring.tf|s/QueueName = aws_sqs_queue.failed_files.name/QueueName = "failed-files"/'
   'checkpoints that are deleted after a day|storage.tf|s/    noncurrent_version_expiration {/    expiration {\n      days = 1\n    }\n\n&/'
   'one NAT for three zones|variables.tf|/variable "nat_per_zone"/,/^}/s/default     = true/default     = false/'
+  'a patch of MySQL that AWS will upgrade|variables.tf|s/optional(string, "8.4")/optional(string, "8.4.5")/'
+  'a patch of MySQL that stays|storage.tf|s/auto_minor_version_upgrade            = true/auto_minor_version_upgrade            = false/'
+  'a Kubernetes out of support|variables.tf|s/optional(string, "1.35")/optional(string, "1.29")/'
+  'a Kafka out of support|variables.tf|s/"3.9.x.kraft"/"3.7.x.kraft"/'
+  'one configuration for each Kafka|streaming.tf|s/-${replace(var.kafka.version, ".", "-")}"/-kafka"/'
   'an argument that does not exist|streaming.tf|s/enhanced_monitoring    =/enhanced_monitorings   =/'
 )
 

@@ -2,7 +2,6 @@
 """Parts of controllers.sh.
 
   controllers.py manifests FILLED FOLDER         writes the shop's manifests and the operators' values, as Argo CD gets them
-  controllers.py start MANIFESTS DEPLOYMENT      prints the service account of a Deployment, then its program's arguments
   controllers.py nodes FILLED PORT               gives each node an instance of the emulation, prints `node provider-id`
   controllers.py pods PORT                       gives the instances the addresses of the pods that run on them (standard input)
   controllers.py balancer prod|dev PORT          fails unless the load balancer is as the chart asks
@@ -46,14 +45,6 @@ def manifests(filled, folder):
         values = application["spec"].get("source", {}).get("helm", {}).get("valuesObject")
         if values is not None:
             (folder / f"{application['metadata']['name']}.values.json").write_text(json.dumps(values))
-
-
-def start(rendered, deployment):
-    import documents
-
-    (found,) = [d for d in documents.read(rendered) if d["kind"] == "Deployment" and d["metadata"]["name"] == deployment]
-    pod = found["spec"]["template"]["spec"]
-    print(pod["serviceAccountName"], *pod["containers"][0]["args"], sep="\n")
 
 
 def nodes(filled, port):
@@ -142,7 +133,7 @@ def plant(port, role, text="", new=""):
 
 def main():
     command, *arguments = sys.argv[1:]
-    findings = {"manifests": manifests, "start": start, "nodes": nodes, "pods": pods, "balancer": balancer, "secrets": secrets, "refused": refused, "plant": plant}[command](*arguments)
+    findings = {"manifests": manifests, "nodes": nodes, "pods": pods, "balancer": balancer, "secrets": secrets, "refused": refused, "plant": plant}[command](*arguments)
     findings = list(findings or [])
     print("\n".join(findings)) if findings else None
     sys.exit(bool(findings))

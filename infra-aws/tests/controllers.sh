@@ -54,19 +54,14 @@ installed() { # operator, chart, namespace: without its webhooks, which have no 
   kubectl create namespace "$3" >/dev/null 2>&1
   helm template "$1" "$charts/$2" --namespace "$3" --include-crds --kube-version 1.35 --values "$work/$1.values.json" --skip-tests >"$work/$1.yaml" &&
     python3 "$helm_folder/tests/operators.py" split "$work/$1.yaml" "$work/$1" &&
-    kubectl apply --server-side -f "$work/$1/definitions" && kubectl wait --for=condition=Established -f "$work/$1/definitions" --timeout=60s &&
+    kubectl apply --server-side -f "$work/$1/definitions" && kubectl wait --for=condition=Established -f "$work/$1/definitions" --timeout=300s &&
     kubectl apply --server-side -f "$work/$1/others"
 }
 
 # Starts a program as its pod would run: with the chart's arguments, the service account's rights, and the role of Pod Identity.
-controller() { # operator, namespace, deployment, program, further arguments…
-  local operator=$1 namespace=$2 deployment=$3 program=$4 account arguments
-  shift 4
-  mapfile -t arguments < <(part start "$work/$operator.yaml" "$deployment")
-  account=${arguments[0]}
-  sed "s/{token: .*}}/{token: $(kubectl -n "$namespace" create token "$account" --duration=2h)}}/" "$KUBECONFIG" >"$work/$operator.kubeconfig"
-  AWS_CONTAINER_CREDENTIALS_FULL_URI=http://127.0.0.1:$port/credentials AWS_CONTAINER_AUTHORIZATION_TOKEN=$namespace/$account \
-    AWS_ENDPOINT_URL=http://127.0.0.1:$port KUBECONFIG=$work/$operator.kubeconfig start "$operator" "$bin/$program" "${arguments[@]:1}" "$@"
+controller() { # operator and its service account, namespace, program, further arguments…
+  AWS_CONTAINER_CREDENTIALS_FULL_URI=http://127.0.0.1:$port/credentials AWS_CONTAINER_AUTHORIZATION_TOKEN=$2/$1 AWS_ENDPOINT_URL=http://127.0.0.1:$port \
+    as_its_pod "$1" "$2" "$work/$1.yaml" "$1" "$3" "${@:4}"
 }
 
 webhook_certificate() {
@@ -113,14 +108,14 @@ reads_secrets() { kubectl -n tidemark annotate --overwrite externalsecret --all 
 gone() { [ -z "$(kubectl -n tidemark get ingress,service gateway --ignore-not-found -o name 2>/dev/null)" ]; }
 
 makes_balancer() { # from nothing, or another time after a failure
-  until_true 60 gone >/dev/null && shop_applied
+  until_true 300 gone >/dev/null && shop_applied
 }
 
 refuses() { # role, text in its policies, what it becomes, the lacking right, command that makes the controller call
   local role=$name-$1 result
   part plant "$port" "$role" "$2" "$3" || return 1
   : >"$work/calls"
-  "$5" >/dev/null && until_true 60 by_name "$4"
+  "$5" >/dev/null && until_true 300 by_name "$4"
   result=$?
   [ "$result" -eq 0 ] || cut -c1-300 "$work/calls" | tail -5
   part plant "$port" "$role" && return "$result"
@@ -130,7 +125,7 @@ planted() { # each begins without the load balancer and ends with the policies a
   local role text new right command
   while IFS='|' read -r role text new right command; do
     holds "refused by name: $role may not $right" refuses "$role" "$text" "$new" "$right" "$command"
-    [ "$command" = reads_secrets ] || { remove_public >/dev/null; measured "  and without the mistake it is deleted" 60 gone; }
+    [ "$command" = reads_secrets ] || { remove_public >/dev/null; measured "  and without the mistake it is deleted" 300 gone; }
   done <<'MISTAKES'
 aws-load-balancer-controller|["CreateListener",|[|elasticloadbalancing:AddTags|makes_balancer
 aws-load-balancer-controller|"elasticloadbalancing:CreateListener",||elasticloadbalancing:CreateListener|makes_balancer
@@ -156,18 +151,18 @@ webhook_certificate
 restricted_namespace tidemark
 holds "the API server accepts the shop" shop_applied
 rollouts_up
-controller aws-load-balancer-controller kube-system aws-load-balancer-controller load-balancer-controller \
-  --kubeconfig="$work/aws-load-balancer-controller.kubeconfig" --leader-election-namespace=kube-system \
+controller aws-load-balancer-controller kube-system load-balancer-controller \
+  --kubeconfig="$state/aws-load-balancer-controller.kubeconfig" --leader-election-namespace=kube-system \
   --webhook-cert-dir="$work/certificate" --metrics-bind-addr=127.0.0.1:0 --health-probe-bind-addr=127.0.0.1:0
-controller external-secrets external-secrets external-secrets external-secrets --enable-leader-election=false --metrics-addr=127.0.0.1:0 --live-addr=127.0.0.1:0
-measured "External Secrets has filled every secret of the shop" 90 secrets_are_filled
-measured "the gateway's pods run" 60 gateway_runs
-measured "the load balancer controller has created the load balancer" 90 has_address
-measured "it is as the chart asks: type, subnets, TLS, certificate, health check, pods as targets" 90 balancer_is_right
+controller external-secrets external-secrets external-secrets --enable-leader-election=false --metrics-addr=127.0.0.1:0 --live-addr=127.0.0.1:0
+measured "External Secrets has filled every secret of the shop" 400 secrets_are_filled
+measured "the gateway's pods run" 300 gateway_runs
+measured "the load balancer controller has created the load balancer" 400 has_address
+measured "it is as the chart asks: type, subnets, TLS, certificate, health check, pods as targets" 400 balancer_is_right
 holds "no call was refused" part refused "$work/calls"
 tail -1 "$work/said"
 remove_public >/dev/null
-measured "the load balancer is deleted with its object" 90 balancer_is_gone
+measured "the load balancer is deleted with its object" 400 balancer_is_gone
 holds "no call was refused while it was deleted" part refused "$work/calls"
 planted
 verdict

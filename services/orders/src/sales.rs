@@ -23,7 +23,7 @@ const MAX_CATEGORY_CHARS: usize = 64;
 
 /// The length of a step.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
-pub enum Step {
+pub enum StepLength {
     /// A minute.
     #[serde(rename = "1m")]
     Minute,
@@ -68,7 +68,7 @@ pub struct Sales {
     pub amounts: Amounts,
 }
 
-impl Step {
+impl StepLength {
     fn ms(self) -> u64 {
         match self {
             Self::Minute => MINUTE_MS,
@@ -108,7 +108,7 @@ impl Range {
     ///
     /// # Errors
     /// A 400 if the range is empty or too long.
-    pub fn touched_by(from: Timestamp, to: Timestamp, step: Step) -> Result<Self> {
+    pub fn touched_by(from: Timestamp, to: Timestamp, step: StepLength) -> Result<Self> {
         if from >= to {
             return Err(Problem::bad_request("the range must end after it begins").field("to"));
         }
@@ -149,9 +149,9 @@ fn first_number(ms: u64) -> i64 {
 mod tests {
     use uuid::Uuid;
 
-    use super::{Range, Sold, Step};
+    use super::{Range, Sold, StepLength};
 
-    fn range(from: &str, to: &str, step: Step) -> Option<u64> {
+    fn range(from: &str, to: &str, step: StepLength) -> Option<u64> {
         let range = Range::touched_by(from.parse().unwrap(), to.parse().unwrap(), step).ok()?;
         assert_eq!(
             (range.from_ms % range.step_ms, range.to_ms % range.step_ms),
@@ -164,27 +164,38 @@ mod tests {
     fn a_range_has_every_step_it_touches_and_a_limit() {
         let noon = "2026-11-22T12:00:00Z";
         assert_eq!(
-            range(noon, "2026-11-22T12:00:00.001Z", Step::Minute),
+            range(noon, "2026-11-22T12:00:00.001Z", StepLength::Minute),
             Some(1)
         );
-        assert_eq!(range(noon, "2026-11-22T13:00:00.001Z", Step::Hour), Some(2));
-        assert_eq!(range(noon, "2026-12-23T12:00:00Z", Step::Day), Some(32));
-
-        assert_eq!(range(noon, noon, Step::Day), None);
-        assert_eq!(range("2026-11-23T12:00:00Z", noon, Step::Day), None);
         assert_eq!(
-            range(noon, "2026-11-23T13:00:00Z", Step::Minute),
+            range(noon, "2026-11-22T13:00:00.001Z", StepLength::Hour),
+            Some(2)
+        );
+        assert_eq!(
+            range(noon, "2026-12-23T12:00:00Z", StepLength::Day),
+            Some(32)
+        );
+
+        assert_eq!(range(noon, noon, StepLength::Day), None);
+        assert_eq!(range("2026-11-23T12:00:00Z", noon, StepLength::Day), None);
+        assert_eq!(
+            range(noon, "2026-11-23T13:00:00Z", StepLength::Minute),
             Some(1_500)
         );
-        assert_eq!(range(noon, "2026-11-23T13:00:01Z", Step::Minute), None);
-        assert_eq!(range(noon, "2026-12-28T12:00:00Z", Step::Day), None);
+        assert_eq!(
+            range(noon, "2026-11-23T13:00:01Z", StepLength::Minute),
+            None
+        );
+        assert_eq!(range(noon, "2026-12-28T12:00:00Z", StepLength::Day), None);
     }
 
     #[test]
     fn the_numbers_of_a_range_are_those_of_its_first_and_last_instant() {
         let from: events::Timestamp = "2026-11-22T12:00:00Z".parse().unwrap();
         let to = "2026-11-22T12:01:00Z".parse().unwrap();
-        let (least, after) = Range::touched_by(from, to, Step::Minute).unwrap().numbers();
+        let (least, after) = Range::touched_by(from, to, StepLength::Minute)
+            .unwrap()
+            .numbers();
         let number = |ms, chance| {
             let moment = events::Timestamp::from_ms(from.as_ms() + ms).unwrap();
             events::numbers_of(moment, chance).next().unwrap()

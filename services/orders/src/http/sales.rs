@@ -8,14 +8,14 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::Orders;
-use crate::sales::{MAX_LINES_READ, Range, Sales, Sold, Step};
+use crate::sales::{MAX_LINES_READ, Range, Sales, Sold, StepLength};
 
 /// The query. The range covers every step that it touches.
 #[derive(Deserialize)]
 pub(super) struct SalesQuery {
     from: Timestamp,
     to: Timestamp,
-    step: Step,
+    step: StepLength,
     product: Option<Uuid>,
     category: Option<String>,
 }

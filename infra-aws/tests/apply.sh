@@ -61,7 +61,7 @@ terraform init -input=false -no-color -lockfile=readonly >"$work/init.log" 2>&1 
 
 other_cloud=null
 [ "$environment" = dev ] || other_cloud='{vpn_addresses=["198.51.100.1","198.51.100.2"],bgp_asn=64514,cidr="10.60.0.0/20",job_identity_id="100000000000000000000"}'
-port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+port=$(python3 "$here/../../infra-gcp/tests/ports.py" 1)
 TF_VAR_kafka_passwords=$(bootstrap/passwords.sh kafka)
 TF_VAR_database_passwords=$(bootstrap/passwords.sh database)
 export TF_VAR_kafka_passwords TF_VAR_database_passwords AWS_ENDPOINT_URL=http://127.0.0.1:$port

@@ -14,10 +14,7 @@ started=()
 trap 'for pid in "${started[@]}"; do kill "$pid" 2>/dev/null; done; wait 2>/dev/null; rm -rf "$work"' EXIT
 account=job@project.iam.gserviceaccount.com
 export GOOGLE_ACCOUNT=$account GOOGLE_ACCESS_TOKEN=ya29.the-token-of-this-test
-read -ra ports < <(python3 -c 'import socket
-sockets = [socket.socket() for _ in range(6)]
-for s in sockets: s.bind(("127.0.0.1", 0))
-print(*[s.getsockname()[1] for s in sockets])')
+read -ra ports < <(python3 "$here/ports.py" 6)
 open=127.0.0.1:${ports[0]}
 google=localhost:${ports[1]}
 

@@ -63,6 +63,7 @@ const GROUPS: [(&str, &[&str]); 6] = [
             "process",
             "hosts",
             "silence_limit",
+            "join_limit",
             "cluster_secret",
             "cluster_secret_file",
             "allow_open_links",

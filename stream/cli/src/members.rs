@@ -32,6 +32,11 @@ pub struct MembershipFlags {
     #[arg(long, env = "TIDEMARK_SILENCE_LIMIT", default_value = "10s", value_name = "DURATION", value_parser = humantime::parse_duration)]
     pub silence_limit: Duration,
 
+    /// How long process 0 waits at its start for the others to join, and the others for an open port of process 0, before
+    /// they and their supervisors end with an error; without it they wait for ever
+    #[arg(long, env = "TIDEMARK_JOIN_LIMIT", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub join_limit: Option<Duration>,
+
     /// Secret of at least 32 bytes with which the processes authenticate each other, the same for
     /// all of them
     #[arg(
@@ -64,6 +69,7 @@ impl From<MembershipFlags> for Membership {
             process: flags.process,
             hosts: flags.hosts,
             silence_limit: flags.silence_limit,
+            join_limit: flags.join_limit,
             cluster_secret: flags.cluster_secret,
             cluster_secret_file: flags.cluster_secret_file,
             allow_open_links: flags.allow_open_links,
@@ -105,6 +111,8 @@ mod tests {
             "a:1,b:2,c:3",
             "--silence-limit",
             "7s",
+            "--join-limit",
+            "8s",
             "--cluster-secret-file",
             "/run/secret",
             "--allow-open-links",
@@ -113,6 +121,7 @@ mod tests {
         assert_eq!((members.processes, members.process), (3, 2));
         assert_eq!(members.hosts, ["a:1", "b:2", "c:3"]);
         assert_eq!(members.silence_limit, Duration::from_secs(7));
+        assert_eq!(members.join_limit, Some(Duration::from_secs(8)));
         assert_eq!(members.cluster_secret_file, Some("/run/secret".into()));
         assert!(members.allow_open_links && members.cluster_secret.is_none());
 

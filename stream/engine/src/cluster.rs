@@ -87,6 +87,10 @@ pub struct Membership {
     /// supervisor kills it
     pub silence_limit: Duration,
 
+    /// How long process 0 waits at its start for the others to join, and the others for an open port of process 0, before
+    /// they and their supervisors end with an error; without it they wait for ever
+    pub join_limit: Option<Duration>,
+
     /// Secret of at least 32 bytes with which the processes authenticate each other, the same for
     /// all of them
     pub cluster_secret: Option<Secret>,
@@ -108,6 +112,9 @@ pub struct Members {
     /// The time without a message after which a process counts as gone.
     #[doc(hidden)]
     pub silence_limit: Duration,
+    /// The time limit for all processes to join; none if there is no limit.
+    #[doc(hidden)]
+    pub join_limit: Option<Duration>,
     /// The means by which this process authenticates the others.
     #[doc(hidden)]
     pub trust: Arc<Trust>,
@@ -120,6 +127,8 @@ const MAX_PROCESSES: u16 = 1024;
 const FIRST_PORT: u16 = 5110;
 /// The least silence limit: a process that is only busy may be silent for a good part of a second.
 const LEAST_SILENCE: Duration = Duration::from_secs(1);
+/// The least join limit: a supervisor waits up to ten seconds before it starts a process again.
+const LEAST_JOIN: Duration = Duration::from_secs(15);
 
 /// The terms on which all processes of a job must agree.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -158,6 +167,7 @@ impl Default for Membership {
             process: 0,
             hosts: Vec::new(),
             silence_limit: Duration::from_secs(10),
+            join_limit: None,
             cluster_secret: None,
             cluster_secret_file: None,
             allow_open_links: false,
@@ -192,11 +202,12 @@ impl Membership {
         Ok(Some(Members {
             trust: Arc::new(trust),
             silence_limit: self.silence_limit,
+            join_limit: self.join_limit,
             ..members
         }))
     }
 
-    /// Checks the number of processes, this process's number and the limit of silence.
+    /// Checks the number of processes, this process's number and the limits.
     fn check_numbers(&self) -> Result<(), ClusterError> {
         let refuse = |reason: String| Err(ClusterError::Membership(reason));
         if !(1..=MAX_PROCESSES).contains(&self.processes) {
@@ -216,6 +227,12 @@ impl Membership {
         if self.silence_limit < LEAST_SILENCE {
             return refuse(format!(
                 "the --silence-limit must be at least {LEAST_SILENCE:?}"
+            ));
+        }
+
+        if let Some(limit) = self.join_limit.filter(|limit| *limit < LEAST_JOIN) {
+            return refuse(format!(
+                "the --join-limit must be at least {LEAST_JOIN:?}, not {limit:?}"
             ));
         }
 
@@ -296,6 +313,7 @@ impl Members {
             process,
             hosts,
             silence_limit: Duration::from_secs(10),
+            join_limit: None,
             trust,
             listener,
         }
@@ -351,6 +369,15 @@ mod tests {
             ..membership(1, 0, &[])
         };
         assert_eq!(error(hasty), "the --silence-limit must be at least 1s");
+
+        let impatient = Membership {
+            join_limit: Some(Duration::from_secs(14)),
+            ..membership(1, 0, &[])
+        };
+        assert_eq!(
+            error(impatient),
+            "the --join-limit must be at least 15s, not 14s"
+        );
 
         let unknown = error(membership(2, 1, &["127.0.0.1:0", "no-such-host.invalid:1"]));
         assert!(

@@ -100,6 +100,14 @@ pub enum ClusterError {
     /// Process 0 refuses this process.
     #[error("process 0 does not take this process: {0}")]
     Refused(String),
+    /// The processes did not join in time.
+    #[error(
+        "not all processes of the job joined within {limit:?} (--join-limit); earlier warnings name those that are missing"
+    )]
+    NotJoined {
+        /// The time limit.
+        limit: Duration,
+    },
     /// The connection to a process failed, or the process sent an unexpected message.
     #[error("process {process} cannot be talked to: {source}")]
     Line {

@@ -13,6 +13,7 @@
 //!                  each pair of processes is linked (`links`)
 //! ```
 
+mod absence;
 mod door;
 mod follower;
 mod lead;

@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rand::RngExt;
 use record_log::simulated::{Call, Fault, SimulatedLog};
@@ -343,6 +343,43 @@ fn a_hung_process_ends_the_attempt_and_records_count_once() {
                 .iter()
                 .any(|end| end.contains("has sent nothing for 2s")),
         "{ends:?}"
+    );
+}
+
+/// A place that starts the whole job again, such as YARN, must see an end if one process is gone for good.
+#[test]
+fn processes_that_wait_in_vain_end_for_good_after_the_limit() {
+    const LIMIT: Duration = Duration::from_millis(500);
+    let mut random = random(7);
+    let world = World::new(windows(&mut random), 2);
+    let mut processes = Processes::new(3);
+    let settings = settings(&mut random);
+
+    let wait = |mut members: Members| {
+        members.join_limit = Some(LIMIT);
+        let job = Run {
+            members: Some(members),
+            ..world.job(world.log.clone(), &settings)
+        };
+        job.run(&Stop::default()).unwrap_err()
+    };
+    let [lead, follower] = [0, 1].map(|process| processes.members(process).unwrap());
+
+    let (lead, follower, waited) = thread::scope(|scope| {
+        let follower = scope.spawn(|| wait(follower));
+        let lead = wait(lead);
+        let closed_at = Instant::now();
+        processes.listeners.remove(0);
+        (lead, follower.join().unwrap(), closed_at.elapsed())
+    });
+
+    for end in [lead, follower] {
+        assert!(end.to_string().contains("joined within 500ms"), "{end}");
+        assert!(!end.is_for_a_new_start(), "{end}");
+    }
+    assert!(
+        waited > LIMIT / 2,
+        "while process 0 waits, its port is open, and the time does not count: {waited:?}"
     );
 }
 

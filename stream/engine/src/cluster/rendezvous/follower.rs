@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
+use super::absence::Absence;
 use super::door::CALL_EVERY;
-use super::links::{LOG_EVERY, call, link};
+use super::links::{LOG_EVERY, introduce, link, reach};
 use crate::checkpoint::share::Finding;
 use crate::checkpoint::store::ManifestId;
-use crate::cluster::line::{Message, unexpected};
+use crate::cluster::line::{Line, Message, unexpected};
 use crate::cluster::mesh::Mesh;
 use crate::cluster::pulse::Pulse;
 use crate::cluster::{ClusterError, Members, Terms};
@@ -45,27 +46,41 @@ impl<'a> Follower<'a> {
     /// Calls process 0 until it has claimed an attempt for all processes.
     ///
     /// # Errors
-    /// [`ClusterError::Refused`].
+    /// [`ClusterError::Refused`], [`ClusterError::NotJoined`].
     pub async fn join(members: &'a Members, terms: &Terms) -> Result<Self, ClusterError> {
-        let mut logged_at = tokio::time::Instant::now();
+        let mut absence = Absence::new(members.join_limit);
+        let mut logged_at = Instant::now();
         loop {
-            match Self::call(members, terms).await {
+            let outcome = match absence.during(reach(members, 0)).await? {
+                Ok(line) => {
+                    absence.ends();
+                    Self::wait(members, terms, line).await
+                }
+                Err(error) => Err(error),
+            };
+
+            match outcome {
                 Ok(follower) => return Ok(follower),
                 Err(ClusterError::Line { source, .. }) => {
                     if logged_at.elapsed() > LOG_EVERY {
                         tracing::warn!(address = members.hosts[0], error = %source, "waiting for process 0 of the job");
-                        logged_at = tokio::time::Instant::now();
+                        logged_at = Instant::now();
                     }
-                    sleep(CALL_EVERY).await;
+                    absence.during(sleep(CALL_EVERY)).await?;
                 }
                 Err(error) => return Err(error),
             }
         }
     }
 
-    async fn call(members: &'a Members, terms: &Terms) -> Result<Self, ClusterError> {
+    /// Waits on a line to process 0, which is silent for as long as it waits for a topic.
+    async fn wait(
+        members: &'a Members,
+        terms: &Terms,
+        mut line: Line,
+    ) -> Result<Self, ClusterError> {
         let broken = |source| ClusterError::Line { process: 0, source };
-        let mut line = call(members, 0).await?;
+        introduce(members, 0, &mut line).await?;
         line.send(&Message::Card(Box::new(terms.clone())))
             .await
             .map_err(broken)?;

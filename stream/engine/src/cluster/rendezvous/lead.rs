@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use tokio::time::timeout;
 
+use super::absence::Absence;
 use super::door::{Door, Greeting};
 use super::links::{LOG_EVERY, link, others};
 use crate::checkpoint::share::Finding;
@@ -26,7 +27,7 @@ impl<'a> Lead<'a> {
     /// Waits until all other processes have called with the same terms.
     ///
     /// # Errors
-    /// [`ClusterError::Line`] if this process can no longer listen.
+    /// [`ClusterError::Line`] if this process can no longer listen, [`ClusterError::NotJoined`].
     pub async fn gather(members: Option<&'a Members>, terms: &Terms) -> Result<Self, ClusterError> {
         let mut lead = Self {
             members,
@@ -34,12 +35,20 @@ impl<'a> Lead<'a> {
             attempt: 0,
         };
 
-        let Some(members) = members else {
-            return Ok(lead);
-        };
+        if let Some(members) = members {
+            let mut absence = Absence::new(members.join_limit);
+            absence.during(lead.await_calls(members, terms)).await??;
+        }
+        Ok(lead)
+    }
 
+    async fn await_calls(
+        &mut self,
+        members: &'a Members,
+        terms: &Terms,
+    ) -> Result<(), ClusterError> {
         let mut door = Door::open(members)?;
-        while lead.lines.len() + 1 < members.processes() {
+        while self.lines.len() + 1 < members.processes() {
             let Ok(Greeting {
                 process,
                 message,
@@ -47,16 +56,16 @@ impl<'a> Lead<'a> {
             }) = timeout(LOG_EVERY, door.next()).await
             else {
                 let awaited: Vec<u16> = others(members)
-                    .filter(|other| !lead.lines.contains_key(other))
+                    .filter(|other| !self.lines.contains_key(other))
                     .collect();
                 tracing::warn!(processes = ?awaited, "waiting for other processes of the job");
                 continue;
             };
 
             // A process that has gone since it called will call again.
-            lead.lines.retain(|_, line| line.is_alive());
+            self.lines.retain(|_, line| line.is_alive());
             if let Message::Card(theirs) = message {
-                lead.take(
+                self.take(
                     members,
                     process,
                     line,
@@ -66,7 +75,7 @@ impl<'a> Lead<'a> {
             }
         }
 
-        Ok(lead)
+        Ok(())
     }
 
     async fn take(

@@ -20,20 +20,43 @@ const LINKS_WITHIN: Duration = Duration::from_secs(15);
 ///
 /// # Errors
 /// [`ClusterError`].
-pub async fn call(members: &Members, process: u16) -> Result<Line, ClusterError> {
+async fn call(members: &Members, process: u16) -> Result<Line, ClusterError> {
+    let mut line = reach(members, process).await?;
+    introduce(members, process, &mut line).await?;
+    Ok(line)
+}
+
+/// Connects to a process, which may not answer yet.
+///
+/// # Errors
+/// [`ClusterError::Line`], [`ClusterError::Membership`].
+pub async fn reach(members: &Members, process: u16) -> Result<Line, ClusterError> {
     let broken = |source| ClusterError::Line { process, source };
     let address = &members.hosts[usize::from(process)];
-    let mut line = Line::call(address).await.map_err(broken)?;
+    let line = Line::call(address).await.map_err(broken)?;
 
     if !members.trust.reaches(line.peer().map_err(broken)?.ip()) {
         return Err(ClusterError::Membership(beyond_reach(process, address)));
     }
 
+    Ok(line)
+}
+
+/// Authenticates both sides of a line.
+///
+/// # Errors
+/// [`ClusterError::Line`], [`ClusterError::Refused`].
+pub async fn introduce(
+    members: &Members,
+    process: u16,
+    line: &mut Line,
+) -> Result<(), ClusterError> {
+    let broken = |source| ClusterError::Line { process, source };
     let answer = line
         .introduce(&members.trust, members.process, process)
         .await
         .map_err(broken)?;
-    answer.map(|()| line).map_err(ClusterError::Refused)
+    answer.map_err(ClusterError::Refused)
 }
 
 /// Returns the numbers of all processes but this one.

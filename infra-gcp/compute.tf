@@ -242,8 +242,10 @@ resource "google_dataproc_cluster" "this" {
       override_properties = {
         # One container of the job runs on each worker; a second one does not fit beside it.
         "yarn:yarn.scheduler.capacity.per-node-heartbeat.multiple-assignments-enabled" = "false"
-        "yarn:yarn.log-aggregation-enable"                                             = "true"
-        "dataproc:dataproc.logging.stackdriver.job.yarn.container.enable"              = "true"
+        # A lost worker counts as lost after two minutes, as long as the processes that are left wait for it.
+        "yarn:yarn.nm.liveness-monitor.expiry-interval-ms"                = "120000"
+        "yarn:yarn.log-aggregation-enable"                                = "true"
+        "dataproc:dataproc.logging.stackdriver.job.yarn.container.enable" = "true"
       }
     }
 

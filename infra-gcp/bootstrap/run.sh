@@ -3,7 +3,9 @@
 # job's own supervisor.
 #
 # On a machine of the instance group, JOB_PROCESS and JOB_HOSTS are set. The hosts of YARN containers are not known beforehand, so
-# each process writes its address to the bucket, in an object that can be created only once, and waits for all others.
+# each process writes its address to the bucket, in an object that can be created only once, and waits for all others. A container that
+# is lost for good ends the application, so that Dataproc starts it again: the processes that are left wait for the join limit, and a
+# container in its place ends at once, because it has a number that no process has.
 set -euo pipefail
 
 metadata=${METADATA_URL:-http://metadata.google.internal/computeMetadata/v1}
@@ -29,8 +31,13 @@ address_object() { # process : prints the object's name, safe in a query
 
 join_others() { # sets JOB_PROCESS and JOB_HOSTS
   JOB_PROCESS=$((YARN_SHELL_ID - 1))
-  # container_e12_1700000000000_0001_01_000002: the application is in the middle
-  application=$(sed -E 's/^container_(e[0-9]+_)?([0-9]+_[0-9]+)_.*/\2/' <<<"$CONTAINER_ID")
+  if ((JOB_PROCESS >= JOB_PROCESSES)); then
+    say "this container replaces a lost one: the application must be started again"
+    exit 3
+  fi
+  export TIDEMARK_JOIN_LIMIT=${TIDEMARK_JOIN_LIMIT:-2m}
+  # container_e12_1700000000000_0001_01_000002: the application and its attempt are in the middle
+  application=$(sed -E 's/^container_(e[0-9]+_)?([0-9]+_[0-9]+_[0-9]+)_.*/\2/' <<<"$CONTAINER_ID")
   local bucket=${JOB_RENDEZVOUS%%/*} mine deadline hosts process host
   mine=$(call -H 'Metadata-Flavor: Google' "$metadata/instance/network-interfaces/0/ip"):$((JOB_CLUSTER_PORT + JOB_PROCESS))
 

@@ -14,80 +14,9 @@ trap 'for pid in "${started[@]}"; do kill "$pid" 2>/dev/null; done; wait 2>/dev/
 # shellcheck source=infra-gcp/tests/tools.sh
 . "$here/tools.sh"
 
-version=${HADOOP:-3.4.2}
-hadoop=${tools%/python}/hadoop-$version/lib
 password='p&ss w0rd/+='
-# Free ports below those that systems give to connections, one of which could take such a port before its program listens.
-free_ports() { python3 -c 'import random, socket, sys
-sockets = []
-while len(sockets) < int(sys.argv[1]):
-    s = socket.socket()
-    try: s.bind(("127.0.0.1", random.randrange(10000, 30000)))
-    except OSError: continue
-    sockets.append(s)
-print(*[s.getsockname()[1] for s in sockets])' "$1"; }
-
-property() { printf '<property><name>%s</name><value>%s</value></property>' "$1" "$2"; }
-
-configure() { # name, further properties…: writes a configuration folder
-  local folder=$work/$1
-  shift
-  mkdir -p "$folder"
-  { echo '<configuration>'; property fs.defaultFS file:///; property hadoop.tmp.dir "$work/tmp"; echo '</configuration>'; } >"$folder/core-site.xml"
-  { echo '<configuration>'; property yarn.scheduler.capacity.root.queues default; property yarn.scheduler.capacity.root.default.capacity 100
-    property yarn.scheduler.capacity.maximum-am-resource-percent 1.0; echo '</configuration>'; } >"$folder/capacity-scheduler.xml"
-  {
-    echo '<configuration>'
-    property yarn.resourcemanager.hostname 127.0.0.1
-    property yarn.resourcemanager.bind-host 127.0.0.1
-    property yarn.resourcemanager.address "127.0.0.1:${ports[0]}"
-    property yarn.resourcemanager.scheduler.address "127.0.0.1:${ports[1]}"
-    property yarn.resourcemanager.resource-tracker.address "127.0.0.1:${ports[2]}"
-    property yarn.resourcemanager.admin.address "127.0.0.1:${ports[3]}"
-    property yarn.resourcemanager.webapp.address "127.0.0.1:${ports[4]}"
-    property yarn.resourcemanager.nodemanagers.heartbeat-interval-ms 200
-    property yarn.scheduler.include-port-in-node-name true
-    property yarn.application.classpath "$work/client,$hadoop/*"
-    while (($# > 1)); do property "$1" "$2"; shift 2; done
-    echo '</configuration>'
-  } >"$folder/yarn-site.xml"
-}
-
-java_with() { # configuration, heap, arguments…
-  local configuration=$1 heap=$2
-  shift 2
-  # The application gets a working folder of its own, because YARN removes files with the localized names from it.
-  mkdir -p "$work/in-$configuration"
-  cd "$work/in-$configuration" || return 1
-  JAVA_TOOL_OPTIONS="-Duser.home=$work" HADOOP_CONF_DIR=$work/client HADOOP_HOME=$work exec java --add-opens java.base/java.lang=ALL-UNNAMED "-Xmx$heap" -cp "$work/$configuration:$hadoop/*" "$@"
-}
-
-start_yarn() {
-  read -ra ports <<<"$(free_ports 13)"
-  configure client
-  configure manager
-  (java_with manager 256m org.apache.hadoop.yarn.server.resourcemanager.ResourceManager) >"$work/manager.log" 2>&1 &
-  started+=($!)
-  local node
-  for node in 1 2; do
-    configure "node$node" yarn.nodemanager.hostname 127.0.0.1 yarn.nodemanager.bind-host 127.0.0.1 \
-      yarn.nodemanager.address "127.0.0.1:${ports[4 + node]}" yarn.nodemanager.localizer.address "127.0.0.1:${ports[6 + node]}" \
-      yarn.nodemanager.webapp.address "127.0.0.1:${ports[8 + node]}" yarn.nodemanager.collector-service.address "127.0.0.1:${ports[10 + node]}" \
-      yarn.nodemanager.local-dirs "$work/node$node-local" yarn.nodemanager.log-dirs "$work/node$node-logs" \
-      yarn.nodemanager.resource.memory-mb 4096 yarn.nodemanager.resource.cpu-vcores 4 yarn.nodemanager.vmem-check-enabled false \
-      yarn.nodemanager.disk-health-checker.max-disk-utilization-per-disk-percentage 99 \
-      yarn.nodemanager.delete.debug-delay-sec 600
-    (java_with "node$node" 192m org.apache.hadoop.yarn.server.nodemanager.NodeManager) >"$work/node$node.log" 2>&1 &
-    started+=($!)
-  done
-  local _
-  for _ in $(seq 240); do
-    curl -s "http://127.0.0.1:${ports[4]}/ws/v1/cluster/metrics" | grep -q '"activeNodes":2' && return
-    sleep 0.25
-  done
-  tail -n 20 "$work"/*.log
-  return 1
-}
+# shellcheck source=infra-gcp/tests/yarn/cluster.sh
+. "$here/yarn/cluster.sh"
 
 # Submits with the arguments of the plan, but this machine's jar and its stand-in for Google.
 arguments() {
@@ -141,14 +70,6 @@ have_their_settings() {
   grep -q '^TIDEMARK_BROKERS=b-1.mock' "$work/out/environment.1" && grep -qx 'TIDEMARK_CHECKPOINTS=gs://tidemark-tests-checkpoints/order-analytics' "$work/out/environment.2"
 }
 
-yarn() { # arguments…: Hadoop's own command
-  (java_with client 192m org.apache.hadoop.yarn.client.cli.ApplicationCLI "$@" 2>/dev/null)
-}
-
-column() { # beginning, field…: prints the fields of the lines that begin so
-  awk -v beginning="^$1" -v field="${2:-1}" '$1 ~ beginning { print $field }'
-}
-
 drains() { # YARN's signal ends no process that is still at work, unlike a kill
   submit '#!/bin/sh
 trap "kill \$sleep; sleep 2; : >$OUT/drained.$YARN_SHELL_ID; exit 0" TERM
@@ -182,14 +103,10 @@ if ! find_schema || ! python=$(python_with google 'grpcio>=1.70,<2'); then
   finish
   exit
 fi
-if ! [ -e "$hadoop/../ready" ]; then
-  # The shell of some versions names a parent that Maven Central does not have, so it is copied by itself.
-  mvn -q -B -f "$here/yarn/pom.xml" dependency:copy-dependencies "-Dhadoop=$version" "-DoutputDirectory=$hadoop" >"$work/maven.log" 2>&1 &&
-    mvn -q -B dependency:copy "-Dartifact=org.apache.hadoop:hadoop-yarn-applications-distributedshell:$version" "-DoutputDirectory=$hadoop" >>"$work/maven.log" 2>&1 && touch "$hadoop/../ready" || {
-    missing "Hadoop is not available from Maven Central: YARN was not tested"
-    finish
-    exit
-  }
+if ! find_hadoop; then
+  missing "Hadoop is not available from Maven Central: YARN was not tested"
+  finish
+  exit
 fi
 
 stand_in_for_google "$python"

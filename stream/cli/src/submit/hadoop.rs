@@ -3,7 +3,8 @@
 //! ```text
 //! {folder}/yarn.json           the job: its release, number of processes and variables
 //! {folder}/yarn/{hash}, hadoop.sh, job.env    the files that each container gets
-//! {folder}/client.log, client.pid             the client, which lives as long as the application
+//! {folder}/yarn/client.sh, worked             starts the application again if it fails, once the job has worked
+//! {folder}/client.log, client.pid             this script, which lives as long as the job
 //! ```
 //!
 //! The variables may be secret, so they are in a file that only its owner may read, and not among the client's arguments. On the
@@ -25,6 +26,10 @@ const READY_LIMIT: Duration = Duration::from_secs(600);
 const DRAIN_LIMIT: Duration = Duration::from_secs(300);
 /// The script that starts a process in its container.
 const SCRIPT: &str = include_str!("hadoop.sh");
+/// The script that runs the client.
+const CLIENT_SCRIPT: &str = include_str!("client.sh");
+/// The longest time for the script of the client to end at SIGTERM.
+const CLIENT_LIMIT: Duration = Duration::from_secs(5);
 /// The recorded variables with the flags of this place.
 const JAR: &str = "JOB_SHELL_JAR";
 const MEMORY: &str = "JOB_MEMORY_MB";
@@ -75,6 +80,10 @@ impl YarnFolder<'_> {
         self.folder.join("yarn.json")
     }
 
+    fn pid(&self) -> PathBuf {
+        self.folder.join("client.pid")
+    }
+
     fn work(&self) -> PathBuf {
         self.folder.join("yarn")
     }
@@ -111,13 +120,11 @@ impl YarnFolder<'_> {
         let from = steps.len();
         steps.extend(self.starts(installed));
 
-        let mut back = vec![self.kill()];
-        back.push(self.gone());
         Plan {
             steps,
             rollback: Some(Rollback {
                 from,
-                steps: back,
+                steps: self.ends().into(),
                 before: "nothing was started",
                 end: "the application is ended",
                 mend: "`status yarn` shows whether the job runs, and `cancel yarn` ends it"
@@ -156,7 +163,7 @@ impl YarnFolder<'_> {
         steps.extend(self.drains());
         steps.extend(self.starts(new));
 
-        let mut back = vec![self.kill(), self.gone()];
+        let mut back: Vec<Step> = self.ends().into();
         back.extend(self.starts(old));
         Plan {
             steps,
@@ -185,9 +192,10 @@ impl YarnFolder<'_> {
         }
     }
 
-    fn drains(&self) -> [Step; 2] {
+    fn drains(&self) -> [Step; 3] {
         let drain = bash(&yarn::drain(self.job));
         [
+            self.ends_client(),
             Step::run(
                 "drains the job in its containers, with a last checkpoint",
                 drain,
@@ -204,13 +212,29 @@ impl YarnFolder<'_> {
         Step::new("waits until the application has ended", gone)
     }
 
-    fn kill(&self) -> Step {
+    /// Ends the application without a drain.
+    fn ends(&self) -> [Step; 3] {
         let kill = Action::Each {
             list: self.applications(),
             command: words(["yarn", "application", "-kill", "{}"]),
             none: None,
         };
-        Step::new("ends the application", kill)
+        [
+            self.ends_client(),
+            Step::new("ends the application", kill),
+            self.gone(),
+        ]
+    }
+
+    fn ends_client(&self) -> Step {
+        let end = Action::End {
+            pids: vec![self.pid()],
+            limit: CLIENT_LIMIT,
+        };
+        Step::new(
+            "ends client.sh, which starts the application again if it fails",
+            end,
+        )
     }
 
     fn copy(&self, release: &Release) -> Step {
@@ -246,6 +270,11 @@ impl YarnFolder<'_> {
             path: self.work().join("hadoop.sh"),
             content: SCRIPT.to_owned(),
         };
+        let client = Action::Script {
+            path: self.work().join("client.sh"),
+            content: CLIENT_SCRIPT.to_owned(),
+        };
+        let worked = self.work().join("worked");
         let names: Vec<&str> = installed.variables.names().collect();
         let variables = Action::Hidden {
             path: self.work().join("job.env"),
@@ -263,12 +292,20 @@ impl YarnFolder<'_> {
                 record,
             ),
             Step::new("writes hadoop.sh, which starts a process", script),
+            Step::new(
+                "writes client.sh, which starts the application again if it fails",
+                client,
+            ),
             Step::new("writes the variables of the processes", variables),
             Step::new(
                 "submits the application",
                 Action::Start(self.client(installed)),
             ),
             Step::new("waits until the job works in its containers", ready),
+            Step::run(
+                "lets client.sh start the application again from now on",
+                words(["touch".to_owned(), worked.display().to_string()]),
+            ),
         ]
     }
 
@@ -304,7 +341,7 @@ impl YarnFolder<'_> {
             variables: Variables::default(),
         };
 
-        let mut command = words(["yarn", yarn::CLIENT]);
+        let mut command = words(["bash", "client.sh", "yarn", yarn::CLIENT]);
         command.extend(application.arguments());
         Background {
             command,
@@ -317,7 +354,7 @@ impl YarnFolder<'_> {
                 },
             },
             log: self.folder.join("client.log"),
-            pid: self.folder.join("client.pid"),
+            pid: self.pid(),
         }
     }
 
@@ -352,4 +389,67 @@ fn hadoops() -> std::collections::BTreeSet<String> {
     };
     let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
     names.filter(of_hadoop).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::process::Command;
+
+    use super::*;
+
+    /// Runs client.sh for a job that has worked, with a client that ends with each of these exit codes in turn, and prints the
+    /// text. Returns the script's exit code, the number of runs and the script's output.
+    fn run(codes: &[u8], text: &str) -> (Option<i32>, usize, String) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        // The script forgets that an earlier job worked; the client is the one to recall it, as `submit` does.
+        let client = "touch worked; echo run >>runs; echo \"$0\"; exit \"$(sed -n \"$(wc -l <runs)p\" codes)\"";
+        let lines: String = codes.iter().map(|code| format!("{code}\n")).collect();
+        fs::write(path("codes"), lines).unwrap();
+        fs::write(path("client.sh"), CLIENT_SCRIPT).unwrap();
+        let mut log = fs::File::options();
+        let log = log.create(true).append(true).open(path("log")).unwrap();
+
+        let status = Command::new("bash")
+            .args(["client.sh", "bash", "-c", client, text])
+            .current_dir(folder.path())
+            .env("JOB_PAUSE_S", "0")
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .status();
+        let read = |name| fs::read_to_string(path(name)).unwrap();
+        (
+            status.unwrap().code(),
+            read("runs").lines().count(),
+            read("log"),
+        )
+    }
+
+    #[test]
+    fn an_application_that_failed_is_started_again_with_a_limit() {
+        let (code, runs, log) = run(&[2, 2, 0], "the client's words");
+        assert_eq!((code, runs), (Some(0), 3), "{log}");
+        assert_eq!(log.matches("the client's words").count(), 3, "{log}");
+
+        let (code, runs, log) = run(&[2; 20], "");
+        assert_eq!((code, runs), (Some(2), 10), "{log}");
+        assert!(log.contains("10 times within an hour"), "{log}");
+    }
+
+    #[test]
+    fn an_application_that_was_refused_or_killed_is_not_started_again() {
+        let (code, runs, log) = run(&[1, 0], "");
+        assert_eq!((code, runs), (Some(1), 1), "{log}");
+
+        let killed = "Application did not finish. YarnState=KILLED, DSFinalStatus=KILLED.";
+        let (code, runs, log) = run(&[2, 0], killed);
+        assert_eq!((code, runs), (Some(2), 1), "{log}");
+    }
+
+    #[test]
+    fn the_clients_reports_of_each_second_are_not_kept() {
+        let (_, _, log) = run(&[0], "INFO Client: Got application report from ASM");
+        assert!(!log.contains("report"), "{log}");
+    }
 }

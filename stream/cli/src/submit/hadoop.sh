@@ -1,8 +1,11 @@
 #!/usr/bin/env bash
 # Starts one process of a job in a container of YARN's DistributedShell: reads the job's variables, and finds the other processes.
 #
-# The hosts of containers are not known beforehand, so each process writes its address to a file of the application on the cluster's
-# file system, and waits for those of all others. A file can be created only once.
+# The hosts of containers are not known beforehand, so each process writes its address to a file of the application's attempt on the
+# cluster's file system, and waits for those of all others. A file can be created only once.
+#
+# A container that is lost for good ends the application, so that it is started again as a whole: the processes that are left wait for
+# the join limit, and a container in its place ends at once, because it has a number that no process has.
 set -euo pipefail
 
 say() { echo "hadoop.sh: $*" >&2; }
@@ -13,8 +16,8 @@ hadoop() { # arguments… : Hadoop's own program, which may not be on the contai
 
 find_others() { # prints the addresses of all processes
   local folder mine other host deadline hosts=()
-  # container_e12_1700000000000_0001_01_000002: the application is in the middle
-  folder=$JOB_NAME/$(sed -E 's/^container_(e[0-9]+_)?([0-9]+_[0-9]+)_.*/links_\2/' <<<"$CONTAINER_ID")
+  # container_e12_1700000000000_0001_01_000002: the application and its attempt are in the middle
+  folder=$JOB_NAME/$(sed -E 's/^container_(e[0-9]+_)?([0-9]+_[0-9]+_[0-9]+)_.*/links_\2/' <<<"$CONTAINER_ID")
   mine=$(hostname -f):$((5110 + TIDEMARK_PROCESS))
   echo "$mine" >address
   hadoop fs -mkdir -p "$folder"
@@ -41,6 +44,11 @@ set -a
 # shellcheck disable=SC1091
 . ./job.env
 TIDEMARK_PROCESS=$((YARN_SHELL_ID - 1))
+TIDEMARK_JOIN_LIMIT=${TIDEMARK_JOIN_LIMIT:-2m}
+if ((TIDEMARK_PROCESS >= TIDEMARK_PROCESSES)); then
+  say "this container replaces a lost one: the application must be started again"
+  exit 3
+fi
 # Several containers of the job may run on one node.
 TIDEMARK_STATUS_ADDRESS=0.0.0.0:$((5006 + TIDEMARK_PROCESS))
 # The process runs as YARN's user and reads the files of its own.

@@ -67,7 +67,7 @@ mod tests {
         absence.during(sleep(LIMIT / 2)).await.unwrap();
         let error = absence.during(sleep(LIMIT)).await.unwrap_err();
         assert!(error.to_string().contains("within 60s (--join-limit)"));
-        assert!((begun.elapsed().abs_diff(LIMIT)) < Duration::from_millis(10));
+        assert!(begun.elapsed().abs_diff(LIMIT) < Duration::from_millis(10));
     }
 
     #[tokio::test(start_paused = true)]

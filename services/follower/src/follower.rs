@@ -346,5 +346,8 @@ impl<C: Consumer> Life<C> {
 /// Returns whether a retry cannot help. A missing topic or position is not permanent, because it may
 /// appear.
 fn is_permanent(error: &LogError) -> bool {
-    matches!(error, LogError::Refused(_) | LogError::Settings(_))
+    matches!(
+        error,
+        LogError::Refused(_) | LogError::Settings(_) | LogError::Unreadable { .. }
+    )
 }

@@ -68,7 +68,10 @@ impl DeadLetterError {
     /// the record.
     pub fn is_refusal(&self) -> bool {
         match self {
-            Self::Log(error) => matches!(error, LogError::Refused(_) | LogError::Settings(_)),
+            Self::Log(error) => matches!(
+                error,
+                LogError::Refused(_) | LogError::Settings(_) | LogError::Unreadable { .. }
+            ),
             Self::Publish(error) => matches!(error, PublishError::Refused(_)),
             Self::BrokenOff(_) => false,
         }

@@ -11,10 +11,11 @@ use stream::{
 use crate::announcement;
 use crate::checkpoints::CheckpointsVerb;
 use crate::error::CommandError;
-use crate::flags::{CheckpointsFlags, RunFlags};
+use crate::flags::{CheckpointsFlags, Client, RunFlags};
 use crate::generator::Generator;
 use crate::job::JobDefinition;
 use crate::job_name;
+use crate::settings::UnreadableBatchesFlag;
 use crate::status::{self, StatusPages};
 use crate::supervise;
 
@@ -35,6 +36,7 @@ pub fn work<D: JobDefinition>(
     supervise::show_life(flags.members.silence_limit, &stop)
         .map_err(CommandError::system("cannot show signs of life"))?;
     let members = Membership::from(flags.members.clone()).join()?;
+    check_client(flags.records.client, flags.job.settings.unreadable_batches)?;
     let pipeline = define(&flags)?;
     let topics = pipeline.source_topics();
     let log = flags.records.open_with(&topics, generator)?;
@@ -58,6 +60,17 @@ pub fn work<D: JobDefinition>(
     announcement::report_end(&stop);
 
     Ok(0)
+}
+
+/// Checks that a client of Kafka can do what is to become of unreadable batches.
+fn check_client(client: Client, batches: UnreadableBatchesFlag) -> Result<(), JobError> {
+    if (client, batches) == (Client::Rdkafka, UnreadableBatchesFlag::SetAside) {
+        return Err(JobError::Settings(
+            "--unreadable-batches set-aside needs --client native: librdkafka does not show where a damaged batch ends"
+                .to_owned(),
+        ));
+    }
+    Ok(())
 }
 
 /// Runs the job in a process of its own, again and again.
@@ -216,4 +229,24 @@ fn refuse_memory(url: &str) -> Result<(), CommandError> {
     }
     let reason = "checkpoints in memory are lost with their process: set --checkpoints to the place of stored ones";
     Err(CommandError::Other(reason.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_client_that_can_set_batches_aside_may_be_told_to() {
+        use UnreadableBatchesFlag::{SetAside, Stop};
+        for (client, batches) in [
+            (Client::Native, SetAside),
+            (Client::Native, Stop),
+            (Client::Rdkafka, Stop),
+        ] {
+            check_client(client, batches).unwrap();
+        }
+
+        let refused = check_client(Client::Rdkafka, SetAside).unwrap_err();
+        assert!(refused.to_string().contains("--client native"), "{refused}");
+    }
 }

@@ -66,7 +66,7 @@ pub struct CheckpointsFlags<D: JobDefinition> {
 /// use clap::Parser;
 /// use stream::{Guarantee, Settings};
 /// use stream_cli::{Client, GuaranteeFlag, InvalidStatusAddress, LogFilter, LogFlags, LogFormat, MembershipFlags, NoFlags};
-/// use stream_cli::{OutputFormat, RunFlags, SettingsFlags, StatusAddress};
+/// use stream_cli::{OutputFormat, RunFlags, SettingsFlags, StatusAddress, UnreadableBatchesFlag};
 ///
 /// #[derive(Parser)]
 /// struct Line {
@@ -86,6 +86,7 @@ pub struct CheckpointsFlags<D: JobDefinition> {
 /// let MembershipFlags { processes, .. } = members;
 /// let settings: SettingsFlags = job.settings;
 /// assert_eq!((processes, settings.guarantee), (3, GuaranteeFlag::AtLeastOnce));
+/// assert_eq!(settings.unreadable_batches, UnreadableBatchesFlag::Stop);
 /// assert_eq!(Settings::from(settings).guarantee, Guarantee::AtLeastOnce);
 ///
 /// let _: (LogFilter, LogFormat) = (log, log_format);

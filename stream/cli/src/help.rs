@@ -42,6 +42,7 @@ const GROUPS: [(&str, &[&str]); 6] = [
             "sink_slots",
             "max_transaction_rows",
             "side_output_memory",
+            "unreadable_batches",
             "event_id_memory",
             "max_open_panes",
         ],

@@ -93,7 +93,7 @@ pub use members::MembershipFlags;
 pub use output_format::OutputFormat;
 pub use program::Program;
 pub use sample::SampleRecord;
-pub use settings::{GuaranteeFlag, SettingsFlags};
+pub use settings::{GuaranteeFlag, SettingsFlags, UnreadableBatchesFlag};
 pub use status::{InvalidStatusAddress, StatusAddress, StatusPages, status_pages};
 pub use submit::Bootstrap;
 pub use usage::exit as exit_with_usage;

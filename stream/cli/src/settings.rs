@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use stream::{ByteSize, Guarantee, Settings, Slots};
+use stream::{ByteSize, Guarantee, Settings, Slots, UnreadableBatches};
 
 /// The settings for running a job: [`Settings`] as flags and environment variables.
 #[derive(Clone, Debug, clap::Args)]
@@ -36,6 +36,11 @@ pub struct SettingsFlags {
     /// full, reading waits
     #[arg(long, env = "TIDEMARK_SIDE_OUTPUT_MEMORY", default_value = "8MiB", value_parser = parse_room, value_name = "SIZE")]
     pub side_output_memory: ByteSize,
+
+    /// What becomes of batches that the log cannot return, because they are damaged or of an old format: stop ends the job,
+    /// set-aside sends one dead letter for each range of offsets and goes on behind it (with the native client)
+    #[arg(long, env = "TIDEMARK_UNREADABLE_BATCHES", default_value = "stop")]
+    pub unreadable_batches: UnreadableBatchesFlag,
 
     /// How far out of order events may be before they are late
     #[arg(long, env = "TIDEMARK_DISORDER", default_value = "5s", value_parser = humantime::parse_duration)]
@@ -116,6 +121,24 @@ pub enum GuaranteeFlag {
     AtLeastOnce,
 }
 
+/// The handling of batches that cannot be read.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, clap::ValueEnum)]
+pub enum UnreadableBatchesFlag {
+    /// The job ends with an error that names the partition and the offset.
+    Stop,
+    /// The range of their offsets is one dead letter, and reading goes on behind it.
+    SetAside,
+}
+
+impl From<UnreadableBatchesFlag> for UnreadableBatches {
+    fn from(flag: UnreadableBatchesFlag) -> Self {
+        match flag {
+            UnreadableBatchesFlag::Stop => Self::Stop,
+            UnreadableBatchesFlag::SetAside => Self::SetAside,
+        }
+    }
+}
+
 impl From<GuaranteeFlag> for Guarantee {
     fn from(flag: GuaranteeFlag) -> Self {
         match flag {
@@ -134,6 +157,7 @@ impl From<SettingsFlags> for Settings {
             sink_slots: flags.sink_slots,
             max_transaction_rows: flags.max_transaction_rows,
             side_output_memory: flags.side_output_memory,
+            unreadable_batches: flags.unreadable_batches.into(),
             disorder: flags.disorder,
             allowed_lateness: flags.allowed_lateness,
             max_future_skew: flags.max_future_skew,
@@ -226,6 +250,8 @@ mod tests {
             "--results-retention",
             "25s",
             "--allow-compaction",
+            "--unreadable-batches",
+            "set-aside",
             "--guarantee",
             "at-least-once",
             "--stop-timeout",
@@ -239,6 +265,7 @@ mod tests {
             sink_slots: Slots::new(5).unwrap(),
             max_transaction_rows: 7,
             side_output_memory: ByteSize::bytes(1024),
+            unreadable_batches: UnreadableBatches::SetAside,
             disorder: Duration::from_secs(11),
             allowed_lateness: Duration::from_secs(13),
             max_future_skew: Duration::from_secs(15),

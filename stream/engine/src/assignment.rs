@@ -20,6 +20,7 @@ use crate::inputs::{self, Input};
 use crate::pane::EventTimeMs;
 use crate::recovery::Recovered;
 use crate::run::{Run, millis};
+use crate::settings::UnreadableBatches;
 use crate::sink::progress::{HORIZONS_MAX, SinkProgress};
 use crate::sink::side::SideLimits;
 use crate::sink::sides::SideQueue;
@@ -243,6 +244,7 @@ impl<K: Key, A: Aggregate> Run<K, A> {
             of_inputs,
             max_open_panes: usize::from(settings.max_open_panes)
                 + usize::try_from(needed_panes).unwrap_or(usize::MAX / 2),
+            sets_aside: settings.unreadable_batches == UnreadableBatches::SetAside,
             max_horizons: HORIZONS_MAX / self.peers(),
         };
 

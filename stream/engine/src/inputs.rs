@@ -18,7 +18,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use record_log::{LogError, Offset, OffsetRange, Polled, Reader, Record, RecordLog, Wake};
+use record_log::{
+    LogError, Offset, OffsetRange, Polled, Reader, Record, RecordLog, SetAside, Wake,
+};
 
 use crate::error::JobError;
 
@@ -280,6 +282,10 @@ impl Reader for SeveralReaders {
                 ..record
             });
         })
+    }
+
+    fn set_aside(&mut self, id: u32) -> Result<SetAside, LogError> {
+        self.0[source_of(id)].set_aside(partition_of(id))
     }
 
     fn on_readable(&mut self, wake: Wake) {

@@ -205,7 +205,7 @@ pub use erased::{AnyPipeline, AnyRun};
 pub use error::{ClusterError, JobError};
 pub use flow::Slots;
 pub use run::Run;
-pub use settings::{Guarantee, Settings};
+pub use settings::{Guarantee, Settings, UnreadableBatches};
 pub use size::{ByteSize, InvalidSize};
 
 pub use cluster::secret::{Secret, SecretError};

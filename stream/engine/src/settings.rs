@@ -16,12 +16,13 @@ const MAX_WORKERS: u16 = 1024;
 ///
 /// ```
 /// use std::time::Duration;
-/// use stream::{Guarantee, Settings, Slots};
+/// use stream::{Guarantee, Settings, Slots, UnreadableBatches};
 ///
 /// let settings = Settings {
 ///     checkpoints: "gs://bucket/checkpoints".to_owned(),
 ///     guarantee: Guarantee::AtLeastOnce,
 ///     sink_slots: Slots::new(8).expect("8 is at most 1,024"),
+///     unreadable_batches: UnreadableBatches::SetAside,
 ///     allowed_lateness: Duration::from_secs(600),
 ///     ..Settings::default()
 /// };
@@ -50,6 +51,10 @@ pub struct Settings {
     /// Memory of each worker for late and rejected records that are not published yet; while it is
     /// full, reading waits
     pub side_output_memory: ByteSize,
+
+    /// What becomes of batches that the log cannot return, because they are damaged or of an old format: stop ends the job,
+    /// set-aside sends one dead letter for each range of offsets and goes on behind it (with the native client)
+    pub unreadable_batches: UnreadableBatches,
 
     /// How far out of order events may be before they are late
     pub disorder: Duration,
@@ -101,6 +106,15 @@ pub struct Settings {
     pub until_end: bool,
 }
 
+/// The handling of batches that cannot be read.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum UnreadableBatches {
+    /// The job ends with an error that names the partition and the offset.
+    Stop,
+    /// The range of their offsets is one rejected record, and reading goes on behind it.
+    SetAside,
+}
+
 /// The delivery guarantee for results.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum Guarantee {
@@ -128,6 +142,7 @@ impl Default for Settings {
             sink_slots: Slots::new(64).expect("64 slots are allowed"),
             max_transaction_rows: 250_000,
             side_output_memory: ByteSize::mebibytes(8),
+            unreadable_batches: UnreadableBatches::Stop,
             disorder: Duration::from_secs(5),
             allowed_lateness: Duration::from_secs(60 * 60),
             max_future_skew: Duration::from_secs(60),

@@ -33,6 +33,23 @@ pub enum LogError {
         /// The requested offset.
         offset: Offset,
     },
+    /// The log's bytes at this position cannot be read: they are damaged, or of a format that is not supported. The
+    /// position is kept. [`Reader::set_aside`](crate::Reader::set_aside) continues behind them.
+    #[error(
+        "partition {partition} of topic {topic:?} cannot be read at offset {offset}: {reason}; restore the partition from a \
+         replica, or let a stream job set it aside (--unreadable-batches set-aside)"
+    )]
+    Unreadable {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: u32,
+        /// The offset of the first record that cannot be read.
+        offset: Offset,
+        /// The reason.
+        #[source]
+        reason: Cause,
+    },
     /// The settings can never work.
     #[error("the record log refuses its settings: {0}")]
     Settings(#[source] Cause),

@@ -41,6 +41,7 @@ mod membership;
 mod murmur2;
 mod refusal;
 mod runtime;
+mod set_aside;
 mod signal;
 mod wakes;
 
@@ -53,6 +54,7 @@ pub use murmur2::partition_of;
 pub use open::{LogSettings, open};
 pub use progress::PROGRESS_MAX_BYTES;
 pub use refusal::{RecordLimit, Refusal};
+pub use set_aside::SetAside;
 pub use signal::Signal;
 
 /// The position of a record in its partition, or the position to be read next.
@@ -172,7 +174,8 @@ pub trait Reader: Send {
     /// [`LogError::OffsetOutOfRange`] if the log no longer holds the position;
     /// [`LogError::Unavailable`] if the log cannot be reached (the position is kept: call again);
     /// [`LogError::UnknownTopic`] if the topic was deleted; [`LogError::UnknownPartition`] if the
-    /// reader was opened without the partition; [`LogError::Refused`] if a right is missing.
+    /// reader was opened without the partition; [`LogError::Refused`] if a right is missing;
+    /// [`LogError::Unreadable`] if the records at the position cannot be read.
     fn poll(
         &mut self,
         partition: u32,
@@ -183,6 +186,18 @@ pub trait Reader: Send {
     /// Calls `wake` now, and whenever a partition may have become readable. `wake` must not block
     /// or call the log. `wake` is not called for a new date of an end.
     fn on_readable(&mut self, wake: Wake);
+
+    /// Moves the position of `partition` behind records that cannot be read, after a poll returned
+    /// [`LogError::Unreadable`]. The position moves to the first batch behind them whose checksum is right, so no
+    /// record that can be read is skipped.
+    ///
+    /// # Errors
+    /// [`LogError::Unavailable`] while that batch is not known: poll, and call this again;
+    /// [`LogError::Unreadable`] if it cannot be found;
+    /// [`LogError::Settings`] if the last poll had no such error, or this log cannot set records aside.
+    fn set_aside(&mut self, partition: u32) -> Result<SetAside, LogError> {
+        Err(set_aside::not_supported(partition))
+    }
 
     /// Returns the reason why polls of `partition` return neither records nor a newer end although
     /// the log can be reached; none if the log gave no reason.

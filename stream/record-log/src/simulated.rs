@@ -160,6 +160,14 @@ impl SimulatedLog {
         self.change(topic, partition, |kept| kept.compact_away(offset));
     }
 
+    /// Damages the log's bytes at these offsets: readers stop there until they set them aside.
+    ///
+    /// # Panics
+    /// If there is no such topic or partition.
+    pub fn damage(&self, topic: &str, partition: u32, offsets: std::ops::Range<Offset>) {
+        self.change(topic, partition, |kept| kept.damage(offsets));
+    }
+
     /// Takes offsets of a partition as an aborted transaction does: one for each of `records`
     /// records, which no reader sees, and one for the marker of its end.
     ///

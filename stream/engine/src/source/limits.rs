@@ -19,6 +19,8 @@ pub struct Limits {
     pub of_inputs: Arc<[InputLimits]>,
     /// The number of panes with content that a worker may have before they are committed.
     pub max_open_panes: usize,
+    /// True if records that cannot be read are side outputs; otherwise they end the job.
+    pub sets_aside: bool,
     /// The number of horizons above which reading waits until results are committed.
     pub max_horizons: usize,
 }

@@ -406,7 +406,12 @@ impl<K: Key, A: Aggregate> Partitions<K, A> {
         // Events that were on time may wait for their decision, even if the reader has failed since.
         open.settle(partition, on_time, intake, limits, &mut seen.batch);
 
-        let polled = polled?;
+        let polled = match polled {
+            Err(LogError::Unreadable { .. }) if limits.sets_aside => {
+                return self.set_aside(partition, now_ms);
+            }
+            polled => polled?,
+        };
         self.note(partition, &seen, &polled);
         self.intake.skip_to(partition, polled.next_offset.min(end));
 
@@ -450,5 +455,6 @@ impl<K: Key, A: Aggregate> Partitions<K, A> {
     }
 }
 
+mod damage;
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,6 @@
 //! Faults of the log under the schedules besides failing calls: silent brokers, transactions that are open or
-//! aborted, gaps, expired records, added partitions, records that no side output takes whole, and a recreated topic.
+//! aborted, gaps, expired records, added partitions, damaged records, records that no side output takes whole, and a
+//! recreated topic.
 //!
 //! Nothing here may change a result. A recreated topic ends the job with an error that names it.
 
@@ -12,7 +13,7 @@ use rand::{Rng, RngExt};
 use record_log::simulated::{Call, Fault};
 use record_log::{Cleanup, Offset};
 use stream::internals::PartitionCut;
-use stream::{JobError, Settings, Stop, Windows};
+use stream::{JobError, Settings, Stop, UnreadableBatches, Windows};
 
 use crate::oracle::{SECOND, World, place, random};
 
@@ -41,12 +42,14 @@ pub enum Misbehaviour {
     Expired,
     /// An operator adds a partition.
     PartitionAdded,
+    /// Records that were never read cannot be read, because their bytes are damaged.
+    Unreadable,
     /// Rejected and late records are larger than the topics of side outputs take.
     Oversize,
 }
 
 impl Misbehaviour {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::CutOff,
         Self::Frozen,
         Self::OpenTransaction,
@@ -55,6 +58,7 @@ impl Misbehaviour {
         Self::AnchorCompacted,
         Self::Expired,
         Self::PartitionAdded,
+        Self::Unreadable,
         Self::Oversize,
     ];
 }
@@ -91,6 +95,7 @@ impl Misbehaving {
     pub fn settings(&self, settings: Settings) -> Settings {
         Settings {
             allow_compaction: self.is_compacted,
+            unreadable_batches: UnreadableBatches::SetAside,
             ..settings
         }
     }
@@ -155,20 +160,42 @@ impl Misbehaving {
             Misbehaviour::AnchorCompacted => compact_anchors(world),
             Misbehaviour::Expired => expire(world),
             Misbehaviour::PartitionAdded => world.add_partition(),
+            Misbehaviour::Unreadable => self.damage_unread(world, random),
             Misbehaviour::Oversize => publish_oversize(world, id, random),
         }
     }
 
-    /// Takes records away that no life has read. They are in no result.
-    fn compact_unread(&self, world: &mut World, random: &mut SmallRng) {
+    /// Returns the places of the records that no life has read.
+    fn unread(&self, world: &World) -> Vec<(u32, Offset)> {
         let read_to = |id: &u32| self.ends.get(id).copied().unwrap_or(0);
-        let unread: Vec<(u32, Offset)> = world
-            .records
-            .keys()
+        let places = world.records.keys();
+        places
             .filter(|(id, offset)| *offset >= read_to(id))
             .copied()
-            .collect();
+            .collect()
+    }
 
+    /// Damages some records that no life has read. The first of them is rejected for all.
+    fn damage_unread(&self, world: &mut World, random: &mut SmallRng) {
+        let unread = self.unread(world);
+        let Some((id, first)) = unread.choose(random).copied() else {
+            return;
+        };
+
+        let of_partition = unread.iter().filter(|(of, _)| *of == id);
+        let last = of_partition.map(|(_, offset)| *offset).max();
+        let behind = (first + random.random_range(1..5)).min(last.unwrap_or(first) + 1);
+        let (topic, partition) = place(id);
+        world.log.damage(topic, partition, first..behind);
+        world
+            .records
+            .retain(|(of, offset), _| *of != id || !(first..behind).contains(offset));
+        world.records.insert((id, first), None);
+    }
+
+    /// Takes records away that no life has read. They are in no result.
+    fn compact_unread(&self, world: &mut World, random: &mut SmallRng) {
+        let unread = self.unread(world);
         let count = random.random_range(0..=unread.len().min(5));
         for (id, offset) in unread.sample(random, count) {
             let (topic, partition) = place(*id);

@@ -10,7 +10,8 @@
 //! writes batches; `walk` goes over all batches of a fetched partition and leaves out aborted records.
 //!
 //! Invariants: no byte sequence makes the decoders panic, loop without end, or allocate more than
-//! [`UNPACKED_LIMIT`]; a batch that cannot be read is an error that names its offset, and is never skipped.
+//! [`UNPACKED_LIMIT`]; a batch that cannot be read is an error that names its offset. It is skipped only when the reader's
+//! caller sets it aside.
 
 pub(super) mod build;
 pub(super) mod compression;
@@ -25,13 +26,17 @@ use crate::LogTimeType;
 
 /// The number of bytes before the records of a batch.
 pub(super) const HEADER_BYTES: usize = 61;
-/// The number of bytes before those that the batch's length counts.
+/// The place of the batch's length, and the number of bytes before those that it counts.
+const LENGTH_AT: usize = 8;
 const PREFIX_BYTES: usize = 12;
 /// The place of the checksum, and the place where the bytes that it covers begin.
 const CRC_AT: usize = 17;
 const COVERED_FROM: usize = 21;
 /// The largest unpacked size of a batch. Brokers accept 1 MiB by default.
 pub(super) const UNPACKED_LIMIT: usize = 256 << 20;
+
+/// The largest batch that is read.
+pub(super) const BATCH_LIMIT: usize = 64 << 20;
 
 const COMPRESSION_MASK: i16 = 0b111;
 const LOG_APPEND_TIME: i16 = 1 << 3;
@@ -105,6 +110,7 @@ impl Next<'_> {
                 malformed(base_offset, "it is shorter than its header")
             }
             Err(_) => malformed(base_offset, "its length is negative"),
+            Ok(whole) if whole > BATCH_LIMIT => malformed(base_offset, "it is longer than 64 MiB"),
             Ok(whole) => match bytes.get(..whole) {
                 None => Next::Cut(Some(whole)),
                 Some(bytes) => match Header::read(bytes) {
@@ -114,6 +120,16 @@ impl Next<'_> {
             },
         }
     }
+}
+
+/// Returns the length of the batch at the beginning of `bytes`, of any format; none if no batch has that length.
+fn length_of_next(bytes: &[u8]) -> Option<usize> {
+    let Some(length) = bytes.get(LENGTH_AT..PREFIX_BYTES) else {
+        return Some(bytes.len());
+    };
+    let length = i32::from_be_bytes(length.try_into().ok()?);
+    let whole = usize::try_from(length).ok()? + PREFIX_BYTES;
+    (CRC_AT..=BATCH_LIMIT).contains(&whole).then_some(whole)
 }
 
 fn malformed(offset: i64, reason: &'static str) -> Next<'static> {

@@ -6,8 +6,8 @@
 //! - A poll takes the fetched bytes of its partition, checks and unpacks one batch after another, and passes on its
 //!   records without a copy. It never waits for a broker.
 //!
-//! Invariants: a batch that cannot be read stops its partition at that batch, poll after poll; an offset that a broker
-//! does not confirm is not an end; a reader's threads end soon after the reader.
+//! Invariants: a batch that cannot be read stops its partition at that batch, poll after poll, unless the caller sets it
+//! aside; an offset that a broker does not confirm is not an end; a reader's threads end soon after the reader.
 
 mod fetch;
 mod fetcher;
@@ -20,14 +20,15 @@ mod whole;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use self::shared::{End, Found, Piecewise, Shared, Taken};
 use super::batch::records::RawRecord;
-use super::batch::walk::{self, Scratch, Unreadable, Walk};
+use super::batch::walk::{self, Behind, Scratch, Unreadable, Walk};
 use super::cluster::{Cluster, Topic};
 use super::to_kafka;
-use crate::{LogError, Offset, Polled, Reader, Record, Wake};
+use crate::set_aside::not_supported;
+use crate::{LogError, Offset, Polled, Reader, Record, SetAside, Wake};
 
 /// The limits of fetching, by librdkafka's `fetch.…` properties.
 #[derive(Clone, Debug)]
@@ -70,16 +71,28 @@ struct Cursor {
     slot: usize,
     next: i64,
     reading: Option<(Piecewise, Walk)>,
+    /// The error of the last poll, if a batch could not be read.
+    unreadable: Option<Unreadable>,
+    /// The time before which no more bytes are requested to find the end of damage.
+    looks_on_at: Option<Instant>,
 }
+
+/// The time between two requests for the bytes behind damage.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// Reasons why a partition is not read, as far as no other error type has them.
 #[derive(Debug, thiserror::Error)]
 enum ReadError {
-    #[error("partition {partition} of topic {topic:?}: {source}")]
-    Unreadable {
+    #[error("{0}, and the batch behind it cannot be found, because a length is damaged as well")]
+    Endless(Unreadable),
+    #[error(
+        "partition {partition} of topic {topic:?} cannot be read from offset {offset} on, and the next batch has not come yet, which \
+         will show where the damage ends"
+    )]
+    Unending {
         topic: String,
         partition: u32,
-        source: Unreadable,
+        offset: i64,
     },
     #[error("topic {0:?} was deleted and created again; start the job over to read the new one")]
     Recreated(String),
@@ -114,6 +127,8 @@ impl NativeReader {
                 slot,
                 next,
                 reading: None,
+                unreadable: None,
+                looks_on_at: None,
             };
             (partition, cursor)
         };
@@ -163,11 +178,37 @@ impl Reader for NativeReader {
                 Ok(walked) => records += walked,
                 // The records before the failure are handed over first.
                 Err(_) if records > 0 => break,
-                Err(source) => return Err(unreadable(&self.shared, partition, source)),
+                Err(source) => {
+                    cursor.unreadable = Some(source.clone());
+                    return Err(unreadable(&self.shared, partition, source));
+                }
             }
         }
 
         Ok(cursor.polled(records, end))
+    }
+
+    fn set_aside(&mut self, partition: u32) -> Result<SetAside, LogError> {
+        let damaged = self.cursors.get_mut(&partition).and_then(|cursor| {
+            let unreadable = cursor.unreadable.take()?;
+            Some((cursor, unreadable))
+        });
+        let Some((cursor, unreadable)) = damaged else {
+            return Err(not_supported(partition));
+        };
+
+        match cursor.behind_unreadable() {
+            Behind::At(offset) => Ok(cursor.set_aside(&self.shared, offset, &unreadable)),
+            Behind::NotFound => Err(endless(&self.shared, partition, unreadable)),
+            Behind::NotFetched => {
+                cursor.look_on(&self.shared);
+                Err(LogError::Unavailable(Box::new(ReadError::Unending {
+                    topic: self.shared.topic.clone(),
+                    partition,
+                    offset: cursor.next,
+                })))
+            }
+        }
     }
 
     fn on_readable(&mut self, wake: Wake) {
@@ -220,6 +261,40 @@ impl Cursor {
         walked
     }
 
+    fn behind_unreadable(&self) -> Behind {
+        let reading = self.reading.as_ref();
+        reading.map_or(Behind::NotFetched, |(piece, walk)| {
+            walk.behind_unreadable(piece.piece.bytes())
+        })
+    }
+
+    /// Moves to `behind`. The rest is fetched anew, with the transactions that were aborted behind it: the marker of an
+    /// earlier one may have been passed over.
+    fn set_aside(&mut self, shared: &Shared, behind: i64, unreadable: &Unreadable) -> SetAside {
+        let from = std::mem::replace(&mut self.next, behind);
+        self.reading = None;
+        self.looks_on_at = None;
+        shared.fetch_from(self.slot, behind, 0);
+
+        SetAside {
+            offsets: from.cast_unsigned()..behind.cast_unsigned(),
+            reason: unreadable.to_string(),
+        }
+    }
+
+    /// Requests twice as many bytes from the position, unless it did a moment ago.
+    fn look_on(&mut self, shared: &Shared) {
+        let now = shared.runtime.now();
+        if self.looks_on_at.is_some_and(|at| now < at) {
+            return;
+        }
+
+        self.looks_on_at = Some(now + LOOK);
+        let reading = self.reading.take();
+        let fetched = reading.map_or(0, |(piece, _)| piece.piece.bytes().len());
+        shared.fetch_from(self.slot, self.next, fetched.saturating_mul(2));
+    }
+
     /// Returns the result of a poll. An end at or below the position confirms it, unless fetched records are still to
     /// be handed over.
     fn polled(&self, records: usize, end: Option<End>) -> Polled {
@@ -249,12 +324,23 @@ impl Cursor {
     }
 }
 
-fn unreadable(shared: &Shared, partition: u32, source: Unreadable) -> LogError {
-    LogError::Settings(Box::new(ReadError::Unreadable {
+fn unreadable(shared: &Shared, partition: u32, unreadable: Unreadable) -> LogError {
+    LogError::Unreadable {
         topic: shared.topic.clone(),
         partition,
-        source,
-    }))
+        offset: unreadable.offset.cast_unsigned(),
+        reason: Box::new(unreadable.source),
+    }
+}
+
+/// Returns the error for damage whose end cannot be found.
+fn endless(shared: &Shared, partition: u32, unreadable: Unreadable) -> LogError {
+    LogError::Unreadable {
+        topic: shared.topic.clone(),
+        partition,
+        offset: unreadable.offset.cast_unsigned(),
+        reason: Box::new(ReadError::Endless(unreadable)),
+    }
 }
 
 #[inline]

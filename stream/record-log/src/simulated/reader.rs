@@ -5,8 +5,12 @@ use std::sync::Arc;
 
 use super::store::{Partition, StoredRecord};
 use super::{Call, SimulatedLog};
+use crate::set_aside::not_supported;
 use crate::wakes::Registration;
-use crate::{LogError, Offset, Polled, Reader, Record, Wake};
+use crate::{LogError, Offset, Polled, Reader, Record, SetAside, Wake};
+
+/// The reason why a damaged record cannot be read.
+const DAMAGE: &str = "its bytes are damaged";
 
 pub(super) struct SimulatedReader {
     log: SimulatedLog,
@@ -45,6 +49,15 @@ impl SimulatedReader {
                     .partition_mut(partition)
                     .ok_or_else(unknown)?;
 
+                if kept.damaged_from(from).is_some() {
+                    return Err(LogError::Unreadable {
+                        topic: self.topic.clone(),
+                        partition,
+                        offset: from,
+                        reason: DAMAGE.into(),
+                    });
+                }
+
                 read(kept, from, max, as_of_ms).ok_or_else(|| LogError::OffsetOutOfRange {
                     topic: self.topic.clone(),
                     partition,
@@ -72,24 +85,23 @@ fn read(
         return Some((Vec::new(), nothing));
     }
 
-    // Behind an open transaction nothing is readable, and no end is confirmed.
-    let max = kept.held_from.map_or(max, |held| {
-        max.min(usize::try_from(held - from).unwrap_or(usize::MAX))
-    });
+    // Behind an open transaction and at damage nothing is readable, and no end is confirmed.
+    let stop = kept.stop_behind(from);
     let (records, end) = kept.read(from, max)?;
+    let readable = stop.map_or(end, |stop| stop.min(end));
+    let before = records.partition_point(|record| record.offset < readable);
+    let is_stopped = before < records.len();
+    let records = &records[..before];
 
     let behind_last = records.last().map(|record| record.offset + 1);
-    let is_whole = records.len() < max || behind_last == Some(end);
+    let is_whole = is_stopped || records.len() < max || behind_last == Some(readable);
     let next_offset = if is_whole {
-        end
+        readable
     } else {
         behind_last.unwrap_or(from)
     };
-    let next_offset = kept
-        .held_from
-        .map_or(next_offset, |held| next_offset.min(held));
 
-    let is_end = next_offset == end && kept.held_from.is_none();
+    let is_end = next_offset == end && stop.is_none();
     let polled = Polled {
         records: records.len(),
         next_offset,
@@ -120,6 +132,27 @@ impl Reader for SimulatedReader {
 
         self.next.insert(partition, polled.next_offset);
         Ok(polled)
+    }
+
+    fn set_aside(&mut self, partition: u32) -> Result<SetAside, LogError> {
+        let from = self.next.get(&partition).copied();
+        let call = Call::Poll {
+            topic: &self.topic,
+            partition,
+        };
+        let damaged = self.log.ask(&call, |store| {
+            let kept = store.topic_mut(&self.topic)?.partition_mut(partition);
+            Ok(kept
+                .zip(from)
+                .and_then(|(kept, from)| kept.damaged_from(from)))
+        })?;
+
+        let offsets = damaged.ok_or_else(|| not_supported(partition))?;
+        self.next.insert(partition, offsets.end);
+        Ok(SetAside {
+            offsets,
+            reason: DAMAGE.to_owned(),
+        })
     }
 
     fn on_readable(&mut self, wake: Wake) {

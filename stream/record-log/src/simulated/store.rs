@@ -1,6 +1,7 @@
 //! The state of the simulated broker: plain data, no clock and no faults.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use super::groups::Groups;
 use super::staged::Staged;
@@ -69,6 +70,8 @@ pub(super) struct Partition {
     pub(super) silent_polls: u32,
     /// The offset at which an open transaction holds readers back.
     pub(super) held_from: Option<Offset>,
+    /// The ranges of offsets at which the log's bytes are damaged.
+    damaged: Vec<Range<Offset>>,
 }
 
 impl Store {
@@ -261,6 +264,25 @@ impl Partition {
             headers: Vec::new(),
         });
         self.end += 1;
+    }
+
+    /// Damages the bytes at these offsets.
+    pub(super) fn damage(&mut self, offsets: Range<Offset>) {
+        self.records.retain(|it| !offsets.contains(&it.offset));
+        self.damaged.push(offsets);
+    }
+
+    /// Returns the rest of the damaged offsets, if `from` is one of them.
+    pub(super) fn damaged_from(&self, from: Offset) -> Option<Range<Offset>> {
+        let damaged = self.damaged.iter().find(|it| it.contains(&from))?;
+        Some(from..damaged.end)
+    }
+
+    /// Returns the offset at which a reader from `from` on is stopped, if it is.
+    pub(super) fn stop_behind(&self, from: Offset) -> Option<Offset> {
+        let starts = self.damaged.iter().map(|damaged| damaged.start);
+        let behind = starts.filter(|start| *start > from);
+        behind.chain(self.held_from).min()
     }
 
     /// Leaves out this number of offsets.

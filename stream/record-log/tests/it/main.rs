@@ -8,6 +8,7 @@ mod broker;
 mod certificates;
 mod cluster;
 mod conformance;
+mod damaged;
 mod embedded;
 mod files;
 mod generated;

@@ -95,6 +95,7 @@ fn partitions(
         }]
         .into(),
         max_open_panes: 2,
+        sets_aside: false,
         max_horizons: 100,
     };
 

@@ -1,6 +1,7 @@
 //! Tests of record batches: what the builder writes, the reader reads; mutated batches are read or refused.
 
 mod codecs;
+mod damage;
 mod reading;
 
 use proptest::prelude::*;

@@ -6,7 +6,7 @@
 
 use super::compression::{self, Unpacked, unpack};
 use super::records::{Place, RawRecord, Records};
-use super::{Batch, BatchError, Next};
+use super::{Batch, BatchError, Next, length_of_next};
 use crate::native::codec::{Input, Malformed};
 
 /// An aborted transaction that fetched batches overlap with.
@@ -45,6 +45,17 @@ pub(crate) struct Scratch {
 pub(crate) struct Unreadable {
     pub offset: i64,
     pub source: BatchError,
+}
+
+/// The place of the first batch that can be read behind those that cannot.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Behind {
+    /// It begins at this offset.
+    At(i64),
+    /// The fetched bytes end before it.
+    NotFetched,
+    /// A length on the way to it is damaged.
+    NotFound,
 }
 
 /// The bytes of a walk, and its place in them.
@@ -109,6 +120,35 @@ impl Walk {
         }
 
         Ok(handed)
+    }
+
+    /// Returns the place of the first batch that can be read behind those, from the walk's place on, that cannot.
+    ///
+    /// The header of a batch is believed only if the checksum of the batch is right. Otherwise the next batch whose
+    /// checksum is right shows where the damage ends; lengths lead from one batch to the next.
+    pub fn behind_unreadable(&self, bytes: &[u8]) -> Behind {
+        let mut rest = &bytes[self.at_byte..];
+        if let Next::Whole(batch, _) = Next::read(rest)
+            && batch.check().is_ok()
+        {
+            return Behind::At(batch.header.next_offset());
+        }
+
+        while !rest.is_empty() {
+            let Some(length) = length_of_next(rest) else {
+                return Behind::NotFound;
+            };
+            rest = rest.get(length..).unwrap_or_default();
+
+            if let Next::Whole(batch, _) = Next::read(rest)
+                && batch.check().is_ok()
+                && batch.header.base_offset > self.next_offset
+            {
+                return Behind::At(batch.header.base_offset);
+            }
+        }
+
+        Behind::NotFetched
     }
 
     fn unreadable(&self, batch: &Batch<'_>, source: BatchError) -> Unreadable {

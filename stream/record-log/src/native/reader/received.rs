@@ -17,7 +17,7 @@ impl Received {
     /// Passes the records of an answer's batches to `each`, as a poll does, and returns their number.
     ///
     /// # Errors
-    /// [`LogError::Settings`] if a batch cannot be read.
+    /// [`LogError::Unreadable`] if a batch cannot be read.
     pub fn poll(
         &mut self,
         batches: &[u8],
@@ -34,6 +34,11 @@ impl Received {
         let walked = walk.run(&fetched, &mut self.scratch, &mut |raw| {
             each(record(0, &raw));
         });
-        walked.map_err(|unreadable| LogError::Settings(Box::new(unreadable)))
+        walked.map_err(|unreadable| LogError::Unreadable {
+            topic: "received".to_owned(),
+            partition: 0,
+            offset: unreadable.offset.cast_unsigned(),
+            reason: Box::new(unreadable.source),
+        })
     }
 }

@@ -358,6 +358,11 @@ impl State {
         slot.found = None;
         slot.throttled = None;
         slot.requested_bytes = 0;
+        if asked.offset != slot.next {
+            // The reader has moved on since the request.
+            return false;
+        }
+
         slot.replica.note_answer(!fetched.records.is_empty(), now);
         let end = End {
             offset: fetched.high_watermark,

@@ -1,7 +1,7 @@
 //! The whole batches in fetched bytes, which may end within a batch.
 
 use super::fetch::Wanted;
-use crate::native::batch::Next;
+use crate::native::batch::{BATCH_LIMIT, Next};
 
 /// The least number of bytes that is requested of a partition.
 pub(super) const LEAST_BYTES: i32 = 16 << 10;
@@ -36,7 +36,8 @@ pub(super) fn whole_batches(bytes: &[u8], asked: &Wanted) -> Batches {
             Next::Cut(whole) => {
                 let doubled = asked.max_bytes.saturating_mul(2);
                 let whole = whole.map_or(doubled, |whole| i32::try_from(whole).unwrap_or(i32::MAX));
-                batches.needed = whole.clamp(LEAST_BYTES, 64 << 20);
+                let most = i32::try_from(BATCH_LIMIT).unwrap_or(i32::MAX);
+                batches.needed = whole.clamp(LEAST_BYTES, most);
                 break;
             }
             Next::Bad(..) => {

@@ -4,7 +4,8 @@
 //! others are read to their ends or full, a fixed share would make its answers small, and the reader would wait for the
 //! broker between them.
 
-use super::{Slot, State};
+use super::{Shared, Slot, State};
+use crate::native::batch::BATCH_LIMIT;
 use crate::native::reader::fetch::Wanted;
 
 /// The next request of a fetcher.
@@ -17,6 +18,25 @@ pub(in crate::native::reader) struct Plan {
     pub may_follow: bool,
     /// Partitions of the same broker that are left out, because the reader has not taken their fetched bytes.
     pub full: usize,
+}
+
+impl Shared {
+    /// Fetches a partition from another offset, at least so many bytes at a time.
+    pub fn fetch_from(&self, slot: usize, offset: i64, least_bytes: usize) {
+        let least_bytes = i32::try_from(least_bytes.min(BATCH_LIMIT)).unwrap_or(i32::MAX);
+        let mut state = self.state();
+        let slot = &mut state.slots[slot];
+        slot.fetched = None;
+        slot.next = offset;
+        slot.fetched_epoch = -1;
+        slot.max_bytes = slot.max_bytes.max(least_bytes);
+        slot.is_stopped = false;
+        slot.is_parked = false;
+        slot.is_behind = true;
+
+        drop(state);
+        self.notify();
+    }
 }
 
 impl State {

@@ -113,6 +113,20 @@ fn store_before(shared: &Shared, partition: i32, bytes: &[u8], end: i64) {
     assert!(shared.state().store(&asked, fetched, &frame, 1));
 }
 
+#[test]
+fn an_answer_for_a_position_that_was_left_is_dropped() {
+    let shared = shared(1);
+    let asked = wanted(&shared, NODE, 0);
+    shared.fetch_from(0, 9, 0);
+
+    let batch = batch(100);
+    let frame = shared.frames.share(Frame::of(&batch));
+    let late = fetched(0, batch.len(), 20);
+    assert!(!shared.state().store(&asked, late, &frame, 1));
+    assert!(matches!(shared.take(0), Taken::Nothing { .. }));
+    assert_eq!(wanted(&shared, NODE, 0).offset, 9);
+}
+
 fn waiting_bytes(state: &State) -> usize {
     state.slots.iter().map(Slot::waiting_bytes).sum()
 }
